@@ -1,0 +1,1 @@
+//! Weights in and out: our own checkpoints, official `.pth` files, safetensors.

@@ -1,0 +1,5 @@
+//! dinoxide: self-supervised vision. The modules stand in the order in which data flows through them.
+#![forbid(unsafe_code)]
+
+pub mod checkpoint;
+pub mod report;

@@ -1,0 +1,2 @@
+//! The `dinoxide` command.
+fn main() {}

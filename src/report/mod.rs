@@ -1,0 +1,1 @@
+//! Result structs to pictures and pages.

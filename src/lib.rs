@@ -2,4 +2,9 @@
 #![forbid(unsafe_code)]
 
 pub mod checkpoint;
+pub mod loss;
+pub mod methods;
+pub mod nn;
 pub mod report;
+pub mod schedule;
+pub mod train;

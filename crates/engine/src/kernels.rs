@@ -196,6 +196,13 @@ pub struct RowMix<E> {
     pub taps: usize,
 }
 
+impl<E> RowMix<E> {
+    /// Number of output rows.
+    pub fn outputs(&self) -> usize {
+        self.index.len() / self.taps
+    }
+}
+
 /// A weight-normalised layer without bias: `out[r,k] = g[k] · (x[r]·v[k]) / ‖v[k]‖`.
 #[derive(Debug, Clone, Copy)]
 pub struct WeightNormLinear<'a, E> {
@@ -448,6 +455,9 @@ pub trait Kernels<E>: Send + Sync {
 
     /// Σ x², accumulated in `f64` in a fixed order.
     fn sum_of_squares(&self, x: &[E]) -> f64;
+
+    /// Σ x·y, accumulated in `f64` in a fixed order.
+    fn dot(&self, x: &[E], y: &[E]) -> f64;
 
     /// One AdamW update, then the teacher's average, then the gradient is cleared: one pass over memory.
     fn adamw(&self, update: Update<'_, E>, with: AdamW);

@@ -6,3 +6,6 @@
 //! [`optimizer`] updates them in one pass over memory. The engine knows no network, no loss of a paper and no image.
 
 pub mod kernels;
+pub mod params;
+pub mod tape;
+pub mod tensor;

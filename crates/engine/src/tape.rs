@@ -1,0 +1,449 @@
+//! The tape: operations run at once, are remembered, and are replayed backwards for the gradient.
+//!
+//! Networks are written once, forward only. A tape made by [`Tape::train`] remembers what each operation needs for its
+//! gradient; one made by [`Tape::infer`] remembers nothing, so that memory is free as soon as a value is out of use.
+//!
+//! **Invariant:** no broadcasting, no views, no laziness. A method here is one fused kernel and its gradient.
+
+use std::rc::Rc;
+
+use crate::kernels::{
+    Attention, AttentionBackward, BatchNormBackward, Kernels, LayerNorm, LayerNormBackward, Linear, LinearSize,
+    Normalize, Patches, Residual, RowMix, Segment, SoftCrossEntropy, Tokens, WeightNormLinear, WeightNormLinearGrad,
+    Write,
+};
+use crate::params::{ParamId, Params};
+use crate::tensor::{Buffer, Matrix, Pool, Slot};
+
+mod backward;
+pub use backward::Backward;
+use backward::PackedGroup;
+
+/// Runs operations on one set of parameters and remembers them.
+pub struct Tape<'a> {
+    kernels: &'a dyn Kernels<f32>,
+    params: &'a Params,
+    pool: &'a Pool,
+    record: Record,
+    nodes: Vec<Option<Node<'a>>>,
+    statistics: Vec<(ParamId, Vec<f32>)>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Record {
+    Gradients,
+    Nothing,
+}
+
+type Node<'a> = Box<dyn FnOnce(&mut Backward<'a, '_>, Rc<Buffer>) + 'a>;
+
+/// A pair of images and their geometry, as it comes from the loader.
+#[derive(Debug, Clone, Copy)]
+pub struct Images<'a> {
+    /// Bytes `[B, H, W, C]`.
+    pub pixels: &'a [u8],
+    /// Sizes.
+    pub patches: Patches,
+}
+
+/// One group of equally sized images on its way into a packed token matrix.
+#[derive(Debug, Clone)]
+pub struct TokenGroup {
+    /// Embedded patches, `[images·patches, D]`.
+    pub patches: Matrix,
+    /// Number of images.
+    pub images: usize,
+    /// How the stored position grid becomes this group's; absent when the grids are the same.
+    pub positions: Option<Rc<RowMix<f32>>>,
+}
+
+/// Shapes of an attention over packed segments.
+#[derive(Debug, Clone)]
+pub struct Heads {
+    /// Number of heads.
+    pub count: usize,
+    /// The sequences of the packed matrix.
+    pub segments: Rc<[Segment]>,
+}
+
+impl Heads {
+    fn op<'x>(&'x self, qkv: &'x Matrix) -> Attention<'x, f32> {
+        let head_dim = qkv.columns / 3 / self.count;
+        Attention { qkv: qkv.values(), heads: self.count, head_dim, segments: &self.segments }
+    }
+}
+
+/// The tensors of a batch normalisation.
+#[derive(Debug, Clone, Copy)]
+pub struct BatchNorm {
+    /// Scale.
+    pub gamma: ParamId,
+    /// Shift.
+    pub beta: ParamId,
+    /// Running mean, a statistic.
+    pub running_mean: ParamId,
+    /// Running unbiased variance, a statistic.
+    pub running_var: ParamId,
+    /// Number of batches seen, a statistic.
+    pub batches: ParamId,
+}
+
+impl<'a> Tape<'a> {
+    /// A tape that remembers what gradients need.
+    pub fn train(kernels: &'a dyn Kernels<f32>, params: &'a Params, pool: &'a Pool) -> Self {
+        Self { kernels, params, pool, record: Record::Gradients, nodes: Vec::new(), statistics: Vec::new() }
+    }
+
+    /// A tape for inference: nothing is remembered.
+    pub fn infer(kernels: &'a dyn Kernels<f32>, params: &'a Params, pool: &'a Pool) -> Self {
+        Self { record: Record::Nothing, ..Self::train(kernels, params, pool) }
+    }
+
+    /// Running statistics that normalisation layers want to store, to be applied by the owner of the parameters.
+    pub fn take_statistics(&mut self) -> Vec<(ParamId, Vec<f32>)> {
+        std::mem::take(&mut self.statistics)
+    }
+
+    /// The parameters this tape reads.
+    pub fn params(&self) -> &'a Params {
+        self.params
+    }
+
+    /// The kernels this tape runs on.
+    pub fn kernels(&self) -> &'a dyn Kernels<f32> {
+        self.kernels
+    }
+
+    /// Where this tape's memory comes from.
+    pub fn pool(&self) -> &'a Pool {
+        self.pool
+    }
+
+    /// A buffer of arbitrary contents for results that have no gradient.
+    pub fn scratch(&self, len: usize) -> Buffer {
+        self.pool.take(len)
+    }
+
+    /// A constant matrix copied from `values`.
+    ///
+    /// # Panics
+    /// If the length is not rows × columns.
+    pub fn constant(&self, values: &[f32], rows: usize, columns: usize) -> Matrix {
+        assert_eq!(values.len(), rows * columns, "a constant of {rows} x {columns} needs as many values");
+        let mut buffer = self.pool.take(values.len());
+        buffer.copy_from_slice(values);
+        Matrix { buffer: Rc::new(buffer), rows, columns, node: None }
+    }
+
+    /// Bytes to normalised patch rows, `[B·N, C·p²]`. Images have no gradient.
+    pub fn patchify(&self, images: Images<'_>, normalize: &Normalize) -> Matrix {
+        let (rows, columns) = (images.patches.images * images.patches.per_image(), images.patches.patch_len());
+        let mut out = self.pool.take(rows * columns);
+        self.kernels.patchify(images.pixels, images.patches, normalize, &mut out);
+        Matrix { buffer: Rc::new(out), rows, columns, node: None }
+    }
+
+    /// `x·wᵀ + b`: `[R, I]` to `[R, O]`.
+    pub fn linear(&mut self, x: &Matrix, weight: ParamId, bias: Option<ParamId>) -> Matrix {
+        let op = self.linear_op(x, weight, bias);
+        let size = op.size;
+        let mut out = self.pool.take(size.rows * size.outputs);
+        self.kernels.linear(op, &mut out);
+        let input = x.clone();
+        self.push(out, size.outputs, move |back, d_out| back.linear(&input, weight, bias, &d_out))
+    }
+
+    /// `gelu(x·wᵀ + b)`: `[R, I]` to `[R, O]`.
+    pub fn linear_gelu(&mut self, x: &Matrix, weight: ParamId, bias: Option<ParamId>) -> Matrix {
+        let op = self.linear_op(x, weight, bias);
+        let size = op.size;
+        let mut pre = self.pool.take(size.rows * size.outputs);
+        let mut out = self.pool.take(size.rows * size.outputs);
+        self.kernels.linear_gelu(op, &mut pre, &mut out);
+        let input = x.clone();
+        self.push(out, size.outputs, move |back, d_out| {
+            let mut d_pre = back.own(d_out);
+            back.kernels.gelu_backward(&pre, &mut d_pre);
+            drop(pre);
+            back.linear(&input, weight, bias, &d_pre);
+        })
+    }
+
+    /// `gelu(x)`, elementwise.
+    pub fn gelu(&mut self, x: &Matrix) -> Matrix {
+        let mut out = self.pool.take(x.values().len());
+        self.kernels.gelu(x.values(), &mut out);
+        let input = x.clone();
+        self.push(out, x.columns, move |back, d_out| {
+            let mut d_x = back.own(d_out);
+            back.kernels.gelu_backward(input.values(), &mut d_x);
+            back.give(input.slot(), Rc::new(d_x));
+        })
+    }
+
+    /// LayerNorm over the columns.
+    pub fn layer_norm(&mut self, x: &Matrix, gamma: ParamId, beta: ParamId, eps: f64) -> Matrix {
+        let mut out = self.pool.take(x.values().len());
+        let mut stats = self.pool.take(2 * x.rows);
+        let op = LayerNorm { x: x.values(), gamma: self.params.get(gamma), beta: self.params.get(beta), eps };
+        self.kernels.layer_norm(op, &mut out, &mut stats);
+        let input = x.clone();
+        self.push(out, x.columns, move |back, d_out| {
+            let op =
+                LayerNormBackward { d_out: &d_out, x: input.values(), gamma: back.params.get(gamma), stats: &stats };
+            let (kernels, (mut d_x, write)) = (back.kernels, back.destination(&input));
+            if let (Some(d_gamma), Some(d_beta)) = back.two_grads(gamma, beta) {
+                kernels.layer_norm_backward(op, write, &mut d_x, d_gamma, d_beta);
+            }
+            back.put(input.slot(), d_x);
+        })
+    }
+
+    /// Batch normalisation over the rows with their own statistics, whose running averages are left in
+    /// [`Tape::take_statistics`] (momentum 0.1 and unbiased variance, as PyTorch).
+    pub fn batch_norm(&mut self, x: &Matrix, norm: BatchNorm, eps: f64) -> Matrix {
+        let (params, columns) = (self.params, x.columns);
+        let mut out = self.pool.take(x.values().len());
+        let (mut mean, mut variance) = (self.pool.take(columns), self.pool.take(columns));
+        let op = LayerNorm { x: x.values(), gamma: params.get(norm.gamma), beta: params.get(norm.beta), eps };
+        self.kernels.batch_norm(op, &mut out, &mut mean, &mut variance);
+        self.track(norm, x.rows, &mean, &variance);
+        let input = x.clone();
+        self.push(out, columns, move |back, d_out| {
+            let gamma = back.params.get(norm.gamma);
+            let op =
+                BatchNormBackward { d_out: &d_out, x: input.values(), gamma, mean: &mean, variance: &variance, eps };
+            let (kernels, mut d_x) = (back.kernels, back.pool.take(d_out.len()));
+            if let (Some(d_gamma), Some(d_beta)) = back.two_grads(norm.gamma, norm.beta) {
+                kernels.batch_norm_backward(op, &mut d_x, d_gamma, d_beta);
+            }
+            back.give(input.slot(), Rc::new(d_x));
+        })
+    }
+
+    fn track(&mut self, norm: BatchNorm, rows: usize, mean: &[f32], variance: &[f32]) {
+        const MOMENTUM: f32 = 0.1; // torch.nn.BatchNorm1d
+        let unbiased = rows as f32 / rows.saturating_sub(1).max(1) as f32;
+        let average = |old: &[f32], new: &[f32], factor: f32| {
+            old.iter().zip(new).map(|(old, new)| old + MOMENTUM * (factor * new - old)).collect()
+        };
+        let params = self.params;
+        self.statistics.push((norm.running_mean, average(params.get(norm.running_mean), mean, 1.0)));
+        self.statistics.push((norm.running_var, average(params.get(norm.running_var), variance, unbiased)));
+        self.statistics.push((norm.batches, vec![params.get(norm.batches)[0] + 1.0]));
+    }
+
+    /// Self-attention within each segment: `[T, 3·D]` to `[T, D]`.
+    pub fn attention(&mut self, qkv: &Matrix, heads: &Heads) -> Matrix {
+        let width = qkv.columns / 3;
+        let mut out = self.pool.take(qkv.rows * width);
+        let mut log_sum_exp = self.pool.take(qkv.rows * heads.count);
+        self.kernels.attention(heads.op(qkv), &mut out, &mut log_sum_exp);
+        let out = Rc::new(out);
+        let (input, heads, saved) = (qkv.clone(), heads.clone(), Rc::clone(&out));
+        self.push_shared(out, width, move |back, d_out| {
+            let mut d_qkv = back.pool.take(input.values().len());
+            let saved = AttentionBackward { d_out: &d_out, out: &saved, log_sum_exp: &log_sum_exp };
+            back.kernels.attention_backward(heads.op(&input), saved, &mut d_qkv);
+            back.give(input.slot(), Rc::new(d_qkv));
+        })
+    }
+
+    /// Attention of each segment's first token to all its tokens, `[heads, len]` per segment. No gradient.
+    pub fn first_token_attention(&self, qkv: &Matrix, heads: &Heads) -> Vec<f32> {
+        let tokens: usize = heads.segments.iter().map(|segment| segment.len).sum();
+        let mut out = vec![0.0; tokens * heads.count];
+        self.kernels.first_token_attention(heads.op(qkv), &mut out);
+        out
+    }
+
+    /// `x + row_scale·gamma⊙branch`: a residual connection with LayerScale and drop path, both optional.
+    pub fn residual(
+        &mut self,
+        x: &Matrix,
+        branch: &Matrix,
+        gamma: Option<ParamId>,
+        row_scale: Option<Rc<[f32]>>,
+    ) -> Matrix {
+        assert_eq!((x.rows, x.columns), (branch.rows, branch.columns), "both sides of a residual have one shape");
+        let mut out = self.pool.take(x.values().len());
+        let op = |branch, params: &'a Params, row_scale| Residual {
+            branch,
+            gamma: gamma.map(|id| params.get(id)),
+            row_scale,
+            width: x.columns,
+        };
+        self.kernels.residual(x.values(), op(branch.values(), self.params, row_scale.as_deref()), &mut out);
+        let (skip, slot, width) = (x.slot(), branch.slot(), x.columns);
+        // Only LayerScale needs the branch's values again; otherwise they are freed here.
+        let saved = gamma.map(|id| (id, branch.clone()));
+        self.push(out, width, move |back, d_out| {
+            if saved.is_none() && row_scale.is_none() {
+                back.give(slot, Rc::clone(&d_out));
+            } else {
+                let d_branch = back.residual_branch(&d_out, saved, row_scale.as_deref(), width);
+                back.give(slot, Rc::new(d_branch));
+            }
+            back.give(skip, d_out);
+        })
+    }
+
+    /// The rows `rows` of `x`, which are distinct.
+    pub fn gather_rows(&mut self, x: &Matrix, rows: Rc<[u32]>) -> Matrix {
+        let mut out = self.pool.take(rows.len() * x.columns);
+        self.kernels.gather_rows(x.values(), &rows, x.columns, &mut out);
+        let input = x.clone();
+        self.push(out, x.columns, move |back, d_out| {
+            let (mut d_x, write) = back.destination(&input);
+            if write == Write::Replace {
+                d_x.fill(0.0);
+            }
+            back.kernels.scatter_add_rows(&d_out, &rows, input.columns, &mut d_x);
+            back.put(input.slot(), d_x);
+        })
+    }
+
+    /// Packs the sequences of all groups into one token matrix: class token and patches plus their positions.
+    ///
+    /// `pos_embed` is `[1, 1 + N₀, D]`, the class token's position first.
+    pub fn tokens(&mut self, groups: Vec<TokenGroup>, cls: ParamId, pos_embed: ParamId) -> Matrix {
+        let width = self.params.get(cls).len();
+        let lens: Vec<usize> = groups.iter().map(|group| (group.patches.rows + group.images) * width).collect();
+        let mut out = self.pool.take(lens.iter().sum());
+        let (cls_position, grid) = self.params.get(pos_embed).split_at(width);
+        let mut rest = &mut out[..];
+        for (group, len) in groups.iter().zip(&lens) {
+            let (part, tail) = rest.split_at_mut(*len);
+            rest = tail;
+            let mixed = group.positions.as_ref().map(|mix| {
+                let mut mixed = self.pool.take(mix.outputs() * width);
+                self.kernels.mix_rows(grid, mix, width, &mut mixed);
+                mixed
+            });
+            let positions = mixed.as_deref().unwrap_or(grid);
+            let patches = group.patches.values();
+            let op = Tokens { patches, cls: self.params.get(cls), cls_position, positions, images: group.images };
+            self.kernels.tokens(op, part);
+        }
+        let groups: Vec<PackedGroup> = groups.into_iter().map(PackedGroup::from).collect();
+        self.push(out, width, move |back, d_out| back.tokens(&groups, cls, pos_embed, &d_out))
+    }
+
+    /// Rows divided by their Euclidean norm, clamped from below at `eps`.
+    pub fn l2_normalize(&mut self, x: &Matrix, eps: f64) -> Matrix {
+        let mut out = self.pool.take(x.values().len());
+        let mut norms = self.pool.take(x.rows);
+        self.kernels.l2_normalize(x.values(), eps, &mut out, &mut norms);
+        let out = Rc::new(out);
+        let (slot, saved) = (x.slot(), Rc::clone(&out));
+        self.push_shared(out, x.columns, move |back, d_out| {
+            let mut d_x = back.pool.take(d_out.len());
+            back.kernels.l2_normalize_backward(&d_out, &saved, &norms, eps, &mut d_x);
+            back.give(slot, Rc::new(d_x));
+        })
+    }
+
+    /// The weight-normalised layer `g·(x·v)/‖v‖`: `[R, I]` to `[R, O]`.
+    pub fn weight_norm_linear(&mut self, x: &Matrix, v: ParamId, g: ParamId) -> Matrix {
+        let outputs = self.params.get(g).len();
+        let size = LinearSize { rows: x.rows, inputs: x.columns, outputs };
+        let params = self.params;
+        let mut out = self.pool.take(size.rows * outputs);
+        let mut inverse_norms = self.pool.take(outputs);
+        let op = WeightNormLinear { x: x.values(), v: params.get(v), g: params.get(g), size };
+        self.kernels.weight_norm_linear(op, &mut inverse_norms, &mut out);
+        let input = x.clone();
+        self.push(out, outputs, move |back, d_out| {
+            let mut d_out = back.own(d_out);
+            let (kernels, params) = (back.kernels, back.params);
+            let mut d_x = input.node.map(|_| back.pool.take(input.values().len()));
+            let (d_v, d_g) = back.two_grads(v, g);
+            let op = WeightNormLinear { x: input.values(), v: params.get(v), g: params.get(g), size };
+            let grad = WeightNormLinearGrad { x: d_x.as_deref_mut(), v: d_v, g: d_g };
+            kernels.weight_norm_linear_backward(op, &inverse_norms, &mut d_out, grad);
+            if let Some(d_x) = d_x {
+                back.give(input.slot(), Rc::new(d_x));
+            }
+        })
+    }
+
+    /// The loss of [`SoftCrossEntropy`] for constant targets; see there for the order of the rows.
+    pub fn soft_cross_entropy(&mut self, logits: &Matrix, op: SoftCrossEntropy<'_, f32>, targets: &Rc<Buffer>) -> Loss {
+        let mut log_sum_exp = self.pool.take(logits.rows);
+        let op = SoftCrossEntropy { logits: logits.values(), targets: &targets[..], ..op };
+        let value = self.kernels.soft_cross_entropy(op, &mut log_sum_exp);
+        let (temp, images, teacher_views, student_views) = (op.temp, op.images, op.teacher_views, op.student_views);
+        let (input, targets) = (logits.clone(), Rc::clone(targets));
+        let mut out = self.pool.take(1);
+        out[0] = value as f32;
+        let node = self.push(out, 1, move |back, scale| {
+            let mut d_logits = back.pool.take(input.values().len());
+            let (logits, targets) = (input.values(), &targets[..]);
+            let op = SoftCrossEntropy { logits, targets, temp, images, teacher_views, student_views };
+            back.kernels.soft_cross_entropy_backward(op, &log_sum_exp, f64::from(scale[0]), &mut d_logits);
+            back.give(input.slot(), Rc::new(d_logits));
+        });
+        Loss { value, slot: node.slot() }
+    }
+
+    fn linear_op<'x>(&self, x: &'x Matrix, weight: ParamId, bias: Option<ParamId>) -> Linear<'x, f32>
+    where
+        'a: 'x,
+    {
+        let weight = self.params.get(weight);
+        let bias = bias.map(|id| self.params.get(id));
+        let size = LinearSize { rows: x.rows, inputs: x.columns, outputs: weight.len() / x.columns };
+        Linear { x: x.values(), weight, bias, size }
+    }
+
+    fn push(
+        &mut self,
+        out: Buffer,
+        columns: usize,
+        backward: impl FnOnce(&mut Backward<'a, '_>, Rc<Buffer>) + 'a,
+    ) -> Matrix {
+        self.push_shared(Rc::new(out), columns, backward)
+    }
+
+    fn push_shared(
+        &mut self,
+        buffer: Rc<Buffer>,
+        columns: usize,
+        backward: impl FnOnce(&mut Backward<'a, '_>, Rc<Buffer>) + 'a,
+    ) -> Matrix {
+        let rows = buffer.len().checked_div(columns).unwrap_or(0);
+        let node = (self.record == Record::Gradients).then(|| {
+            self.nodes.push(Some(Box::new(backward)));
+            self.nodes.len() - 1
+        });
+        Matrix { buffer, rows, columns, node }
+    }
+
+    /// Adds `scale` times the gradient of `loss` to `grads`, which lies like the parameters. The tape is used up.
+    ///
+    /// # Panics
+    /// If `grads` does not have the parameters' length.
+    pub fn backward(mut self, loss: &Loss, scale: f32, grads: &mut [f32]) {
+        assert_eq!(grads.len(), self.params.values().len(), "gradients lie like the parameters");
+        let mut pending: Vec<Option<Rc<Buffer>>> = Vec::new();
+        pending.resize_with(self.nodes.len(), || None);
+        let mut back = Backward { kernels: self.kernels, params: self.params, pool: self.pool, pending, grads };
+        let mut seed = self.pool.take(1);
+        seed[0] = scale;
+        back.give(loss.slot, Rc::new(seed));
+        while let Some(node) = self.nodes.pop() {
+            let gradient = back.pending.pop().flatten();
+            if let (Some(node), Some(gradient)) = (node, gradient) {
+                node(&mut back, gradient);
+            }
+        }
+    }
+}
+
+/// A scalar to minimise.
+#[derive(Debug, Clone)]
+pub struct Loss {
+    /// Its value.
+    pub value: f64,
+    slot: Slot,
+}

@@ -1,0 +1,150 @@
+//! The backward pass: gradients of matrices wait here until the operation that made them is replayed.
+
+use std::rc::Rc;
+
+use super::TokenGroup;
+use crate::kernels::{Kernels, LinearSize, Residual, RowMix, TokensGrad, Write};
+use crate::params::{ParamId, Params, Role};
+use crate::tensor::{Buffer, Matrix, Pool, Slot};
+
+/// State of a backward pass.
+pub struct Backward<'a, 'g> {
+    pub(super) kernels: &'a dyn Kernels<f32>,
+    pub(super) params: &'a Params,
+    pub(super) pool: &'a Pool,
+    pub(super) pending: Vec<Option<Rc<Buffer>>>,
+    pub(super) grads: &'g mut [f32],
+}
+
+/// What the gradient of a [`TokenGroup`] needs of it.
+pub(super) struct PackedGroup {
+    patches: Slot,
+    rows: usize,
+    images: usize,
+    positions: Option<Rc<RowMix<f32>>>,
+}
+
+impl From<TokenGroup> for PackedGroup {
+    fn from(group: TokenGroup) -> Self {
+        let (patches, rows) = (group.patches.slot(), group.patches.rows());
+        Self { patches, rows, images: group.images, positions: group.positions }
+    }
+}
+
+impl Backward<'_, '_> {
+    /// The buffer itself if nothing else holds it, else a copy.
+    pub(super) fn own(&self, shared: Rc<Buffer>) -> Buffer {
+        Rc::try_unwrap(shared).unwrap_or_else(|shared| {
+            let mut copy = self.pool.take(shared.len());
+            copy.copy_from_slice(&shared);
+            copy
+        })
+    }
+
+    /// Adds a whole gradient to what waits in `slot`. Sharing the buffer is free until somebody else adds to it.
+    pub(super) fn give(&mut self, slot: Slot, gradient: Rc<Buffer>) {
+        let Some(node) = slot else { return };
+        let total = match self.pending[node].take() {
+            None => gradient,
+            Some(waiting) => {
+                let mut sum = self.own(waiting);
+                self.kernels.add(&gradient, &mut sum);
+                Rc::new(sum)
+            }
+        };
+        self.pending[node] = Some(total);
+    }
+
+    /// Where the gradient of `of` can be written, and whether there is something to add to. Follow with [`Self::put`].
+    pub(super) fn destination(&mut self, of: &Matrix) -> (Buffer, Write) {
+        match of.slot().and_then(|node| self.pending[node].take()) {
+            Some(waiting) => (self.own(waiting), Write::Add),
+            None => (self.pool.take(of.values().len()), Write::Replace),
+        }
+    }
+
+    /// Stores what [`Self::destination`] lent.
+    pub(super) fn put(&mut self, slot: Slot, gradient: Buffer) {
+        if let Some(node) = slot {
+            self.pending[node] = Some(Rc::new(gradient));
+        }
+    }
+
+    /// The gradient of a trained parameter.
+    pub(super) fn grad(&mut self, id: ParamId) -> Option<&mut [f32]> {
+        let spec = self.params.layout().spec(id);
+        (spec.role == Role::Trained).then(|| &mut self.grads[spec.range()])
+    }
+
+    /// The gradients of two different parameters at once; absent for those that are not trained.
+    pub(super) fn two_grads(&mut self, a: ParamId, b: ParamId) -> (Option<&mut [f32]>, Option<&mut [f32]>) {
+        let (spec_a, spec_b) = (self.params.layout().spec(a), self.params.layout().spec(b));
+        let Ok([grad_a, grad_b]) = self.grads.get_disjoint_mut([spec_a.range(), spec_b.range()]) else {
+            return (None, None);
+        };
+        let trained = |role| role == Role::Trained;
+        (trained(spec_a.role).then_some(grad_a), trained(spec_b.role).then_some(grad_b))
+    }
+
+    pub(super) fn linear(&mut self, x: &Matrix, weight: ParamId, bias: Option<ParamId>, d_out: &[f32]) {
+        let values = self.params.get(weight);
+        let size = LinearSize { rows: x.rows(), inputs: x.columns(), outputs: values.len() / x.columns() };
+        let kernels = self.kernels;
+        if x.slot().is_some() {
+            let (mut d_x, write) = self.destination(x);
+            kernels.linear_input_grad(d_out, values, size, write, &mut d_x);
+            self.put(x.slot(), d_x);
+        }
+        let (d_weight, d_bias) = match bias {
+            Some(bias) => self.two_grads(weight, bias),
+            None => (self.grad(weight), None),
+        };
+        if let Some(d_weight) = d_weight {
+            kernels.linear_weight_grad(d_out, x.values(), size, d_weight, d_bias);
+        }
+    }
+
+    pub(super) fn residual_branch(
+        &mut self,
+        d_out: &[f32],
+        scaled: Option<(ParamId, Matrix)>,
+        row_scale: Option<&[f32]>,
+        width: usize,
+    ) -> Buffer {
+        let mut d_branch = self.pool.take(d_out.len());
+        let (kernels, params) = (self.kernels, self.params);
+        let (gamma, branch) = match &scaled {
+            Some((id, branch)) => (Some(params.get(*id)), branch.values()),
+            None => (None, d_out),
+        };
+        let d_gamma = scaled.as_ref().and_then(|(id, _)| self.grad(*id));
+        kernels.residual_backward(d_out, Residual { branch, gamma, row_scale, width }, &mut d_branch, d_gamma);
+        d_branch
+    }
+
+    pub(super) fn tokens(&mut self, groups: &[PackedGroup], cls: ParamId, pos_embed: ParamId, d_out: &[f32]) {
+        let width = self.params.get(cls).len();
+        let kernels = self.kernels;
+        let mut rest = d_out;
+        for group in groups {
+            let (part, tail) = rest.split_at((group.rows + group.images) * width);
+            rest = tail;
+            let mut d_patches = self.pool.take(group.rows * width);
+            let mut d_positions = self.pool.take(group.rows / group.images * width);
+            let (Some(d_cls), Some(d_pos)) = self.two_grads(cls, pos_embed) else { continue };
+            let (d_cls_position, d_grid) = d_pos.split_at_mut(width);
+            let grad = TokensGrad {
+                patches: &mut d_patches,
+                cls: d_cls,
+                cls_position: d_cls_position,
+                positions: &mut d_positions,
+            };
+            kernels.tokens_backward(part, group.images, grad);
+            match &group.positions {
+                Some(mix) => kernels.mix_rows_backward(&d_positions, mix, width, d_grid),
+                None => kernels.add(&d_positions, d_grid),
+            }
+            self.give(group.patches, Rc::new(d_patches));
+        }
+    }
+}

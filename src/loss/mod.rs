@@ -1,0 +1,3 @@
+//! Losses: pure functions on tape values. No state, no device, no schedule.
+
+pub mod dino;

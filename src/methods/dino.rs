@@ -1,0 +1,139 @@
+//! DINO: a student matches the centred and sharpened output of its own moving average, across crops of the same image.
+//! DINO (Caron et al. 2021), section 3 and algorithm 1; `main_dino.py`.
+
+use dinoxide_engine::params::Params;
+use dinoxide_engine::tape::Tape;
+
+use super::center::Center;
+use super::{Forward, Method, Outputs, StateTensor, Statistics, Views};
+use crate::loss::dino::{ViewCount, dino_loss, targets};
+use crate::nn::dino_head::{DinoHead, DinoHeadConfig};
+use crate::nn::drop_path::DropPath;
+use crate::nn::init::Registry;
+use crate::nn::vit::{Vit, VitConfig};
+use crate::schedule::Scheduled;
+
+/// Prefix of the backbone's tensors in student and teacher.
+pub const BACKBONE: &str = "backbone.";
+/// Prefix of the head's tensors in student and teacher.
+pub const HEAD: &str = "head.";
+
+/// What DINO is made of.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DinoConfig {
+    /// The backbone of student and teacher.
+    pub backbone: VitConfig,
+    /// The projection head of student and teacher.
+    pub head: DinoHeadConfig,
+    /// Student temperature, 0.1 in the paper.
+    pub student_temp: f64,
+    /// Momentum of the centre, 0.9 in the paper.
+    pub center_momentum: f64,
+    /// Drop-path rate of the student's last block; the teacher drops nothing.
+    pub drop_path: f64,
+    /// Seed of the initial weights and of drop path.
+    pub seed: u64,
+}
+
+/// Teacher, centre and the shape of both networks. The student's parameters belong to the training loop.
+#[derive(Debug, Clone)]
+pub struct Dino {
+    backbone: Vit,
+    head: DinoHead,
+    teacher: Params,
+    center: Center,
+    config: DinoConfig,
+}
+
+impl Dino {
+    /// Builds both networks and returns the method with the student's parameters. The teacher starts as an exact copy.
+    pub fn new(config: DinoConfig) -> (Self, Params) {
+        let mut registry = Registry::new();
+        let backbone = Vit::new(config.backbone.clone(), BACKBONE, &mut registry);
+        let head = DinoHead::new(&config.head, HEAD, &mut registry);
+        let student = registry.finish(config.seed);
+        let center = Center::new(config.head.out_dim, config.center_momentum);
+        (Self { backbone, head, teacher: student.clone(), center, config }, student)
+    }
+
+    /// The teacher's parameters.
+    pub fn teacher(&self) -> &Params {
+        &self.teacher
+    }
+
+    /// The centre.
+    pub fn center(&self) -> &Center {
+        &self.center
+    }
+}
+
+impl Method for Dino {
+    fn forward(&self, tape: &mut Tape<'_>, views: &Views<'_>, at: &Scheduled) -> Forward {
+        let of_group = |group: usize| views.groups.get(group).map_or(0, |g| g.patches.images / views.images);
+        let count = ViewCount { images: views.images, teacher: of_group(0), student: of_group(0) + of_group(1) };
+
+        // Teacher: global crops only, no gradient, no drop path.
+        let mut frozen = Tape::infer(tape.kernels(), &self.teacher, tape.pool());
+        let features = self.backbone.class_tokens(&mut frozen, &views.groups[..1], None); // [2·B, D]
+        let logits = self.head.forward(&mut frozen, &features); // [2·B, K]
+        let targets = targets(&frozen, &logits, self.center.values(), at.teacher_temp);
+
+        // Student: all crops.
+        let (rate, seed) = (self.config.drop_path, self.config.seed);
+        let draw = DropPath { rate, seed, step: at.step, first_image: views.first_image };
+        let scales = self.backbone.drop_path(&draw, count.student, views.images);
+        let features = self.backbone.class_tokens(tape, &views.groups, scales.as_ref()); // [V·B, D]
+        let student = self.head.forward(tape, &features); // [V·B, K]
+        let loss = dino_loss(tape, &student, &targets, count, self.config.student_temp);
+
+        let rows = logits.rows();
+        let mut outputs = Outputs {
+            logit_sums: vec![0.0; logits.columns()],
+            prob_sums: vec![0.0; logits.columns()],
+            entropy_sum: targets.entropy * rows as f64,
+            rows,
+            student_statistics: tape.take_statistics(),
+            teacher_statistics: frozen.take_statistics(),
+        };
+        tape.kernels().add_column_sums(logits.values(), &mut outputs.logit_sums);
+        tape.kernels().add_column_sums(&targets.probs, &mut outputs.prob_sums);
+        Forward { loss, outputs }
+    }
+
+    fn average(&mut self, at: &Scheduled) -> Option<(&mut Params, f64)> {
+        Some((&mut self.teacher, at.momentum))
+    }
+
+    fn after_update(&mut self, outputs: Outputs, _at: &Scheduled) {
+        self.center.update(&outputs.logit_sums, outputs.rows);
+        store(&mut self.teacher, outputs.teacher_statistics);
+    }
+
+    fn backbone(&self) -> (&Vit, &Params) {
+        (&self.backbone, &self.teacher)
+    }
+
+    fn state(&self) -> Vec<StateTensor> {
+        let values = self.center.values().to_vec();
+        vec![StateTensor { name: "center", shape: vec![1, values.len()], values }]
+    }
+
+    fn restore(&mut self, name: &str, values: &[f32]) -> bool {
+        let known = name == "center" && values.len() == self.center.values().len();
+        if known {
+            self.center.set(values);
+        }
+        known
+    }
+
+    fn teacher_mut(&mut self) -> &mut Params {
+        &mut self.teacher
+    }
+}
+
+/// Writes running statistics into the parameters that hold them.
+pub fn store(params: &mut Params, statistics: Statistics) {
+    for (id, values) in statistics {
+        params.get_mut(id).copy_from_slice(&values);
+    }
+}

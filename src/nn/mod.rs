@@ -1,0 +1,9 @@
+//! Networks, forward only: the tape turns them around. They know the engine and nothing else of ours.
+//!
+//! Tensor names are the official state-dict names, so module paths are checkpoint keys.
+
+pub mod dino_head;
+pub mod drop_path;
+pub mod init;
+pub mod pos_embed;
+pub mod vit;

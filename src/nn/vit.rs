@@ -1,0 +1,248 @@
+//! The Vision Transformer of DINO, tensor for tensor (`vision_transformer.py:VisionTransformer`; Dosovitskiy et al. 2021,
+//! DeiT's sizes). Pre-norm blocks, learned positions, erf-GELU, LayerNorm eps 1e-6, no dropout.
+//!
+//! All crops of a batch, whatever their size, travel as one packed token matrix: every linear layer sees all of them at
+//! once, and attention stays within each sequence.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use dinoxide_engine::kernels::{Normalize, Patches, RowMix, Segment};
+use dinoxide_engine::params::{ParamId, Role};
+use dinoxide_engine::tape::{Heads, Images, Tape, TokenGroup};
+use dinoxide_engine::tensor::Matrix;
+
+use super::drop_path::{BranchScales, DropPath};
+use super::init::{Init, Registry};
+use super::pos_embed::position_mix;
+
+/// LayerNorm epsilon of every ViT here (the factory functions of the reference override PyTorch's 1e-5).
+pub const LAYER_NORM_EPS: f64 = 1e-6;
+/// Standard deviation of the class token and the positions at the start.
+const TOKEN_STD: f64 = 0.02;
+
+/// Sizes of a ViT.
+#[derive(Debug, Clone, PartialEq)]
+pub struct VitConfig {
+    /// Side in pixels of the square images whose patch grid `pos_embed` stores.
+    pub image_size: usize,
+    /// Side of a patch in pixels.
+    pub patch_size: usize,
+    /// Token width, D.
+    pub embed_dim: usize,
+    /// Number of blocks.
+    pub depth: usize,
+    /// Attention heads; divides `embed_dim`.
+    pub num_heads: usize,
+    /// Hidden width of the MLP over `embed_dim`.
+    pub mlp_ratio: f64,
+    /// Mean and deviation of the pixel channels.
+    pub normalize: Normalize,
+}
+
+/// One transformer block's tensors.
+#[derive(Debug, Clone)]
+struct Block {
+    norm1: (ParamId, ParamId),
+    qkv: (ParamId, ParamId),
+    proj: (ParamId, ParamId),
+    norm2: (ParamId, ParamId),
+    fc1: (ParamId, ParamId),
+    fc2: (ParamId, ParamId),
+}
+
+/// A Vision Transformer: names and sizes; the values live in the tape's parameters.
+#[derive(Debug, Clone)]
+pub struct Vit {
+    config: VitConfig,
+    cls_token: ParamId,
+    pos_embed: ParamId,
+    patch_embed: (ParamId, ParamId),
+    blocks: Vec<Block>,
+    norm: (ParamId, ParamId),
+    grids: RefCell<HashMap<(usize, usize), Option<Rc<RowMix<f32>>>>>,
+}
+
+/// Packed sequences of a batch.
+#[derive(Debug, Clone)]
+pub struct Sequences {
+    /// One row per token, `[T, D]`.
+    pub tokens: Matrix,
+    /// Heads and the place of each sequence, in the order of the images.
+    pub heads: Heads,
+}
+
+impl Sequences {
+    /// The row of each sequence's class token.
+    fn class_rows(&self) -> Rc<[u32]> {
+        self.heads.segments.iter().map(|segment| segment.start as u32).collect()
+    }
+}
+
+impl Vit {
+    /// Registers all tensors under `prefix` (for example `backbone.`), initialised as the reference does.
+    pub fn new(config: VitConfig, prefix: &str, registry: &mut Registry) -> Self {
+        let (width, patch) = (config.embed_dim, config.patch_size);
+        let channels = config.normalize.mean.len();
+        let hidden = (width as f64 * config.mlp_ratio) as usize;
+        let token = Init::TruncNormal(TOKEN_STD);
+        let cls_token = registry.trained(format!("{prefix}cls_token"), &[1, 1, width], token);
+        let positions = config.base_grid() * config.base_grid() + 1;
+        let pos_embed = registry.trained(format!("{prefix}pos_embed"), &[1, positions, width], token);
+        // The reference leaves this convolution at PyTorch's default initialisation.
+        let fan_in = Init::FanIn(channels * patch * patch);
+        let shape = [width, channels, patch, patch];
+        let kernel = registry.push(format!("{prefix}patch_embed.proj.weight"), &shape, Role::Trained, fan_in);
+        let bias = registry.trained(format!("{prefix}patch_embed.proj.bias"), &[width], fan_in);
+        let blocks = (0..config.depth)
+            .map(|i| {
+                let name = |part: &str| format!("{prefix}blocks.{i}.{part}");
+                Block {
+                    norm1: registry.norm(&name("norm1"), width),
+                    qkv: registry.linear(&name("attn.qkv"), 3 * width, width),
+                    proj: registry.linear(&name("attn.proj"), width, width),
+                    norm2: registry.norm(&name("norm2"), width),
+                    fc1: registry.linear(&name("mlp.fc1"), hidden, width),
+                    fc2: registry.linear(&name("mlp.fc2"), width, hidden),
+                }
+            })
+            .collect();
+        let norm = registry.norm(&format!("{prefix}norm"), width);
+        let grids = RefCell::default();
+        Self { config, cls_token, pos_embed, patch_embed: (kernel, bias), blocks, norm, grids }
+    }
+
+    /// The sizes.
+    pub fn config(&self) -> &VitConfig {
+        &self.config
+    }
+
+    /// Class tokens after the final norm, one row per image in the order of the groups: `[Σ images, D]`.
+    ///
+    /// Only the class token's row goes through the last block's projection and MLP: nothing else is read.
+    pub fn class_tokens(&self, tape: &mut Tape<'_>, groups: &[Images<'_>], drop: Option<&BranchScales>) -> Matrix {
+        let mut sequences = self.embed(tape, groups);
+        let last = self.blocks.len() - 1;
+        for block in 0..last {
+            sequences.tokens = self.block(tape, block, &sequences, drop);
+        }
+        let rows = sequences.class_rows();
+        let attended = self.attend(tape, last, &sequences);
+        let attended = tape.gather_rows(&attended, Rc::clone(&rows));
+        let class = tape.gather_rows(&sequences.tokens, rows);
+        let class = self.finish_block(tape, last, &class, &attended, |branch| {
+            drop.and_then(|scales| scales.of(last, branch)).map(Rc::from)
+        });
+        tape.layer_norm(&class, self.norm.0, self.norm.1, LAYER_NORM_EPS)
+    }
+
+    /// All tokens of the last `n` blocks after the final norm, oldest first (`get_intermediate_layers`).
+    pub fn intermediate_layers(&self, tape: &mut Tape<'_>, groups: &[Images<'_>], n: usize) -> Vec<Sequences> {
+        let mut sequences = self.embed(tape, groups);
+        let mut layers = Vec::with_capacity(n);
+        for block in 0..self.blocks.len() {
+            sequences.tokens = self.block(tape, block, &sequences, None);
+            if self.blocks.len() - block <= n {
+                let tokens = tape.layer_norm(&sequences.tokens, self.norm.0, self.norm.1, LAYER_NORM_EPS);
+                layers.push(Sequences { tokens, heads: sequences.heads.clone() });
+            }
+        }
+        layers
+    }
+
+    /// Attention of the class token in the last block to all tokens, itself first: `[heads, N + 1]` per image
+    /// (the first row of `get_last_selfattention`).
+    pub fn last_class_attention(&self, tape: &mut Tape<'_>, groups: &[Images<'_>]) -> Vec<f32> {
+        let mut sequences = self.embed(tape, groups);
+        let last = self.blocks.len() - 1;
+        for block in 0..last {
+            sequences.tokens = self.block(tape, block, &sequences, None);
+        }
+        let qkv = self.qkv(tape, last, &sequences.tokens);
+        tape.first_token_attention(&qkv, &sequences.heads)
+    }
+
+    /// Draws the stochastic depth of one step for `views` views of `images` images.
+    pub fn drop_path(&self, draw: &DropPath, views: usize, images: usize) -> Option<BranchScales> {
+        (draw.rate > 0.0).then(|| draw.draw(self.blocks.len(), views, images))
+    }
+
+    /// The geometry of a batch of byte images for this network.
+    pub fn patches(&self, images: usize, height: usize, width: usize) -> Patches {
+        Patches { images, height, width, channels: self.config.normalize.mean.len(), patch: self.config.patch_size }
+    }
+
+    fn embed(&self, tape: &mut Tape<'_>, groups: &[Images<'_>]) -> Sequences {
+        let mut packed = Vec::with_capacity(groups.len());
+        let mut segments = Vec::new();
+        let mut start = 0;
+        for group in groups {
+            let rows = tape.patchify(*group, &self.config.normalize);
+            let patches = tape.linear(&rows, self.patch_embed.0, Some(self.patch_embed.1));
+            let len = group.patches.per_image() + 1;
+            segments.extend((0..group.patches.images).map(|image| Segment { start: start + image * len, len }));
+            start += group.patches.images * len;
+            packed.push(TokenGroup { patches, images: group.patches.images, positions: self.positions(group.patches) });
+        }
+        let tokens = tape.tokens(packed, self.cls_token, self.pos_embed); // [T, D]
+        Sequences { tokens, heads: Heads { count: self.config.num_heads, segments: segments.into() } }
+    }
+
+    fn positions(&self, patches: Patches) -> Option<Rc<RowMix<f32>>> {
+        let mut grids = self.grids.borrow_mut();
+        let make = || {
+            let (rows, columns) = patches.grid();
+            position_mix(self.config.base_grid(), rows, columns, patches.height == patches.width).map(Rc::new)
+        };
+        grids.entry((patches.height, patches.width)).or_insert_with(make).clone()
+    }
+
+    fn block(&self, tape: &mut Tape<'_>, block: usize, x: &Sequences, drop: Option<&BranchScales>) -> Matrix {
+        let attended = self.attend(tape, block, x);
+        self.finish_block(tape, block, &x.tokens, &attended, |branch| {
+            drop.and_then(|scales| scales.of(block, branch)).map(|scales| token_scales(scales, &x.heads.segments))
+        })
+    }
+
+    fn qkv(&self, tape: &mut Tape<'_>, block: usize, tokens: &Matrix) -> Matrix {
+        let block = &self.blocks[block];
+        let normed = tape.layer_norm(tokens, block.norm1.0, block.norm1.1, LAYER_NORM_EPS);
+        tape.linear(&normed, block.qkv.0, Some(block.qkv.1)) // [T, 3·D]
+    }
+
+    fn attend(&self, tape: &mut Tape<'_>, block: usize, x: &Sequences) -> Matrix {
+        let qkv = self.qkv(tape, block, &x.tokens);
+        tape.attention(&qkv, &x.heads) // [T, D]
+    }
+
+    /// The block from the attention's output on: projection, residual, MLP, residual.
+    fn finish_block(
+        &self,
+        tape: &mut Tape<'_>,
+        block: usize,
+        x: &Matrix,
+        attended: &Matrix,
+        row_scale: impl Fn(usize) -> Option<Rc<[f32]>>,
+    ) -> Matrix {
+        let block = &self.blocks[block];
+        let branch = tape.linear(attended, block.proj.0, Some(block.proj.1));
+        let x = tape.residual(x, &branch, None, row_scale(0));
+        let normed = tape.layer_norm(&x, block.norm2.0, block.norm2.1, LAYER_NORM_EPS);
+        let hidden = tape.linear_gelu(&normed, block.fc1.0, Some(block.fc1.1)); // [T, 4·D]
+        let branch = tape.linear(&hidden, block.fc2.0, Some(block.fc2.1));
+        tape.residual(&x, &branch, None, row_scale(1))
+    }
+}
+
+impl VitConfig {
+    /// Side of the stored position grid, √N₀.
+    pub fn base_grid(&self) -> usize {
+        self.image_size / self.patch_size
+    }
+}
+
+/// Repeats each sequence's factor for all its tokens.
+fn token_scales(scales: &[f32], segments: &[Segment]) -> Rc<[f32]> {
+    scales.iter().zip(segments).flat_map(|(scale, segment)| std::iter::repeat_n(*scale, segment.len)).collect()
+}

@@ -6,3 +6,4 @@
 //! [`optimizer`] updates them in one pass over memory. The engine knows no network, no loss of a paper and no image.
 
 pub mod kernels;
+pub mod reference;

@@ -1,11 +1,12 @@
 //! The compute engine of dinoxide: about thirty fused operations, each with its gradient, and an eager tape that
 //! remembers them.
 //!
-//! [`kernels`] is the contract; [`reference`] defines it in plain `f64` loops, [`cpu`] makes it fast in `f32`. [`tape`]
-//! runs operations at once and replays them backwards, [`params`] keeps all weights in one flat buffer, and
-//! [`optimizer`] updates them in one pass over memory. The engine knows no network, no loss of a paper and no image.
+//! [`kernels`] is the contract; [`reference`] defines it in plain `f64` loops, `cpu` makes it fast in `f32`. [`tape`]
+//! runs operations at once and replays them backwards, [`params`] keeps all weights in one flat buffer. The engine knows
+//! no network, no loss of a paper and no image.
 
 pub mod kernels;
 pub mod params;
+pub mod reference;
 pub mod tape;
 pub mod tensor;

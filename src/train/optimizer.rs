@@ -66,7 +66,8 @@ impl Optimizer {
     }
 
     /// Updates `student` from `grads`, clears `grads`, and moves the average (teacher and its momentum) after it.
-    /// Returns the norm of all gradients before clipping.
+    /// Returns the norm of all gradients before clipping; if
+    /// that is not finite, nothing is changed.
     pub fn step(
         &mut self,
         kernels: &dyn Kernels<f32>,
@@ -86,6 +87,9 @@ impl Optimizer {
             )
             .collect();
         let total = norms.iter().map(|norm| norm * norm).sum::<f64>().sqrt();
+        if !total.is_finite() {
+            return total;
+        }
         for (index, spec) in layout.specs().iter().enumerate() {
             let teacher = match (&mut average, spec.role) {
                 (Some((teacher, momentum)), Role::Trained | Role::Fixed) => {

@@ -25,7 +25,7 @@ pub struct Tape<'a> {
     params: &'a Params,
     pool: &'a Pool,
     record: Record,
-    nodes: Vec<Option<Node<'a>>>,
+    nodes: Vec<Node<'a>>,
     statistics: Vec<(ParamId, Vec<f32>)>,
 }
 
@@ -413,7 +413,7 @@ impl<'a> Tape<'a> {
     ) -> Matrix {
         let rows = buffer.len().checked_div(columns).unwrap_or(0);
         let node = (self.record == Record::Gradients).then(|| {
-            self.nodes.push(Some(Box::new(backward)));
+            self.nodes.push(Box::new(backward));
             self.nodes.len() - 1
         });
         Matrix { buffer, rows, columns, node }
@@ -423,17 +423,29 @@ impl<'a> Tape<'a> {
     ///
     /// # Panics
     /// If `grads` does not have the parameters' length.
-    pub fn backward(mut self, loss: &Loss, scale: f32, grads: &mut [f32]) {
+    pub fn backward(self, loss: &Loss, scale: f32, grads: &mut [f32]) {
+        self.replay(loss.slot, &[scale], grads);
+    }
+
+    /// Adds the gradient of the parameters to `grads`, given that of `output`. The tape is used up.
+    ///
+    /// # Panics
+    /// If `d_output` does not have the output's length or `grads` not that of the parameters.
+    pub fn backward_from(self, output: &Matrix, d_output: &[f32], grads: &mut [f32]) {
+        assert_eq!(d_output.len(), output.values().len(), "the gradient of a matrix has its length");
+        self.replay(output.slot(), d_output, grads);
+    }
+
+    fn replay(mut self, from: Slot, gradient: &[f32], grads: &mut [f32]) {
         assert_eq!(grads.len(), self.params.values().len(), "gradients lie like the parameters");
         let mut pending: Vec<Option<Rc<Buffer>>> = Vec::new();
         pending.resize_with(self.nodes.len(), || None);
         let mut back = Backward { kernels: self.kernels, params: self.params, pool: self.pool, pending, grads };
-        let mut seed = self.pool.take(1);
-        seed[0] = scale;
-        back.give(loss.slot, Rc::new(seed));
+        let mut seed = self.pool.take(gradient.len());
+        seed.copy_from_slice(gradient);
+        back.give(from, Rc::new(seed));
         while let Some(node) = self.nodes.pop() {
-            let gradient = back.pending.pop().flatten();
-            if let (Some(node), Some(gradient)) = (node, gradient) {
+            if let Some(gradient) = back.pending.pop().flatten() {
                 node(&mut back, gradient);
             }
         }

@@ -1,0 +1,146 @@
+//! One training step: micro-batches in, one update out.
+//!
+//! `set schedule → teacher → student → loss → gradient (per micro-batch, summed) → clip → update → average → centre`, in the order
+//! of `main_dino.py:train_one_epoch`. Gradients, the centre and the average see the whole batch, so splitting it into
+//! micro-batches changes memory and not the result.
+
+use dinoxide_engine::params::Params;
+use dinoxide_engine::tape::{Images, Tape};
+
+use super::TrainError;
+use super::optimizer::{Clip, Optimizer, Step};
+use crate::methods::dino::store;
+use crate::methods::{Device, Method, Outputs, Views};
+use crate::schedule::Scheduled;
+
+/// Everything that training changes.
+pub struct TrainState {
+    /// The method: teacher, centre, and the shape of the networks.
+    pub method: Box<dyn Method>,
+    /// The student's parameters.
+    pub student: Params,
+    /// Moments of the optimizer.
+    pub optimizer: Optimizer,
+    /// Clipping.
+    pub clip: Clip,
+    /// Images per micro-batch; at least the batch means the batch is not split.
+    pub micro_batch: usize,
+    /// Steps done.
+    pub step: u64,
+    grads: Vec<f32>,
+}
+
+/// Byte crops of one size.
+#[derive(Debug, Clone, Copy)]
+pub struct Crops<'a> {
+    /// Bytes `[views·batch, side, side, C]`, view-major.
+    pub pixels: &'a [u8],
+    /// Side in pixels.
+    pub side: usize,
+    /// Views of each image.
+    pub views: usize,
+}
+
+/// What one step measured.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct StepReport {
+    /// The loss, a mean over images and pairs of views, in nats.
+    pub loss: f64,
+    /// Mean entropy of the teacher's outputs, h(P_t), in nats.
+    pub entropy: f64,
+    /// Entropy of the mean of the teacher's outputs, in nats.
+    pub batch_entropy: f64,
+    /// Norm of all gradients before clipping.
+    pub grad_norm: f64,
+}
+
+impl StepReport {
+    /// KL(P_t‖P_s), the part of the loss that is not the teacher's own entropy: `loss = entropy + kl`.
+    pub fn kl(&self) -> f64 {
+        self.loss - self.entropy
+    }
+}
+
+impl TrainState {
+    /// A run before its first step.
+    pub fn new(method: Box<dyn Method>, student: Params, optimizer: Optimizer, clip: Clip) -> Self {
+        let grads = vec![0.0; student.values().len()];
+        Self { method, student, optimizer, clip, micro_batch: usize::MAX, step: 0, grads }
+    }
+
+    /// Trains on one batch of `images` images, global crops first.
+    ///
+    /// # Errors
+    /// If the loss or a gradient is not finite; nothing has been updated then.
+    pub fn step(
+        &mut self,
+        device: Device<'_>,
+        groups: &[Crops<'_>],
+        images: usize,
+        at: &Scheduled,
+    ) -> Result<StepReport, TrainError> {
+        let mut loss = 0.0;
+        let mut outputs = Outputs::default();
+        let mut micro = MicroBatch::default();
+        let size = self.micro_batch.clamp(1, images);
+        for first in (0..images).step_by(size) {
+            let count = size.min(images - first);
+            let share = count as f64 / images as f64;
+            let views = micro.cut(groups, images, first, count, &*self.method);
+            let mut tape = Tape::train(device.kernels, &self.student, device.pool);
+            let forward = self.method.forward(&mut tape, &views, at);
+            loss += share * forward.loss.value;
+            tape.backward(&forward.loss, share as f32, &mut self.grads);
+            outputs.merge(forward.outputs);
+        }
+        if !loss.is_finite() {
+            return Err(TrainError::Loss { step: at.step, loss });
+        }
+        let (lr, weight_decay, clip) = (at.lr, at.weight_decay, self.clip);
+        let step = Step { lr, weight_decay, clip, frozen: at.freeze_last_layer.then_some("last_layer") };
+        let average = self.method.average(at);
+        let grad_norm = self.optimizer.step(device.kernels, &mut self.student, &mut self.grads, average, &step);
+        if !grad_norm.is_finite() {
+            return Err(TrainError::Gradient { step: at.step });
+        }
+        store(&mut self.student, std::mem::take(&mut outputs.student_statistics));
+        let report = StepReport { loss, entropy: outputs.entropy(), batch_entropy: outputs.batch_entropy(), grad_norm };
+        self.method.after_update(outputs, at);
+        self.step = at.step + 1;
+        Ok(report)
+    }
+}
+
+/// Pixels of a part of the batch, copied together where the batch is split.
+#[derive(Debug, Default)]
+struct MicroBatch {
+    pixels: Vec<Vec<u8>>,
+}
+
+impl MicroBatch {
+    /// Images `first..first + count` of every view.
+    fn cut<'s>(
+        &'s mut self,
+        groups: &'s [Crops<'_>],
+        images: usize,
+        first: usize,
+        count: usize,
+        method: &dyn Method,
+    ) -> Views<'s> {
+        self.pixels.clear();
+        if count < images {
+            self.pixels.extend(groups.iter().map(|crops| {
+                let image = crops.pixels.len() / (crops.views * images);
+                let views = crops.pixels.chunks_exact(images * image);
+                views.flat_map(|view| &view[first * image..(first + count) * image]).copied().collect()
+            }));
+        }
+        let (backbone, _) = method.backbone();
+        let pixels = |group: usize| if count < images { &self.pixels[group][..] } else { groups[group].pixels };
+        let groups = groups.iter().enumerate().map(|(group, crops)| Images {
+            pixels: pixels(group),
+            patches: backbone.patches(crops.views * count, crops.side, crops.side),
+        });
+        Views { groups: groups.collect(), images: count, first_image: first }
+    }
+}

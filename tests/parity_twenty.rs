@@ -1,0 +1,200 @@
+//! Whole trainings against a plain PyTorch program: losses in a row, first gradients, final student, teacher and centre.
+
+mod support;
+
+use dinoxide::methods::Device;
+use dinoxide::methods::Method;
+use dinoxide::methods::dino::{Dino, DinoConfig};
+use dinoxide::nn::dino_head::{DinoHeadConfig, HeadNorm, LastLayer};
+use dinoxide::nn::vit::VitConfig;
+use dinoxide::schedule::Scheduled;
+use dinoxide::train::optimizer::{Clip, Optimizer, Rule};
+use dinoxide::train::step::{Crops, TrainState};
+use dinoxide_engine::cpu::Cpu;
+use dinoxide_engine::params::Params;
+use dinoxide_engine::tensor::Pool;
+use support::{Fixture, assert_close, fill, filler_bytes, imagenet, relative};
+
+/// f32 over twenty updates against f64; the acceptance bound.
+const LOSS_TOLERANCE: f64 = 1e-4;
+/// AdamW divides by the root of the second moment, so entries with tiny gradients amplify f32 rounding.
+const WEIGHT_TOLERANCE: f64 = 2e-3;
+
+fn dino(fixture: &Fixture) -> (Dino, Params) {
+    let last_layer = if fixture.case["norm_last_layer"] == true { LastLayer::Normalized } else { LastLayer::Free };
+    let config = DinoConfig {
+        backbone: VitConfig {
+            image_size: fixture.usize("global"),
+            patch_size: fixture.usize("patch"),
+            embed_dim: fixture.usize("dim"),
+            depth: fixture.usize("depth"),
+            num_heads: fixture.usize("heads"),
+            mlp_ratio: 4.0,
+            normalize: imagenet(),
+        },
+        head: DinoHeadConfig {
+            in_dim: fixture.usize("dim"),
+            out_dim: fixture.usize("out_dim"),
+            hidden_dim: fixture.usize("hidden"),
+            bottleneck_dim: fixture.usize("bottleneck"),
+            layers: 3,
+            norm: HeadNorm::None,
+            last_layer,
+        },
+        student_temp: fixture.f64("student_temp"),
+        center_momentum: fixture.f64("center_momentum"),
+        drop_path: 0.0,
+        seed: 0,
+    };
+    let (mut method, mut student) = Dino::new(config);
+    fill(&mut student);
+    method.teacher_mut().values_mut().copy_from_slice(student.values());
+    (method, student)
+}
+
+/// Sixteen strided entries of each tensor, the key third of `qkv.bias` as zero: its true gradient is zero.
+fn samples(params: &Params, values: &[f32]) -> Vec<f32> {
+    let mut out = Vec::new();
+    for spec in params.layout().specs() {
+        let kept = spec.len.min(16);
+        out.extend((0..16).map(|k| {
+            let index = k * spec.len / kept;
+            let key_bias = spec.name.ends_with("attn.qkv.bias") && (spec.len / 3..2 * spec.len / 3).contains(&index);
+            if k >= kept || key_bias { 0.0 } else { values[spec.offset + index] }
+        }));
+    }
+    out
+}
+
+struct Trained {
+    losses: Vec<f32>,
+    entropies: Vec<f32>,
+    centers: Vec<f32>,
+    state: TrainState,
+}
+
+fn train(fixture: &Fixture, rule: Rule, micro_batch: usize) -> Trained {
+    let (method, student) = dino(fixture);
+    let optimizer = Optimizer::new(rule, &student);
+    let mut state = TrainState::new(Box::new(method), student, optimizer, Clip::Tensor(fixture.f64("clip")));
+    state.micro_batch = micro_batch;
+    let (cpu, pool) = (Cpu::new(), Pool::new());
+    let device = Device { kernels: &cpu, pool: &pool };
+    let (batch, global, local) = (fixture.usize("batch"), fixture.usize("global"), fixture.usize("local"));
+    let scheduled = |name: &str| fixture.values(&format!("schedule.{name}"));
+    let (lr, decay) = (scheduled("lr"), scheduled("weight_decay"));
+    let (momentum, temp) = (scheduled("momentum"), scheduled("teacher_temp"));
+    let (mut losses, mut entropies, mut centers) = (Vec::new(), Vec::new(), Vec::new());
+    for step in 0..fixture.usize("steps") {
+        let epoch = step / fixture.usize("epoch_steps");
+        let at = Scheduled {
+            step: step as u64,
+            epoch,
+            lr: lr[step],
+            weight_decay: decay[step],
+            momentum: momentum[step],
+            teacher_temp: temp[step],
+            freeze_last_layer: epoch < fixture.usize("freeze_last_layer_epochs"),
+        };
+        let globals = filler_bytes(&format!("global.{step}"), 2 * batch * global * global * 3);
+        let views = fixture.usize("locals");
+        let locals = filler_bytes(&format!("local.{step}"), views * batch * local * local * 3);
+        let crops = [Crops { pixels: &globals, side: global, views: 2 }, Crops { pixels: &locals, side: local, views }];
+        let report = state.step(device, &crops, batch, &at).expect("a finite step");
+        losses.push(report.loss as f32);
+        entropies.push(report.entropy as f32);
+        if (step + 1) % 5 == 0 {
+            centers.extend(&state.method.state()[0].values);
+        }
+    }
+    Trained { losses, entropies, centers, state }
+}
+
+fn check(case: &str, rule: Rule) {
+    let fixture = Fixture::open(&format!("twenty/{case}.safetensors"));
+    let mut trained = train(&fixture, rule, usize::MAX);
+    let losses = fixture.values("loss");
+    for (step, (ours, theirs)) in trained.losses.iter().zip(&losses).enumerate() {
+        let error = (f64::from(*ours) - theirs).abs() / theirs;
+        assert!(error <= LOSS_TOLERANCE, "{case}, step {step}: loss {ours} against {theirs}, {error:.1e}");
+    }
+    assert_close("entropy", trained.entropies.iter().copied(), &fixture.values("entropy"), LOSS_TOLERANCE);
+    assert_close("centre", trained.centers.iter().copied(), &fixture.values("center"), 1e-3);
+    let student = samples(&trained.state.student, trained.state.student.values());
+    assert_close("student", student, &fixture.values("student.samples"), WEIGHT_TOLERANCE);
+    let teacher = trained.state.method.teacher_mut();
+    let teacher = samples(teacher, teacher.values());
+    assert_close("teacher", teacher, &fixture.values("teacher.samples"), WEIGHT_TOLERANCE);
+}
+
+#[test]
+fn twenty_losses_of_vit_tiny_equal_pytorch() {
+    check("vit_tiny_adamw", Rule::AdamW);
+}
+
+#[test]
+fn twenty_losses_of_a_small_vit_equal_pytorch() {
+    check("small_adamw", Rule::AdamW);
+}
+
+#[test]
+fn sgd_equals_pytorch() {
+    check("small_sgd", Rule::Sgd);
+}
+
+#[test]
+fn lars_equals_pytorch() {
+    check("small_lars", Rule::Lars);
+}
+
+#[test]
+fn micro_batches_train_like_the_whole_batch() {
+    let fixture = Fixture::open("twenty/small_adamw.safetensors");
+    for micro_batch in [1, 2, 3] {
+        let split = train(&fixture, Rule::AdamW, micro_batch);
+        assert!(relative(split.losses, &fixture.values("loss")) <= LOSS_TOLERANCE);
+        assert!(relative(split.centers, &fixture.values("center")) <= 1e-3);
+    }
+}
+
+#[test]
+fn first_gradients_of_every_tensor_equal_pytorch() {
+    for case in ["vit_tiny_adamw", "small_adamw"] {
+        let fixture = Fixture::open(&format!("twenty/{case}.safetensors"));
+        // With SGD, rate 1 and neither decay, clipping nor momentum, the first update is the gradient.
+        let (method, student) = dino(&fixture);
+        let before = student.clone();
+        let optimizer = Optimizer::new(Rule::Sgd, &student);
+        let mut state = TrainState::new(Box::new(method), student, optimizer, Clip::Off);
+        let (cpu, pool) = (Cpu::new(), Pool::new());
+        let (batch, global, local) = (fixture.usize("batch"), fixture.usize("global"), fixture.usize("local"));
+        let views = fixture.usize("locals");
+        let globals = filler_bytes("global.0", 2 * batch * global * global * 3);
+        let locals = filler_bytes("local.0", views * batch * local * local * 3);
+        let crops = [Crops { pixels: &globals, side: global, views: 2 }, Crops { pixels: &locals, side: local, views }];
+        let teacher_temp = fixture.values("schedule.teacher_temp")[0];
+        let at = Scheduled {
+            step: 0,
+            epoch: 0,
+            lr: 0.0,
+            weight_decay: 0.0,
+            momentum: 1.0,
+            teacher_temp,
+            freeze_last_layer: false,
+        };
+        state.step(Device { kernels: &cpu, pool: &pool }, &crops, batch, &at).expect("a finite step");
+        // The momentum buffer of the first SGD step is the gradient itself.
+        let ours = samples(&before, &state.optimizer.first);
+        let theirs = fixture.values("grad.samples");
+        for (index, spec) in before.layout().specs().iter().enumerate() {
+            let range = index * 16..(index + 1) * 16;
+            let norm = fixture.values("grad.norm")[index];
+            if norm < 1e-12 {
+                continue;
+            }
+            let scale = theirs[range.clone()].iter().fold(0.0, |m: f64, v| m.max(v.abs()));
+            let error = relative(ours[range.clone()].iter().copied(), &theirs[range]);
+            assert!(error <= 2e-4, "{case} {}: gradient off by {error:.1e} of {scale:.1e}", spec.name);
+        }
+    }
+}

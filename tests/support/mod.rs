@@ -1,0 +1,131 @@
+//! Reads parity fixtures and computes the filler both sides agree on (`parity/README.md`).
+#![allow(dead_code, reason = "each test uses its own part")]
+
+use std::path::PathBuf;
+
+use dinoxide_engine::kernels::Normalize;
+use dinoxide_engine::params::Params;
+use safetensors::{Dtype, SafeTensors};
+
+/// One fixture file.
+pub struct Fixture {
+    bytes: Vec<u8>,
+    /// Sizes and options of the case.
+    pub case: serde_json::Value,
+}
+
+impl Fixture {
+    pub fn open(path: &str) -> Self {
+        let path = fixture_path(path);
+        let bytes = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let (_, metadata) = SafeTensors::read_metadata(&bytes).expect("fixture header");
+        let case = metadata.metadata().as_ref().map_or("null", |entries| &entries["case"]);
+        let case = serde_json::from_str(case).expect("case metadata");
+        Self { bytes, case }
+    }
+
+    pub fn values(&self, name: &str) -> Vec<f64> {
+        let file = SafeTensors::deserialize(&self.bytes).expect("fixture");
+        let tensor = file.tensor(name).unwrap_or_else(|_| panic!("no tensor `{name}`"));
+        let data = tensor.data();
+        match tensor.dtype() {
+            Dtype::F64 => data.chunks_exact(8).map(|b| f64::from_le_bytes(b.try_into().expect("8 bytes"))).collect(),
+            Dtype::F32 => {
+                data.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().expect("4 bytes")).into()).collect()
+            }
+            other => panic!("dtype {other:?}"),
+        }
+    }
+
+    pub fn usize(&self, key: &str) -> usize {
+        self.case[key].as_u64().unwrap_or_else(|| panic!("no integer `{key}` in {}", self.case)) as usize
+    }
+
+    pub fn f64(&self, key: &str) -> f64 {
+        self.case[key].as_f64().unwrap_or_else(|| panic!("no number `{key}` in {}", self.case))
+    }
+}
+
+pub fn fixture_path(path: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("parity/fixtures").join(path)
+}
+
+pub fn fixtures(folder: &str) -> Vec<String> {
+    let mut names: Vec<String> = std::fs::read_dir(fixture_path(folder))
+        .expect("fixture folder")
+        .map(|entry| format!("{folder}/{}", entry.expect("entry").file_name().to_string_lossy()))
+        .collect();
+    names.sort();
+    assert!(!names.is_empty(), "no fixtures in {folder}");
+    names
+}
+
+fn word(name: &str, index: u64) -> u64 {
+    let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3));
+    let mut z = hash.wrapping_add(index).wrapping_add(0x9E37_79B9_7F4A_7C15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}
+
+pub fn filler(name: &str, len: usize, scale: f64, offset: f64) -> Vec<f32> {
+    let value = |i| (offset + ((word(name, i) >> 40) as f64 / f64::from(1 << 24) - 0.5) * 2.0 * scale) as f32;
+    (0..len as u64).map(value).collect()
+}
+
+pub fn filler_bytes(name: &str, len: usize) -> Vec<u8> {
+    (0..len as u64).map(|i| (word(name, i) >> 56) as u8).collect()
+}
+
+/// Scale and offset of a parameter (`parity/README.md`).
+pub fn parameter(name: &str, shape: &[usize]) -> Vec<f32> {
+    let len: usize = shape.iter().product();
+    let fan_in = (len / shape.first().copied().unwrap_or(1)) as f64;
+    let (scale, offset) = if name.ends_with("weight_g") {
+        (0.0, 1.0)
+    } else if name.ends_with("running_var") || (shape.len() == 1 && name.ends_with(".weight")) {
+        (0.1, 1.0)
+    } else if name.ends_with(".bias") || name.ends_with("running_mean") {
+        (0.05, 0.0)
+    } else if name.ends_with("cls_token") || name.ends_with("pos_embed") {
+        (1.0, 0.0)
+    } else if name.ends_with("attn.qkv.weight") {
+        (1.5 * (3.0 / fan_in).sqrt(), 0.0)
+    } else {
+        ((3.0 / fan_in).sqrt(), 0.0)
+    };
+    filler(name, len, scale, offset)
+}
+
+/// Fills every tensor.
+pub fn fill(params: &mut Params) {
+    let specs = params.layout().specs().to_vec();
+    for spec in specs {
+        if !spec.shape.is_empty() {
+            params.values_mut()[spec.range()].copy_from_slice(&parameter(&spec.name, &spec.shape));
+        }
+    }
+}
+
+pub fn imagenet() -> Normalize {
+    Normalize { mean: vec![0.485, 0.456, 0.406], std: vec![0.229, 0.224, 0.225] }
+}
+
+/// Largest difference over the largest reference value.
+pub fn relative(ours: impl IntoIterator<Item = f32>, theirs: &[f64]) -> f64 {
+    let scale = theirs.iter().fold(0.0, |m: f64, v| m.max(v.abs())).max(1e-30);
+    let mut count = 0;
+    let worst = ours.into_iter().zip(theirs).fold(0.0, |worst: f64, (a, b)| {
+        count += 1;
+        let distance = (f64::from(a) - b).abs();
+        if distance.is_nan() { f64::INFINITY } else { worst.max(distance) }
+    });
+    assert_eq!(count, theirs.len(), "as many values as the reference has");
+    worst / scale
+}
+
+/// Asserts that the largest difference is at most `tolerance` of the reference's scale.
+pub fn assert_close(what: &str, ours: impl IntoIterator<Item = f32>, theirs: &[f64], tolerance: f64) {
+    let error = relative(ours, theirs);
+    assert!(error <= tolerance, "{what}: relative difference {error:.2e} above {tolerance:.1e}");
+}

@@ -5,4 +5,5 @@
 //! runs operations at once and replays them backwards, [`params`] keeps all weights in one flat buffer, and
 //! [`optimizer`] updates them in one pass over memory. The engine knows no network, no loss of a paper and no image.
 
+pub mod cpu;
 pub mod kernels;

@@ -1,0 +1,136 @@
+//! Multi-head attention, one task per segment and head, without a score matrix in memory.
+//!
+//! A task copies its keys and values from the interleaved matrix into rows padded to whole vectors (the keys transposed),
+//! then takes a block of queries at a time: scores, softmax and weighted values stay in the second-level cache. The
+//! backward pass recomputes the scores from their log-sum-exp (Dao et al. 2022, FlashAttention, section 3.1).
+
+use std::cell::RefCell;
+
+use faer::MatMut;
+use pulp::Arch;
+use rayon::prelude::*;
+
+use super::attention_head::{Backward, Forward};
+use super::chunk::{check_len, rows_of};
+use super::math::{dot, exp, fold, join, larger};
+use crate::kernels::{Attention, AttentionBackward, Segment};
+
+/// Multiplications that a rayon task should have at least; short segments are joined up to it.
+const TASK_WORK: usize = 1 << 20;
+
+thread_local! {
+    /// Working memory of the tasks of a thread, kept between calls.
+    static SCRATCH: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+}
+
+/// One segment and head: where it reads, and the pieces of the results that are its own.
+pub struct Task<'a, const PIECES: usize> {
+    /// The sequence.
+    pub segment: Segment,
+    /// The head.
+    pub head: usize,
+    /// Rows of the segment and columns of the head in each result.
+    pub pieces: [MatMut<'a, f32>; PIECES],
+}
+
+/// See [`crate::kernels::Kernels::attention`].
+pub fn attention(arch: Arch, op: Attention<'_, f32>, out: &mut [f32], log_sum_exp: &mut [f32]) {
+    let Attention { heads, head_dim, .. } = op;
+    let tokens = rows_of("qkv", op.qkv.len(), 3 * heads * head_dim);
+    check_len("out", out.len(), tokens * heads * head_dim);
+    check_len("log_sum_exp", log_sum_exp.len(), tokens * heads);
+    let out = cut(&op, MatMut::from_row_major_slice_mut(out, tokens, heads * head_dim), head_dim);
+    let sums = cut(&op, MatMut::from_row_major_slice_mut(log_sum_exp, tokens, heads), 1);
+    let tasks =
+        out.into_iter().zip(sums).map(|(out, sums)| Task { segment: out.0, head: out.1, pieces: [out.2, sums.2] });
+    run(&op, tasks.collect(), |task| {
+        SCRATCH.with_borrow_mut(|scratch| arch.dispatch(Forward { op, task, scratch }));
+    });
+}
+
+/// See [`crate::kernels::Kernels::attention_backward`].
+pub fn attention_backward(arch: Arch, op: Attention<'_, f32>, saved: AttentionBackward<'_, f32>, d_qkv: &mut [f32]) {
+    let Attention { heads, head_dim, .. } = op;
+    let tokens = rows_of("qkv", op.qkv.len(), 3 * heads * head_dim);
+    check_len("d_qkv", d_qkv.len(), op.qkv.len());
+    check_len("d_out", saved.d_out.len(), tokens * heads * head_dim);
+    check_len("out", saved.out.len(), tokens * heads * head_dim);
+    check_len("log_sum_exp", saved.log_sum_exp.len(), tokens * heads);
+    let d_qkv = MatMut::from_row_major_slice_mut(d_qkv, tokens, 3 * heads * head_dim);
+    let (d_q, d_kv) = d_qkv.split_at_col_mut(heads * head_dim);
+    let (d_k, d_v) = d_kv.split_at_col_mut(heads * head_dim);
+    let pieces = cut(&op, d_q, head_dim).into_iter().zip(cut(&op, d_k, head_dim)).zip(cut(&op, d_v, head_dim));
+    let tasks = pieces.map(|((q, k), v)| Task { segment: q.0, head: q.1, pieces: [q.2, k.2, v.2] });
+    run(&op, tasks.collect(), |task| {
+        SCRATCH.with_borrow_mut(|scratch| arch.dispatch(Backward { op, saved, task, scratch }));
+    });
+}
+
+/// See [`crate::kernels::Kernels::first_token_attention`].
+pub fn first_token_attention(arch: Arch, op: Attention<'_, f32>, out: &mut [f32]) {
+    let Attention { heads, head_dim, .. } = op;
+    rows_of("qkv", op.qkv.len(), 3 * heads * head_dim);
+    check_len("out", out.len(), op.segments.iter().map(|segment| heads * segment.len).sum());
+    let (mut rest, mut tasks) = (out, Vec::with_capacity(op.segments.len()));
+    for segment in op.segments {
+        let (mine, after) = rest.split_at_mut(heads * segment.len);
+        tasks.push((segment, mine));
+        rest = after;
+    }
+    let scale = (head_dim as f32).powf(-0.5);
+    tasks.into_par_iter().filter(|(segment, _)| segment.len > 0).for_each(|(segment, out)| {
+        arch.dispatch(|| {
+            for (head, probs) in out.chunks_exact_mut(segment.len).enumerate() {
+                let query = head_row(&op, segment.start, head);
+                for (token, score) in probs.iter_mut().enumerate() {
+                    *score = dot(query, head_row(&op, segment.start + token, heads + head)) * scale;
+                }
+                let max = join(fold(f32::NEG_INFINITY, probs, larger), larger);
+                probs.iter_mut().for_each(|score| *score = exp(*score - max));
+                let total = join(fold(0.0, probs, |a, b| a + b), |a, b| a + b);
+                probs.iter_mut().for_each(|prob| *prob /= total);
+            }
+        });
+    });
+}
+
+/// The values of one token in column block `part` (queries of all heads, then keys, then values).
+#[inline(always)]
+pub fn head_row<'a>(op: &Attention<'a, f32>, token: usize, part: usize) -> &'a [f32] {
+    &op.qkv[token * 3 * op.heads * op.head_dim + part * op.head_dim..][..op.head_dim]
+}
+
+/// Cuts a matrix of all tokens into one piece per segment and head, `width` columns to a head.
+fn cut<'a>(op: &Attention<'_, f32>, matrix: MatMut<'a, f32>, width: usize) -> Vec<(Segment, usize, MatMut<'a, f32>)> {
+    let mut segments = op.segments.to_vec();
+    segments.retain(|segment| segment.len > 0);
+    segments.sort_unstable_by_key(|segment| (segment.start, segment.len));
+    let (mut rest, mut next) = (matrix, 0);
+    let mut pieces = Vec::with_capacity(segments.len() * op.heads);
+    for segment in segments {
+        assert!(
+            segment.start >= next && segment.start - next + segment.len <= rest.nrows(),
+            "segment {segment:?} overlaps its predecessor, which ends at {next}, or leaves the matrix"
+        );
+        let (_, from_start) = rest.split_at_row_mut(segment.start - next);
+        let (mut rows, after) = from_start.split_at_row_mut(segment.len);
+        for head in 0..op.heads {
+            let (piece, others) = rows.split_at_col_mut(width);
+            pieces.push((segment, head, piece));
+            rows = others;
+        }
+        (rest, next) = (after, segment.start + segment.len);
+    }
+    pieces
+}
+
+/// Runs all tasks, several short ones in one piece of work.
+fn run<const PIECES: usize>(
+    op: &Attention<'_, f32>,
+    tasks: Vec<Task<'_, PIECES>>,
+    each: impl Fn(Task<'_, PIECES>) + Sync + Send,
+) {
+    let work: usize = op.segments.iter().map(|segment| segment.len * segment.len * 2 * op.head_dim).sum();
+    let mean = work * op.heads / tasks.len().max(1);
+    tasks.into_par_iter().with_min_len((TASK_WORK / mean.max(1)).max(1)).for_each(each);
+}

@@ -1,0 +1,243 @@
+//! The kernels in `f32` for processors: SIMD chosen at run time (`pulp`), threads of the current rayon pool, matrix
+//! products by faer. The definition of every operation is in [`crate::reference`]; this module only makes them fast.
+//!
+//! # Scheme
+//! - **Tasks.** Element-wise and row-wise kernels cut their matrices into chunks of about 64 KB of whole rows
+//!   (`chunk`). Attention has one task per segment and head, short ones joined; DINO's loss one per row; the
+//!   weight-normalised layer one per 512 outputs. A matrix of one chunk runs on the calling thread at once.
+//! - **Vectors.** Loops are plain Rust inside `Arch::dispatch`, which compiles them for AVX-512, AVX2 and the baseline;
+//!   exp and the normal distribution (`math`) are branch-free, so they are vectorised too. Attention's small products
+//!   have a register tile of their own (`tile`).
+//! - **Determinism.** The size of a chunk depends on the shape alone. Sums within a chunk have a fixed number of
+//!   accumulators; sums over chunks are stored as partials and added up in order. Only faer's products may depend on the
+//!   number of threads; the same number gives the same bits.
+
+mod attention;
+mod attention_head;
+mod batch_norm;
+mod chunk;
+mod dense;
+mod gelu;
+mod layer_norm;
+mod loss;
+pub mod math;
+mod residual;
+mod tile;
+mod tokens;
+mod update;
+mod weight_norm;
+
+use pulp::Arch;
+
+use crate::kernels::{
+    AdamW, Attention, AttentionBackward, BatchNormBackward, Kernels, LayerNorm, LayerNormBackward, Linear, LinearSize,
+    Normalize, Patches, Residual, RowMix, Sgd, SoftCrossEntropy, Targets, Tokens, TokensGrad, Update, WeightNormLinear,
+    WeightNormLinearGrad, Write,
+};
+
+/// The processor's kernels.
+#[derive(Debug, Clone, Copy)]
+pub struct Cpu {
+    /// The instruction sets found at run time.
+    arch: Arch,
+}
+
+impl Cpu {
+    /// Kernels for the best instruction set of this machine, on the rayon pool that calls them.
+    pub fn new() -> Self {
+        Cpu { arch: Arch::new() }
+    }
+}
+
+impl Default for Cpu {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Kernels<f32> for Cpu {
+    fn patchify(&self, images: &[u8], patches: Patches, normalize: &Normalize, out: &mut [f32]) {
+        tokens::patchify(images, patches, normalize, out);
+    }
+
+    fn linear(&self, op: Linear<'_, f32>, out: &mut [f32]) {
+        dense::linear(op, out);
+    }
+
+    fn linear_gelu(&self, op: Linear<'_, f32>, pre: &mut [f32], out: &mut [f32]) {
+        dense::linear_gelu(self.arch, op, pre, out);
+    }
+
+    fn linear_input_grad(&self, d_out: &[f32], weight: &[f32], size: LinearSize, write: Write, d_x: &mut [f32]) {
+        dense::linear_input_grad(d_out, weight, size, write, d_x);
+    }
+
+    fn linear_weight_grad(
+        &self,
+        d_out: &[f32],
+        x: &[f32],
+        size: LinearSize,
+        d_weight: &mut [f32],
+        d_bias: Option<&mut [f32]>,
+    ) {
+        dense::linear_weight_grad(d_out, x, size, d_weight);
+        if let Some(d_bias) = d_bias {
+            dense::add_column_sums(self.arch, d_out, d_bias);
+        }
+    }
+
+    fn gelu(&self, x: &[f32], out: &mut [f32]) {
+        gelu::gelu(self.arch, x, out);
+    }
+
+    fn gelu_backward(&self, x: &[f32], grad: &mut [f32]) {
+        gelu::gelu_backward(self.arch, x, grad);
+    }
+
+    fn layer_norm(&self, op: LayerNorm<'_, f32>, out: &mut [f32], stats: &mut [f32]) {
+        layer_norm::layer_norm(self.arch, op, out, stats);
+    }
+
+    fn layer_norm_backward(
+        &self,
+        op: LayerNormBackward<'_, f32>,
+        write: Write,
+        d_x: &mut [f32],
+        d_gamma: &mut [f32],
+        d_beta: &mut [f32],
+    ) {
+        layer_norm::layer_norm_backward(self.arch, op, write, d_x, [d_gamma, d_beta]);
+    }
+
+    fn attention(&self, op: Attention<'_, f32>, out: &mut [f32], log_sum_exp: &mut [f32]) {
+        attention::attention(self.arch, op, out, log_sum_exp);
+    }
+
+    fn attention_backward(&self, op: Attention<'_, f32>, saved: AttentionBackward<'_, f32>, d_qkv: &mut [f32]) {
+        attention::attention_backward(self.arch, op, saved, d_qkv);
+    }
+
+    fn first_token_attention(&self, op: Attention<'_, f32>, out: &mut [f32]) {
+        attention::first_token_attention(self.arch, op, out);
+    }
+
+    fn residual(&self, x: &[f32], op: Residual<'_, f32>, out: &mut [f32]) {
+        residual::residual(self.arch, x, op, out);
+    }
+
+    fn residual_backward(
+        &self,
+        d_out: &[f32],
+        op: Residual<'_, f32>,
+        d_branch: &mut [f32],
+        d_gamma: Option<&mut [f32]>,
+    ) {
+        residual::residual_backward(self.arch, d_out, op, d_branch, d_gamma);
+    }
+
+    fn gather_rows(&self, x: &[f32], rows: &[u32], width: usize, out: &mut [f32]) {
+        tokens::gather_rows(x, rows, width, out);
+    }
+
+    fn scatter_add_rows(&self, d_out: &[f32], rows: &[u32], width: usize, d_x: &mut [f32]) {
+        tokens::scatter_add_rows(d_out, rows, width, d_x);
+    }
+
+    fn tokens(&self, op: Tokens<'_, f32>, out: &mut [f32]) {
+        tokens::tokens(self.arch, op, out);
+    }
+
+    fn tokens_backward(&self, d_out: &[f32], images: usize, grad: TokensGrad<'_, f32>) {
+        tokens::tokens_backward(d_out, images, grad);
+    }
+
+    fn mix_rows(&self, x: &[f32], mix: &RowMix<f32>, width: usize, out: &mut [f32]) {
+        tokens::mix_rows(self.arch, x, mix, width, out);
+    }
+
+    fn mix_rows_backward(&self, d_out: &[f32], mix: &RowMix<f32>, width: usize, d_x: &mut [f32]) {
+        tokens::mix_rows_backward(self.arch, d_out, mix, width, d_x);
+    }
+
+    fn l2_normalize(&self, x: &[f32], eps: f64, out: &mut [f32], norms: &mut [f32]) {
+        layer_norm::l2_normalize(self.arch, x, eps, out, norms);
+    }
+
+    fn l2_normalize_backward(&self, d_out: &[f32], out: &[f32], norms: &[f32], eps: f64, d_x: &mut [f32]) {
+        layer_norm::l2_normalize_backward(self.arch, d_out, [out, norms], eps, d_x);
+    }
+
+    fn weight_norm_linear(&self, op: WeightNormLinear<'_, f32>, inverse_norms: &mut [f32], out: &mut [f32]) {
+        weight_norm::weight_norm_linear(self.arch, op, inverse_norms, out);
+    }
+
+    fn weight_norm_linear_backward(
+        &self,
+        op: WeightNormLinear<'_, f32>,
+        inverse_norms: &[f32],
+        d_out: &mut [f32],
+        grad: WeightNormLinearGrad<'_, f32>,
+    ) {
+        weight_norm::weight_norm_linear_backward(self.arch, op, inverse_norms, d_out, grad);
+    }
+
+    fn batch_norm(&self, op: LayerNorm<'_, f32>, out: &mut [f32], mean: &mut [f32], variance: &mut [f32]) {
+        batch_norm::batch_norm(self.arch, op, out, [mean, variance]);
+    }
+
+    fn batch_norm_backward(
+        &self,
+        op: BatchNormBackward<'_, f32>,
+        d_x: &mut [f32],
+        d_gamma: &mut [f32],
+        d_beta: &mut [f32],
+    ) {
+        batch_norm::batch_norm_backward(self.arch, op, d_x, [d_gamma, d_beta]);
+    }
+
+    fn targets(&self, op: Targets<'_, f32>, probs: &mut [f32]) -> f64 {
+        loss::targets(self.arch, op, probs)
+    }
+
+    fn soft_cross_entropy(&self, op: SoftCrossEntropy<'_, f32>, log_sum_exp: &mut [f32]) -> f64 {
+        loss::soft_cross_entropy(self.arch, op, log_sum_exp)
+    }
+
+    fn soft_cross_entropy_backward(
+        &self,
+        op: SoftCrossEntropy<'_, f32>,
+        log_sum_exp: &[f32],
+        scale: f64,
+        d_logits: &mut [f32],
+    ) {
+        loss::soft_cross_entropy_backward(self.arch, op, log_sum_exp, scale, d_logits);
+    }
+
+    fn add_column_sums(&self, x: &[f32], out: &mut [f32]) {
+        dense::add_column_sums(self.arch, x, out);
+    }
+
+    fn add(&self, from: &[f32], to: &mut [f32]) {
+        residual::add(self.arch, from, to);
+    }
+
+    fn sum_of_squares(&self, x: &[f32]) -> f64 {
+        update::inner_product(self.arch, x, x)
+    }
+
+    fn dot(&self, x: &[f32], y: &[f32]) -> f64 {
+        update::inner_product(self.arch, x, y)
+    }
+
+    fn adamw(&self, update: Update<'_, f32>, with: AdamW) {
+        update::adamw(self.arch, update, with);
+    }
+
+    fn sgd(&self, update: Update<'_, f32>, with: Sgd) {
+        update::sgd(self.arch, update, with);
+    }
+
+    fn average(&self, student: &[f32], momentum: f64, teacher: &mut [f32]) {
+        update::average(self.arch, student, momentum, teacher);
+    }
+}

@@ -1,0 +1,115 @@
+//! The residual connection with LayerScale and drop path, and plain additions.
+
+use pulp::Arch;
+use rayon::prelude::*;
+
+use super::chunk::{CHUNK_LEN, check_len, reduce_chunks, rows_of, rows_per_chunk};
+use crate::kernels::Residual;
+
+/// Rows whose sums for gamma form one partial, at least.
+const GRAD_ROWS: usize = 128;
+
+/// See [`crate::kernels::Kernels::residual`].
+pub fn residual(arch: Arch, x: &[f32], op: Residual<'_, f32>, out: &mut [f32]) {
+    let width = op.width;
+    check_residual(&op);
+    check_len("x", x.len(), op.branch.len());
+    check_len("out", out.len(), op.branch.len());
+    let chunk = rows_per_chunk(width);
+    let tasks = out.par_chunks_mut(chunk * width).zip(x.par_chunks(chunk * width));
+    tasks.zip(op.branch.par_chunks(chunk * width)).enumerate().for_each(|(index, ((out, x), branch))| {
+        arch.dispatch(|| {
+            let rows = out.chunks_exact_mut(width).zip(x.chunks_exact(width)).zip(branch.chunks_exact(width));
+            for (row, ((out, x), branch)) in rows.enumerate() {
+                let scale = row_scale(&op, index * chunk + row);
+                let values = out.iter_mut().zip(x).zip(branch);
+                match op.gamma {
+                    Some(gamma) => values.zip(gamma).for_each(|(((out, &x), &branch), &gamma)| {
+                        *out = (scale * gamma).mul_add(branch, x);
+                    }),
+                    None => values.for_each(|((out, &x), &branch)| *out = scale.mul_add(branch, x)),
+                }
+            }
+        });
+    });
+}
+
+/// See [`crate::kernels::Kernels::residual_backward`].
+pub fn residual_backward(
+    arch: Arch,
+    d_out: &[f32],
+    op: Residual<'_, f32>,
+    d_branch: &mut [f32],
+    d_gamma: Option<&mut [f32]>,
+) {
+    let width = op.width;
+    check_residual(&op);
+    check_len("d_out", d_out.len(), op.branch.len());
+    check_len("d_branch", d_branch.len(), op.branch.len());
+    let chunk = rows_per_chunk(width);
+    d_branch.par_chunks_mut(chunk * width).zip(d_out.par_chunks(chunk * width)).enumerate().for_each(
+        |(index, (d_branch, d_out))| {
+            arch.dispatch(|| {
+                let rows = d_branch.chunks_exact_mut(width).zip(d_out.chunks_exact(width));
+                for (row, (d_branch, d_out)) in rows.enumerate() {
+                    let scale = row_scale(&op, index * chunk + row);
+                    let values = d_branch.iter_mut().zip(d_out);
+                    match op.gamma {
+                        Some(gamma) => values.zip(gamma).for_each(|((to, &d), &gamma)| *to = d * (scale * gamma)),
+                        None => values.for_each(|(to, &d)| *to = d * scale),
+                    }
+                }
+            });
+        },
+    );
+    if let Some(d_gamma) = d_gamma {
+        gamma_grad(arch, d_out, op, d_gamma);
+    }
+}
+
+fn gamma_grad(arch: Arch, d_out: &[f32], op: Residual<'_, f32>, d_gamma: &mut [f32]) {
+    let width = op.width;
+    check_len("d_gamma", d_gamma.len(), width);
+    let chunk = rows_per_chunk(width).max(GRAD_ROWS);
+    let rows = d_out.len() / width;
+    reduce_chunks(rows.div_ceil(chunk), d_gamma, |index, partial| {
+        let first = index * chunk;
+        let values = first * width..rows.min(first + chunk) * width;
+        let (d_out, branch) = (&d_out[values.clone()], &op.branch[values]);
+        arch.dispatch(|| {
+            for (row, (d_out, branch)) in d_out.chunks_exact(width).zip(branch.chunks_exact(width)).enumerate() {
+                let scale = row_scale(&op, first + row);
+                for ((sum, &d), &branch) in partial.iter_mut().zip(d_out).zip(branch) {
+                    *sum = (d * scale).mul_add(branch, *sum);
+                }
+            }
+        });
+    });
+}
+
+/// See [`crate::kernels::Kernels::add`].
+pub fn add(arch: Arch, from: &[f32], to: &mut [f32]) {
+    check_len("from", from.len(), to.len());
+    to.par_chunks_mut(CHUNK_LEN).zip(from.par_chunks(CHUNK_LEN)).for_each(|(to, from)| {
+        arch.dispatch(|| {
+            for (to, &from) in to.iter_mut().zip(from) {
+                *to += from;
+            }
+        });
+    });
+}
+
+#[inline(always)]
+fn row_scale(op: &Residual<'_, f32>, row: usize) -> f32 {
+    op.row_scale.map_or(1.0, |scales| scales[row])
+}
+
+fn check_residual(op: &Residual<'_, f32>) {
+    let rows = rows_of("branch", op.branch.len(), op.width);
+    if let Some(gamma) = op.gamma {
+        check_len("gamma", gamma.len(), op.width);
+    }
+    if let Some(row_scale) = op.row_scale {
+        check_len("row_scale", row_scale.len(), rows);
+    }
+}

@@ -1,0 +1,9 @@
+#!/bin/sh
+# Regenerates every fixture and the table in parity/README.md. Needs parity/requirements.txt installed; a few minutes on two cores.
+set -eu
+cd "$(dirname "$0")"
+python="${PYTHON:-python3}"
+for topic in check loss pos vit twenty pth head schedule optim views; do
+    if [ -f "$topic.py" ]; then "$python" "$topic.py"; fi
+done
+"$python" hashes.py

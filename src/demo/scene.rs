@@ -17,6 +17,9 @@ pub(super) type Colour = [f32; 3];
 
 /// Area of the object over the area of the picture.
 const OBJECT_AREA: RangeInclusive<f32> = 0.14..=0.34;
+/// Least distance of the object's centre from the border, over the square root of its area. The same for all
+/// outlines, so that the place tells nothing about the class; long outlines lose a tip now and then.
+const OBJECT_MARGIN: f32 = 0.72;
 /// Squeeze of the object along one axis (the other is stretched to keep the area).
 const OBJECT_SQUEEZE: RangeInclusive<f32> = 0.88..=1.0;
 /// Periods of the object's pattern per picture side: 5 to 9 pixels a period at the default size.
@@ -76,8 +79,7 @@ impl Object {
         let outline = Outline::draw(class.shape, rng);
         let side = random_range(rng, OBJECT_AREA).sqrt();
         let squeeze = random_range(rng, OBJECT_SQUEEZE);
-        // Kept inside the picture where it fits, in the middle where it does not.
-        let reach = (outline.reach * side / squeeze).min(0.5);
+        let margin = (OBJECT_MARGIN * side).min(0.5);
         let light = rng.random_range(0.0..TAU);
         let strength = rng.random_range(0.0..SHADING);
         Self {
@@ -89,7 +91,7 @@ impl Object {
             pattern_rate: random_range(rng, PATTERN_RATE),
             pattern_turn: turn(rng),
             colours: contrasting_colours(rng),
-            centre: (rng.random_range(reach..=1.0 - reach), rng.random_range(reach..=1.0 - reach)),
+            centre: (rng.random_range(margin..=1.0 - margin), rng.random_range(margin..=1.0 - margin)),
             turn: turn(rng),
             side,
             squeeze,

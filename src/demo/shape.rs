@@ -38,11 +38,9 @@ pub(super) struct Outline {
     centroid: (f32, f32),
     /// Length in the outline's frame over length in the form's frame.
     scale: f32,
-    /// Distance from the centroid to the farthest point.
-    pub(super) reach: f32,
 }
 
-/// Cells per side of the grid on which area, centroid and reach are measured.
+/// Cells per side of the grid on which area and centroid are measured.
 const MEASURE_GRID: i32 = 64;
 
 impl Outline {
@@ -83,9 +81,8 @@ impl Outline {
             .collect();
         let count = inside.len() as f32;
         let centroid = inside.iter().fold((0.0, 0.0), |sum, &(x, y)| (sum.0 + x / count, sum.1 + y / count));
-        let reach = inside.iter().map(|&(x, y)| (x - centroid.0).hypot(y - centroid.1)).fold(0.0, f32::max);
         let scale = 1.0 / (count * step * step).sqrt();
-        Self { form, centroid, scale, reach: reach * scale }
+        Self { form, centroid, scale }
     }
 }
 

@@ -27,7 +27,11 @@ fn main() -> anyhow::Result<()> {
     let crops = sheet(&crops, &names);
     let plan = [
         ("images", "4,000 training, 800 validation", "made by the program, seed 0"),
-        ("network", "ViT dim 192, depth 4, patch 8 (1.9 M parameters)", "two cores: small enough for 60 steps a minute"),
+        (
+            "network",
+            "ViT dim 192, depth 4, patch 8 (1.9 M parameters)",
+            "two cores: small enough for 60 steps a minute",
+        ),
         ("prototypes K", "1,024", "4,000 images: about a quarter"),
         ("teacher momentum", "0.99 to 1", "1,200 steps: 0.996 would never forget the start"),
         ("batch", "64", ""),
@@ -45,9 +49,10 @@ fn main() -> anyhow::Result<()> {
         figures: vec![
             Figure {
                 title: "Attention of the class token".into(),
-                caption: "Six validation images: mean of the heads, every head, the patches that hold 60 % of the mean, \
+                caption:
+                    "Six validation images: mean of the heads, every head, the patches that hold 60 % of the mean, \
                           and the true mask."
-                    .into(),
+                        .into(),
                 file: attention.to_png()?,
             },
             Figure {
@@ -68,7 +73,10 @@ fn main() -> anyhow::Result<()> {
             ],
         }],
         python: "import timm\nmodel = timm.create_model(\"local-dir:runs/demo/export/timm\", pretrained=True)".into(),
-        next_steps: strings(&["dinoxide pretrain ~/Pictures: the same on a folder of your own.", "Train longer: --epochs 100."]),
+        next_steps: strings(&[
+            "dinoxide pretrain ~/Pictures: the same on a folder of your own.",
+            "Train longer: --epochs 100.",
+        ]),
         command: "dinoxide demo --seed 0 -o runs/demo".into(),
         config_toml: "[model]\npatch_size = 8\nembed_dim = 192\n\n[head]\nout_dim = 1024\n".into(),
         environment: vec![("processor".into(), "2 cores".into()), ("version".into(), "0.1.0".into())],

@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
-use super::noise::{fractal_noise, mix, soft_step};
+use super::noise::{fractal_noise, soft_step};
 use super::pattern::Pattern;
 use super::scene::{Colour, blend, random_colour, random_range};
 
@@ -147,10 +147,7 @@ impl Line {
 
 /// A colour whose channels differ from `colour` by at most `spread`.
 fn near_colour(colour: Colour, spread: f32, rng: &mut ChaCha8Rng) -> Colour {
-    colour.map(|channel| {
-        let other = channel + spread * rng.random_range(-1.0..1.0_f32);
-        mix(channel, other, 1.0).clamp(0.0, 1.0)
-    })
+    colour.map(|channel| (channel + spread * rng.random_range(-1.0..1.0_f32)).clamp(0.0, 1.0))
 }
 
 fn unit_vector(rng: &mut ChaCha8Rng) -> (f32, f32) {

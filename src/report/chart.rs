@@ -109,9 +109,8 @@ impl Reference {
 impl Span {
     /// The extent of finite values; a single value gets room on both sides.
     fn of(values: impl Iterator<Item = f64>) -> Option<Self> {
-        let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {
-            (low.min(value), high.max(value))
-        });
+        let (low, high) =
+            values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)));
         if low > high {
             return None;
         }

@@ -64,8 +64,9 @@ fn knn_chart(curves: &RunCurves) -> Chart {
     let points = curves.knn.iter().map(|point| (point.epoch, point.top1)).collect();
     Chart {
         title: "k-NN accuracy of the teacher".to_string(),
-        caption: "Top-1 on images that training has not seen. It should leave the untrained network and the pixels behind."
-            .to_string(),
+        caption:
+            "Top-1 on images that training has not seen. It should leave the untrained network and the pixels behind."
+                .to_string(),
         x_label: "epoch".to_string(),
         y_label: "top-1, %".to_string(),
         series: vec![Series::new("teacher", points)],
@@ -88,9 +89,10 @@ fn loss_chart(curves: &RunCurves) -> Chart {
 fn balance_chart(curves: &RunCurves) -> Chart {
     Chart {
         title: "Teacher entropy and KL".to_string(),
-        caption: "Loss = entropy + KL. KL at zero means that nothing is left to learn; entropy at zero, or at ln K, that \
+        caption:
+            "Loss = entropy + KL. KL at zero means that nothing is left to learn; entropy at zero, or at ln K, that \
                   the teacher has collapsed."
-            .to_string(),
+                .to_string(),
         x_label: "epoch".to_string(),
         y_label: "nats".to_string(),
         series: vec![

@@ -167,7 +167,10 @@ impl RunPage {
         }
         if !self.config_toml.is_empty() {
             let config = escape(&self.config_toml);
-            put(out, format_args!("<details class=\"card\"><summary>Configuration</summary><pre>{config}</pre></details>\n"));
+            put(
+                out,
+                format_args!("<details class=\"card\"><summary>Configuration</summary><pre>{config}</pre></details>\n"),
+            );
         }
         if !self.environment.is_empty() {
             out.push_str("<details class=\"card\"><summary>Environment</summary><table>\n");

@@ -145,8 +145,7 @@ fn draw_series(out: &mut String, chart: &Chart, frame: &Frame) -> usize {
     for (n, series) in chart.series.iter().enumerate() {
         for stretch in series.stretches() {
             drawn += 1;
-            let places: Vec<(f64, f64)> =
-                stretch.iter().map(|&(x, y)| (frame.left_of(x), frame.top_of(y))).collect();
+            let places: Vec<(f64, f64)> = stretch.iter().map(|&(x, y)| (frame.left_of(x), frame.top_of(y))).collect();
             if let [(x, y)] = places[..] {
                 let colour = n % SERIES_COLOURS;
                 put(out, format_args!("<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\" style=\"fill:var(--s{colour})\"/>"));

@@ -10,7 +10,7 @@ fn main() -> anyhow::Result<()> {
     let out = std::env::args().nth(1).unwrap_or_else(|| "report.html".to_string());
     let strings = |words: &[&str]| words.iter().map(|word| word.to_string()).collect::<Vec<String>>();
     let mut rows = Vec::new();
-    for index in 0..6 {
+    for index in 0..4 {
         let sample = demo::sample(7, index, 64);
         let heads = (0..3).map(|head| invented_head(&sample.mask, head)).collect();
         rows.push(AttentionRow {
@@ -50,7 +50,7 @@ fn main() -> anyhow::Result<()> {
             Figure {
                 title: "Attention of the class token".into(),
                 caption:
-                    "Six validation images: mean of the heads, every head, the patches that hold 60 % of the mean, \
+                    "Four validation images: mean of the heads, every head, the patches that hold 60 % of the mean, \
                           and the true mask."
                         .into(),
                 file: attention.to_png()?,

@@ -2,6 +2,8 @@
 #![forbid(unsafe_code)]
 
 pub mod checkpoint;
+pub mod demo;
+pub mod eval;
 pub mod loss;
 pub mod methods;
 pub mod nn;

@@ -1,1 +1,11 @@
-//! Result structs to pictures and pages.
+//! Result structs to pictures and pages: charts as SVG, attention as picture sheets, a run as one HTML file.
+//!
+//! It stands at the end of the flow and knows numbers and pixels only, neither networks nor the engine.
+
+pub mod attention_sheet;
+pub mod chart;
+pub mod curves;
+mod glyph;
+pub mod page;
+pub mod picture;
+mod svg;

@@ -1,0 +1,198 @@
+//! Composition of one picture: draws an object and a background, places one on the other, adds blur and grain.
+
+use std::f32::consts::TAU;
+use std::ops::RangeInclusive;
+
+use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
+
+use super::Class;
+use super::background::Background;
+use super::noise::mix;
+use super::pattern::Pattern;
+use super::shape::Outline;
+
+/// Red, green and blue in 0..1.
+pub(super) type Colour = [f32; 3];
+
+/// Area of the object over the area of the picture.
+const OBJECT_AREA: RangeInclusive<f32> = 0.14..=0.34;
+/// Least distance of the object's centre from the border, over the square root of its area. The same for all
+/// outlines, so that the place tells nothing about the class; long outlines lose a tip now and then.
+const OBJECT_MARGIN: f32 = 0.72;
+/// Squeeze of the object along one axis (the other is stretched to keep the area).
+const OBJECT_SQUEEZE: RangeInclusive<f32> = 0.88..=1.0;
+/// Periods of the object's pattern per picture side: 5 to 9 pixels a period at the default size.
+const PATTERN_RATE: RangeInclusive<f32> = 7.0..=12.0;
+/// Smallest difference in brightness between the object's two colours.
+const OBJECT_CONTRAST: f32 = 0.35;
+/// Largest change of brightness across the object by light from the side.
+const SHADING: f32 = 0.25;
+/// Share of a pixel that the blur gives to each neighbour, along each axis.
+const BLUR: RangeInclusive<f32> = 0.0..=0.16;
+/// Largest error of the additive noise, as a share of the value range.
+const NOISE: RangeInclusive<f32> = 0.01..=0.06;
+/// Sub-pixels per side on which edges and patterns are averaged.
+const SUBPIXELS: u32 = 3;
+/// Brightness of red, green and blue (ITU-R BT.601).
+const LUMA: Colour = [0.299, 0.587, 0.114];
+
+/// The drawn object and its place.
+struct Object {
+    outline: Outline,
+    pattern: Pattern,
+    pattern_key: u32,
+    pattern_shift: (f32, f32),
+    /// Periods per picture side.
+    pattern_rate: f32,
+    pattern_turn: (f32, f32),
+    colours: [Colour; 2],
+    centre: (f32, f32),
+    turn: (f32, f32),
+    /// Side of the square of the object's area over the picture's side.
+    side: f32,
+    squeeze: f32,
+    shading: (f32, f32),
+}
+
+/// RGB bytes and mask of one picture, both row by row.
+pub(super) fn render(class: &Class, size: u32, rng: &mut ChaCha8Rng) -> (Vec<u8>, Vec<u8>) {
+    let background = Background::draw(rng);
+    let object = Object::draw(class, rng);
+    let mut colours = Vec::with_capacity((size * size) as usize);
+    let mut mask = Vec::with_capacity((size * size) as usize);
+    for row in 0..size {
+        for column in 0..size {
+            let place = |pixel: u32| (pixel as f32 + 0.5) / size as f32;
+            let behind = background.colour(place(column), place(row));
+            let (surface, cover) = object.pixel(column, row, size);
+            colours.push(blend(behind, surface, cover));
+            mask.push(if cover >= 0.5 { 255 } else { 0 });
+        }
+    }
+    let colours = blur(&colours, size as usize, random_range(rng, BLUR));
+    (to_bytes(&colours, random_range(rng, NOISE), rng), mask)
+}
+
+impl Object {
+    fn draw(class: &Class, rng: &mut ChaCha8Rng) -> Self {
+        let outline = Outline::draw(class.shape, rng);
+        let side = random_range(rng, OBJECT_AREA).sqrt();
+        let squeeze = random_range(rng, OBJECT_SQUEEZE);
+        let margin = (OBJECT_MARGIN * side).min(0.5);
+        let light = rng.random_range(0.0..TAU);
+        let strength = rng.random_range(0.0..SHADING);
+        Self {
+            outline,
+            pattern: class.pattern,
+            pattern_key: rng.random(),
+            // Grooves keep their centre near the object's; for the other patterns the shift is a free phase.
+            pattern_shift: (rng.random_range(-0.5..0.5), rng.random_range(-0.5..0.5)),
+            pattern_rate: random_range(rng, PATTERN_RATE),
+            pattern_turn: turn(rng),
+            colours: contrasting_colours(rng),
+            centre: (rng.random_range(margin..=1.0 - margin), rng.random_range(margin..=1.0 - margin)),
+            turn: turn(rng),
+            side,
+            squeeze,
+            shading: (strength * light.cos(), strength * light.sin()),
+        }
+    }
+
+    /// Mean colour of the object over the sub-pixels that it covers, and the share it covers.
+    fn pixel(&self, column: u32, row: u32, size: u32) -> (Colour, f32) {
+        let fine = (SUBPIXELS * size) as f32;
+        let (mut sum, mut covered) = ([0.0; 3], 0.0);
+        for sub in 0..SUBPIXELS * SUBPIXELS {
+            let x = ((column * SUBPIXELS + sub % SUBPIXELS) as f32 + 0.5) / fine;
+            let y = ((row * SUBPIXELS + sub / SUBPIXELS) as f32 + 0.5) / fine;
+            if let Some(colour) = self.colour(x - self.centre.0, y - self.centre.1) {
+                covered += 1.0;
+                sum = std::array::from_fn(|channel| sum[channel] + colour[channel]);
+            }
+        }
+        let subpixels = (SUBPIXELS * SUBPIXELS) as f32;
+        (sum.map(|channel| channel / f32::max(covered, 1.0)), covered / subpixels)
+    }
+
+    /// Colour of the surface at an offset from the object's centre, if the object is there.
+    fn colour(&self, x: f32, y: f32) -> Option<Colour> {
+        let (across, down) = rotate((x, y), self.turn);
+        if !self.outline.contains(across * self.squeeze / self.side, down / (self.squeeze * self.side)) {
+            return None;
+        }
+        let (along, up) = rotate((x, y), self.pattern_turn);
+        let share = self.pattern.value(
+            along * self.pattern_rate + self.pattern_shift.0,
+            up * self.pattern_rate + self.pattern_shift.1,
+            self.pattern_key,
+        );
+        let light = 1.0 + (x * self.shading.0 + y * self.shading.1) / self.side;
+        Some(blend(self.colours[0], self.colours[1], share).map(|channel| channel * light))
+    }
+}
+
+/// Two colours, uniform over the colour cube apart from their least difference in brightness.
+fn contrasting_colours(rng: &mut ChaCha8Rng) -> [Colour; 2] {
+    loop {
+        let pair = [random_colour(rng), random_colour(rng)];
+        let [first, second] =
+            pair.map(|colour| colour.iter().zip(LUMA).map(|(channel, weight)| channel * weight).sum::<f32>());
+        if (first - second).abs() >= OBJECT_CONTRAST {
+            return pair;
+        }
+    }
+}
+
+pub(super) fn random_colour(rng: &mut ChaCha8Rng) -> Colour {
+    std::array::from_fn(|_| rng.random())
+}
+
+pub(super) fn random_range(rng: &mut ChaCha8Rng, range: RangeInclusive<f32>) -> f32 {
+    rng.random_range(range)
+}
+
+/// From `a` at 0 to `b` at 1, channel by channel.
+pub(super) fn blend(a: Colour, b: Colour, t: f32) -> Colour {
+    std::array::from_fn(|channel| mix(a[channel], b[channel], t))
+}
+
+fn turn(rng: &mut ChaCha8Rng) -> (f32, f32) {
+    let angle = rng.random_range(0.0..TAU);
+    (angle.cos(), angle.sin())
+}
+
+fn rotate((x, y): (f32, f32), (cos, sin): (f32, f32)) -> (f32, f32) {
+    (x * cos + y * sin, y * cos - x * sin)
+}
+
+/// Three-tap blur along both axes; the edge repeats.
+fn blur(colours: &[Colour], size: usize, share: f32) -> Vec<Colour> {
+    let tap = |before: Colour, here: Colour, after: Colour| -> Colour {
+        std::array::from_fn(|channel| share * (before[channel] + after[channel]) + (1.0 - 2.0 * share) * here[channel])
+    };
+    let last = size - 1;
+    let rows: Vec<Colour> = (0..size * size)
+        .map(|at| {
+            let (start, column) = (at / size * size, at % size);
+            tap(colours[start + column.saturating_sub(1)], colours[at], colours[start + (column + 1).min(last)])
+        })
+        .collect();
+    (0..size * size)
+        .map(|at| {
+            let (row, column) = (at / size, at % size);
+            let above = rows[row.saturating_sub(1) * size + column];
+            tap(above, rows[at], rows[(row + 1).min(last) * size + column])
+        })
+        .collect()
+}
+
+fn to_bytes(colours: &[Colour], noise: f32, rng: &mut ChaCha8Rng) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(3 * colours.len());
+    for channel in colours.iter().flatten() {
+        // The difference of two uniform draws: a triangular distribution around zero.
+        let error = noise * (rng.random::<f32>() - rng.random::<f32>());
+        bytes.push(((channel + error) * 255.0).round().clamp(0.0, 255.0) as u8);
+    }
+    bytes
+}

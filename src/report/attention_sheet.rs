@@ -1,0 +1,109 @@
+//! Attention sheets: one row per image with the mean attention, every head, and the patches that hold most of the mass.
+//!
+//! Follows DINO (Caron et al. 2021), figure 1, and `visualize_attention.py`: nearest up-sampling, each map min-max
+//! normalised, masks that keep the largest patches up to a share of the mass.
+
+use super::picture::{ColourMap, Grid, Picture, PictureError, sheet};
+
+/// Share of the attention that a mask keeps in the paper's figures.
+pub const PAPER_MASS: f32 = 0.6;
+
+/// What the class token of one image attends to.
+#[derive(Debug, Clone)]
+pub struct AttentionRow {
+    /// The image as the network saw it.
+    pub image: Picture,
+    /// Patches per column and row of the image.
+    pub grid_columns: usize,
+    /// Patches per column of the image.
+    pub grid_rows: usize,
+    /// For each head, the attention to every patch, row by row.
+    pub heads: Vec<Vec<f32>>,
+    /// The true object where it is known: one value per pixel of `image`, above 127 inside.
+    pub truth: Option<Vec<u8>>,
+}
+
+/// How a sheet looks.
+#[derive(Debug, Clone, Copy)]
+pub struct SheetStyle {
+    /// Share of the attention that the masks keep, 0..1.
+    pub mass: f32,
+    /// Width of a cell in pixels.
+    pub cell_px: u32,
+    /// Colours of the maps.
+    pub map: ColourMap,
+}
+
+impl Default for SheetStyle {
+    fn default() -> Self {
+        Self { mass: PAPER_MASS, cell_px: 128, map: ColourMap::Viridis }
+    }
+}
+
+/// A sheet with the columns image, mean of the heads, every head, mask of the mean, and the true mask where one is known.
+///
+/// # Errors
+/// If a head does not fill its grid, or a true mask its image.
+pub fn attention_sheet(rows: &[AttentionRow], style: &SheetStyle) -> Result<Picture, PictureError> {
+    let cells = rows.iter().map(|row| row_cells(row, style)).collect::<Result<Vec<_>, _>>()?;
+    let heads = rows.iter().map(|row| row.heads.len()).max().unwrap_or(0);
+    let mut captions = vec!["image".to_string(), "mean".to_string()];
+    captions.extend((1..=heads).map(|head| format!("head {head}")));
+    captions.push(format!("{:.0}% mass", 100.0 * style.mass));
+    if rows.iter().any(|row| row.truth.is_some()) {
+        captions.push("truth".to_string());
+    }
+    Ok(sheet(&cells, &captions))
+}
+
+fn row_cells(row: &AttentionRow, style: &SheetStyle) -> Result<Vec<Picture>, PictureError> {
+    let width = style.cell_px.max(1);
+    let ratio = f64::from(row.image.height()) / f64::from(row.image.width());
+    let height = (f64::from(width) * ratio).round().max(1.0) as u32;
+    let image = row.image.resized(width, height);
+    let grid = |values: Vec<f32>| Grid::new(row.grid_columns, row.grid_rows, values);
+    let mean = mean_of_heads(&row.heads, row.grid_columns * row.grid_rows);
+    let map = |values: &[f32]| -> Result<Picture, PictureError> {
+        Ok(grid(values.to_vec())?.normalised().to_picture(style.map, width, height))
+    };
+    let mut cells = vec![image.clone(), map(&mean)?];
+    for head in &row.heads {
+        cells.push(map(head)?);
+    }
+    let kept = mass_mask(&mean, style.mass).into_iter().map(f32::from).collect();
+    cells.push(image.with_mask(&grid(kept)?));
+    if let Some(truth) = &row.truth {
+        let inside = truth.iter().map(|&value| f32::from(value) / 255.0).collect();
+        let truth = Grid::new(row.image.width() as usize, row.image.height() as usize, inside)?;
+        cells.push(image.with_mask(&truth));
+    }
+    Ok(cells)
+}
+
+/// Mean attention of the heads, patch by patch; heads of another length count as far as they reach.
+fn mean_of_heads(heads: &[Vec<f32>], patches: usize) -> Vec<f32> {
+    let mut mean = vec![0.0; patches];
+    for head in heads {
+        for (sum, value) in mean.iter_mut().zip(head) {
+            *sum += value / heads.len() as f32;
+        }
+    }
+    mean
+}
+
+/// One flag per patch: the largest patches that together hold `mass` of the attention.
+///
+/// As in `visualize_attention.py`: ascending cumulative sum of the normalised map, kept where it exceeds 1 − mass.
+/// A map without any attention keeps nothing.
+pub fn mass_mask(attention: &[f32], mass: f32) -> Vec<bool> {
+    let mut order: Vec<usize> = (0..attention.len()).collect();
+    order.sort_by(|&a, &b| attention[a].total_cmp(&attention[b]));
+    let total: f64 = attention.iter().map(|&value| f64::from(value)).sum();
+    let mut kept = vec![false; attention.len()];
+    let mut sum = 0.0;
+    for patch in order {
+        sum += f64::from(attention[patch]) / total;
+        kept[patch] = sum > 1.0 - f64::from(mass);
+    }
+    kept
+}

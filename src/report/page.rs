@@ -1,0 +1,251 @@
+//! The page of a run: one HTML file without scripts or links to other files, for light and dark readers.
+
+use std::io::Cursor;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use super::chart::{self, Chart};
+use super::svg::{escape, put};
+
+/// Everything that the page of a run says, in the order in which it is read. Empty parts are left out.
+#[derive(Debug, Clone, Default)]
+pub struct RunPage {
+    /// Name of the run.
+    pub title: String,
+    /// How the run went.
+    pub verdict: Verdict,
+    /// Curves over the run.
+    pub charts: Vec<Chart>,
+    /// Attention sheets, augmentations and the like.
+    pub figures: Vec<Figure>,
+    /// Evaluation results.
+    pub tables: Vec<Table>,
+    /// What was decided before the first step.
+    pub plan: Vec<PlanLine>,
+    /// How to load the network in Python.
+    pub python: String,
+    /// What to try next, one sentence each.
+    pub next_steps: Vec<String>,
+    /// The exact command line.
+    pub command: String,
+    /// The resolved configuration.
+    pub config_toml: String,
+    /// Name and value: versions, processor, memory.
+    pub environment: Vec<(String, String)>,
+}
+
+/// How a run went, in one sentence.
+#[derive(Debug, Clone, Default)]
+pub struct Verdict {
+    /// Decides colour and leading word.
+    pub state: VerdictState,
+    /// Such as "k-NN 61.3 %, still rising".
+    pub sentence: String,
+}
+
+/// The state of a run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum VerdictState {
+    /// Nothing wrong was seen.
+    #[default]
+    Healthy,
+    /// The result can be used, but something deserves a look.
+    Warning,
+    /// The run stopped or collapsed.
+    Failed,
+}
+
+/// One line of the plan.
+#[derive(Debug, Clone, Default)]
+pub struct PlanLine {
+    /// What was decided.
+    pub label: String,
+    /// The decision.
+    pub value: String,
+    /// Why; may be empty.
+    pub reason: String,
+}
+
+/// A picture with its words.
+#[derive(Debug, Clone, Default)]
+pub struct Figure {
+    /// Heading.
+    pub title: String,
+    /// What is to be seen.
+    pub caption: String,
+    /// The bytes of a PNG, JPEG, GIF or WebP file.
+    pub file: Vec<u8>,
+}
+
+/// A table with its words.
+#[derive(Debug, Clone, Default)]
+pub struct Table {
+    /// Heading.
+    pub title: String,
+    /// What the numbers are.
+    pub caption: String,
+    /// Names of the columns.
+    pub header: Vec<String>,
+    /// The cells, row by row.
+    pub rows: Vec<Vec<String>>,
+}
+
+/// Pictures at least this many times wider than high scroll sideways on a narrow screen.
+const WIDE_RATIO: f64 = 1.5;
+
+impl RunPage {
+    /// The page as HTML.
+    pub fn to_html(&self) -> String {
+        let title = escape(&self.title);
+        let (page_style, chart_style) = (include_str!("page.css"), chart::style());
+        let mut out = format!(
+            "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+             <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+             <meta name=\"color-scheme\" content=\"light dark\">\n<title>{title}</title>\n\
+             <style>\n{page_style}{chart_style}</style>\n</head>\n<body>\n<main>\n<h1>{title}</h1>\n"
+        );
+        self.verdict.write(&mut out);
+        self.write_charts(&mut out);
+        section(&mut out, "Pictures", &self.figures, write_figure);
+        section(&mut out, "Results", &self.tables, write_table);
+        self.write_plan(&mut out);
+        self.write_next_steps(&mut out);
+        self.write_provenance(&mut out);
+        out.push_str("</main>\n</body>\n</html>\n");
+        out
+    }
+
+    fn write_charts(&self, out: &mut String) {
+        if self.charts.is_empty() {
+            return;
+        }
+        out.push_str("<h2>Curves</h2>\n<div class=\"charts\">\n");
+        for chart in &self.charts {
+            put(out, format_args!("<figure>{}", chart.to_inline_svg()));
+            if !chart.caption.is_empty() {
+                put(out, format_args!("<figcaption>{}</figcaption>", escape(&chart.caption)));
+            }
+            out.push_str("</figure>\n");
+        }
+        out.push_str("</div>\n");
+    }
+
+    fn write_plan(&self, out: &mut String) {
+        if self.plan.is_empty() {
+            return;
+        }
+        out.push_str("<h2>Plan</h2>\n<div class=\"card\"><table class=\"plan\">\n");
+        for PlanLine { label, value, reason } in &self.plan {
+            let (label, value, reason) = (escape(label), escape(value), escape(reason));
+            put(out, format_args!("<tr><td>{label}</td><td>{value}</td><td>{reason}</td></tr>\n"));
+        }
+        out.push_str("</table></div>\n");
+    }
+
+    fn write_next_steps(&self, out: &mut String) {
+        if !self.python.is_empty() {
+            put(out, format_args!("<h2>Use the network in Python</h2>\n<pre>{}</pre>\n", escape(&self.python)));
+        }
+        if self.next_steps.is_empty() {
+            return;
+        }
+        out.push_str("<h2>What to try next</h2>\n<ul>\n");
+        for step in &self.next_steps {
+            put(out, format_args!("<li>{}</li>\n", escape(step)));
+        }
+        out.push_str("</ul>\n");
+    }
+
+    fn write_provenance(&self, out: &mut String) {
+        if self.command.is_empty() && self.config_toml.is_empty() && self.environment.is_empty() {
+            return;
+        }
+        out.push_str("<h2>How this run was made</h2>\n");
+        if !self.command.is_empty() {
+            put(out, format_args!("<div class=\"card\"><h3>Command</h3><pre>{}</pre></div>\n", escape(&self.command)));
+        }
+        if !self.config_toml.is_empty() {
+            let config = escape(&self.config_toml);
+            put(
+                out,
+                format_args!("<details class=\"card\"><summary>Configuration</summary><pre>{config}</pre></details>\n"),
+            );
+        }
+        if !self.environment.is_empty() {
+            out.push_str("<details class=\"card\"><summary>Environment</summary><table>\n");
+            for (name, value) in &self.environment {
+                put(out, format_args!("<tr><td>{}</td><td>{}</td></tr>\n", escape(name), escape(value)));
+            }
+            out.push_str("</table></details>\n");
+        }
+    }
+}
+
+impl Verdict {
+    fn write(&self, out: &mut String) {
+        let (class, word) = match self.state {
+            VerdictState::Healthy => ("good", "Healthy"),
+            VerdictState::Warning => ("warn", "Look closer"),
+            VerdictState::Failed => ("bad", "Failed"),
+        };
+        let sentence = escape(&self.sentence);
+        put(out, format_args!("<div class=\"verdict {class}\"><strong>{word}</strong><span>{sentence}</span></div>\n"));
+    }
+}
+
+/// A heading with its items, or nothing when there are none.
+fn section<T>(out: &mut String, heading: &str, items: &[T], write: impl Fn(&mut String, &T)) {
+    if items.is_empty() {
+        return;
+    }
+    put(out, format_args!("<h2>{heading}</h2>\n"));
+    for item in items {
+        write(out, item);
+    }
+}
+
+fn write_figure(out: &mut String, figure: &Figure) {
+    let (title, caption) = (escape(&figure.title), escape(&figure.caption));
+    put(out, format_args!("<figure><h3>{title}</h3><figcaption>{caption}</figcaption>"));
+    let bytes = STANDARD.encode(&figure.file);
+    let kind = media_type(&figure.file);
+    let (size, class) = match dimensions(&figure.file) {
+        Some((width, height)) => {
+            let wide = f64::from(width) >= WIDE_RATIO * f64::from(height);
+            let limit = format!("width=\"{width}\" height=\"{height}\" style=\"max-width:{width}px\"");
+            (limit, if wide { "wide" } else { "" })
+        }
+        None => (String::new(), ""),
+    };
+    let source = format!("src=\"data:{kind};base64,{bytes}\"");
+    put(
+        out,
+        format_args!("<div class=\"scroll\"><img class=\"{class}\" alt=\"{title}\" {size} {source}></div></figure>\n"),
+    );
+}
+
+fn write_table(out: &mut String, table: &Table) {
+    let (title, caption) = (escape(&table.title), escape(&table.caption));
+    put(out, format_args!("<div class=\"card\"><h3>{title}</h3><div class=\"note\">{caption}</div>"));
+    out.push_str("<div class=\"scroll\"><table>\n");
+    if !table.header.is_empty() {
+        put(out, format_args!("<thead><tr>{}</tr></thead>\n", cells(&table.header, "th")));
+    }
+    for row in &table.rows {
+        put(out, format_args!("<tr>{}</tr>\n", cells(row, "td")));
+    }
+    out.push_str("</table></div></div>\n");
+}
+
+fn cells(texts: &[String], tag: &str) -> String {
+    texts.iter().map(|text| format!("<{tag}>{}</{tag}>", escape(text))).collect()
+}
+
+fn dimensions(file: &[u8]) -> Option<(u32, u32)> {
+    image::ImageReader::new(Cursor::new(file)).with_guessed_format().ok()?.into_dimensions().ok()
+}
+
+fn media_type(file: &[u8]) -> &'static str {
+    image::guess_format(file).map_or("image/png", |format| format.to_mime_type())
+}

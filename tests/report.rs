@@ -1,0 +1,207 @@
+//! Charts, pictures and pages: sturdy against odd input, self-contained, escaped.
+
+use dinoxide::report::attention_sheet::{AttentionRow, SheetStyle, attention_sheet, mass_mask};
+use dinoxide::report::chart::{Chart, Reference, Series};
+use dinoxide::report::curves::{KnnPoint, RunCurves, StepPoint, run_charts};
+use dinoxide::report::page::{Figure, PlanLine, RunPage, Table, Verdict, VerdictState};
+use dinoxide::report::picture::{ColourMap, Grid, Picture, PictureError, min_max, sheet};
+
+fn chart_of(points: Vec<(f64, f64)>) -> String {
+    Chart { title: "t".into(), series: vec![Series::new("s", points)], ..Chart::default() }.to_inline_svg()
+}
+
+#[test]
+fn an_empty_chart_says_so() {
+    assert!(Chart::default().to_inline_svg().contains("no values yet"));
+    assert!(chart_of(vec![]).contains("no values yet"));
+    assert!(chart_of(vec![(0.0, f64::NAN), (1.0, f64::INFINITY)]).contains("no values yet"));
+}
+
+#[test]
+fn no_number_in_a_chart_is_infinite_or_missing() {
+    let awkward = [
+        vec![(0.0, 1.0)],
+        vec![(0.0, 0.0), (1.0, 0.0)],
+        vec![(0.0, -3.0), (1.0, -3.0)],
+        vec![(0.0, 1e-12), (1.0, 2e-12)],
+        vec![(0.0, 1e30), (1.0, -1e30)],
+        vec![(5.0, 1.0), (5.0, 2.0)],
+        vec![(0.0, f64::NAN), (1.0, 2.0), (2.0, f64::NEG_INFINITY), (3.0, 4.0)],
+    ];
+    for points in awkward {
+        let svg = chart_of(points.clone());
+        assert!(!svg.contains("NaN") && !svg.contains("inf"), "{points:?}: {svg}");
+    }
+}
+
+#[test]
+fn a_gap_in_the_values_is_a_gap_in_the_line() {
+    let gap = chart_of(vec![(0.0, 1.0), (1.0, 2.0), (2.0, f64::NAN), (3.0, 2.0), (4.0, 1.0)]);
+    assert_eq!(gap.matches("<polyline").count(), 2);
+    let lone = chart_of(vec![(0.0, 1.0), (1.0, 2.0), (2.0, f64::NAN), (3.0, 2.0)]);
+    assert_eq!((lone.matches("<polyline").count(), lone.matches("<circle").count()), (1, 1));
+}
+
+#[test]
+fn long_curves_are_thinned() {
+    let svg = chart_of((0..100_000).map(|n| (f64::from(n), f64::from(n).sin())).collect());
+    assert!(svg.len() < 20_000, "{} bytes", svg.len());
+}
+
+#[test]
+fn ticks_are_round_numbers() {
+    let svg = chart_of(vec![(0.0, 0.0), (1.0, 83.0)]);
+    for label in [">20<", ">40<", ">60<", ">80<"] {
+        assert!(svg.contains(label), "{label} in {svg}");
+    }
+}
+
+#[test]
+fn references_are_drawn_and_named() {
+    let chart = Chart {
+        series: vec![Series::new("loss", vec![(0.0, 5.0), (1.0, 4.0)])],
+        references: vec![Reference::new("ln K", 8.3), Reference::new("lost", f64::NAN)],
+        ..Chart::default()
+    };
+    let svg = chart.to_inline_svg();
+    assert!(svg.contains("ln K") && !svg.contains("lost") && !svg.contains("NaN"));
+    assert!(chart.to_svg_file().contains("prefers-color-scheme: dark"));
+}
+
+#[test]
+fn a_run_is_shown_against_ln_k_and_the_baselines() {
+    let step = StepPoint {
+        epoch: 0.0,
+        loss: 8.0,
+        entropy: 7.0,
+        kl: 1.0,
+        lr: 1e-3,
+        weight_decay: 0.04,
+        momentum: 0.99,
+        teacher_temp: 0.04,
+    };
+    let mut curves = RunCurves { steps: vec![step], prototypes: 4096, ..RunCurves::default() };
+    let without = run_charts(&curves);
+    curves.knn = vec![KnnPoint { epoch: 1.0, top1: 30.0 }];
+    curves.knn_references = vec![Reference::new("chance", 12.5)];
+    let with = run_charts(&curves);
+    assert_eq!(with.len(), without.len() + 1);
+    assert!(with[0].to_inline_svg().contains("chance"));
+    assert!(with.iter().any(|chart| chart.to_inline_svg().contains("ln 4096 = 8.32")));
+}
+
+#[test]
+fn colour_maps_grow_brighter() {
+    for map in [ColourMap::Viridis, ColourMap::Inferno] {
+        let brightness: Vec<f32> = (0..=64)
+            .map(|n| {
+                let [r, g, b] = map.colour(n as f32 / 64.0).map(f32::from);
+                0.299 * r + 0.587 * g + 0.114 * b
+            })
+            .collect();
+        assert!(brightness.windows(2).all(|pair| pair[1] > pair[0]), "{map:?}: {brightness:?}");
+        assert_eq!(map.colour(f32::NAN), map.colour(0.0));
+        assert_eq!(map.colour(7.0), map.colour(1.0));
+    }
+}
+
+#[test]
+fn values_are_normalised_by_their_finite_extent() {
+    assert_eq!(min_max(&[2.0, 4.0, 3.0, f32::NAN]), [0.0, 1.0, 0.5, 0.0]);
+    assert_eq!(min_max(&[5.0, 5.0]), [0.0, 0.0]);
+    assert!(min_max(&[]).is_empty());
+}
+
+#[test]
+fn a_grid_is_repeated_to_the_picture() {
+    let grid = Grid::new(2, 1, vec![0.0, 1.0]).unwrap();
+    assert_eq!(grid.upsampled(4, 2), [0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 1.0, 1.0]);
+    assert!(matches!(Grid::new(2, 2, vec![0.0; 3]), Err(PictureError::Size { expected: 4, found: 3, .. })));
+    assert!(matches!(Picture::new(2, 2, vec![0; 3]), Err(PictureError::Size { expected: 12, .. })));
+}
+
+#[test]
+fn a_mask_is_red_inside_a_contour_and_leaves_the_rest() {
+    let picture = Picture::filled(8, 8, [0, 0, 200]);
+    let mask = Grid::new(2, 1, vec![1.0, 0.0]).unwrap();
+    let masked = picture.with_mask(&mask);
+    assert_eq!(masked.pixel(1, 4), [128, 0, 100]);
+    assert_eq!(masked.pixel(6, 4), [0, 0, 200]);
+    assert_ne!(masked.pixel(3, 4), masked.pixel(1, 4));
+}
+
+#[test]
+fn the_mass_mask_keeps_the_largest_patches() {
+    // Ascending cumulative sums 0.1, 0.3, 0.6, 1.0: above 0.4 lie the two largest.
+    assert_eq!(mass_mask(&[0.2, 0.4, 0.1, 0.3], 0.6), [false, true, false, true]);
+    assert_eq!(mass_mask(&[0.0, 0.0], 0.6), [false, false]);
+    assert!(mass_mask(&[], 0.6).is_empty());
+}
+
+#[test]
+fn an_attention_sheet_has_a_column_for_each_head() {
+    let row = |truth| AttentionRow {
+        image: Picture::filled(32, 16, [90, 120, 60]),
+        grid_columns: 4,
+        grid_rows: 2,
+        heads: vec![vec![0.125; 8]; 3],
+        truth,
+    };
+    let style = SheetStyle { cell_px: 64, ..SheetStyle::default() };
+    let plain = attention_sheet(&[row(None), row(None)], &style).unwrap();
+    let with_truth = attention_sheet(&[row(Some(vec![255; 512]))], &style).unwrap();
+    // Image, mean, three heads and the mask; six pixels of padding.
+    assert_eq!(plain.width(), 6 * 70 + 6);
+    assert_eq!(with_truth.width(), 7 * 70 + 6);
+    let wrong = AttentionRow { heads: vec![vec![0.1; 7]], ..row(None) };
+    assert!(attention_sheet(&[wrong], &style).is_err());
+    assert!(attention_sheet(&[], &style).is_ok());
+}
+
+#[test]
+fn pictures_survive_png() {
+    let picture = Picture::from_fn(5, 3, |column, row| [column as u8, row as u8, 9]);
+    let read = image::load_from_memory(&picture.to_png().unwrap()).unwrap().to_rgb8();
+    assert_eq!(read.into_raw(), picture.rgb());
+    assert!(image::load_from_memory(&picture.to_jpeg().unwrap()).is_ok());
+    assert!(sheet(&[], &[]).to_png().is_ok());
+}
+
+#[test]
+fn a_page_escapes_every_text() {
+    let evil = || "<script>alert(\"1\")</script> & 'x'".to_string();
+    let page = RunPage {
+        title: evil(),
+        verdict: Verdict { state: VerdictState::Failed, sentence: evil() },
+        charts: vec![Chart {
+            title: evil(),
+            caption: evil(),
+            x_label: evil(),
+            y_label: evil(),
+            series: vec![Series::new(evil(), vec![(0.0, 1.0)])],
+            references: vec![Reference::new(evil(), 1.0)],
+        }],
+        figures: vec![Figure { title: evil(), caption: evil(), file: vec![1, 2, 3] }],
+        tables: vec![Table { title: evil(), caption: evil(), header: vec![evil()], rows: vec![vec![evil()]] }],
+        plan: vec![PlanLine { label: evil(), value: evil(), reason: evil() }],
+        python: evil(),
+        next_steps: vec![evil()],
+        command: evil(),
+        config_toml: evil(),
+        environment: vec![(evil(), evil())],
+    };
+    let html = page.to_html();
+    assert!(!html.contains("<script") && !html.contains("alert(\"1\")"));
+    assert_eq!(html.matches("&lt;script&gt;").count(), 26);
+}
+
+#[test]
+fn a_page_stands_alone() {
+    let png = Picture::filled(4, 4, [1, 2, 3]).to_png().unwrap();
+    let page = RunPage { figures: vec![Figure { file: png, ..Figure::default() }], ..RunPage::default() };
+    let html = page.to_html();
+    assert!(html.contains("src=\"data:image/png;base64,") && html.contains("width=\"4\" height=\"4\""));
+    assert!(!html.contains("<link") && !html.contains("src=\"http") && !html.contains("url("));
+    assert!(html.contains("prefers-color-scheme: dark"));
+    assert!(!html.contains("Plan") && !html.contains("Curves"), "empty parts are left out");
+}

@@ -1,4 +1,5 @@
 //! Files of other programs: `.pth` in both formats, safetensors, names. Fixtures: `parity/generate/pth.py`.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests may fail like tests")]
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -363,6 +364,20 @@ proptest! {
         let bytes: Vec<u8> = picks.iter().flat_map(|pick| OPCODES[*pick].to_vec()).collect();
         fs::write(&path, legacy_with(&bytes)).unwrap();
         let _ = read_everything(&path);
+    }
+
+    #[test]
+    fn mutated_safetensors_never_panic(index in any::<prop::sample::Index>(), byte in any::<u8>()) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("mutated");
+        let tensor = NamedTensor::new("teacher.norm.weight", vec![2, 3], ramp(6, 0.5));
+        safetensors::write(&path, &[tensor.as_tensor_ref()], &BTreeMap::new()).unwrap();
+        let mut bytes = fs::read(&path).unwrap();
+        let index = index.index(bytes.len());
+        bytes[index] = byte;
+        fs::write(&path, bytes).unwrap();
+        let _ = safetensors::read(&path);
+        let _ = read_any(&path).and_then(|mut file| file.network(Section::Teacher));
     }
 
     #[test]

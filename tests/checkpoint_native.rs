@@ -1,4 +1,5 @@
 //! Our own checkpoints: what is saved comes back, damage is noticed, a kill at any instant loses nothing.
+#![expect(clippy::unwrap_used, reason = "helpers of tests may fail like tests")]
 
 use std::fs;
 use std::path::Path;

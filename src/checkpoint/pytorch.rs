@@ -35,7 +35,7 @@ pub struct PickledCheckpoint {
 
 enum Storages {
     Zip { archive: ZipArchive<BufReader<File>>, prefix: String, order: ByteOrder },
-    Legacy { file: BufReader<File>, starts: HashMap<String, (u64, usize)> },
+    Legacy { file: BufReader<File>, starts: HashMap<Arc<str>, (u64, usize)> },
 }
 
 /// Opens a file of `torch.save`, whichever of the two formats it has.
@@ -117,7 +117,9 @@ impl PickledCheckpoint {
     fn check_total(&self, wanted: &[(String, Arc<StoredTensor>)]) -> Result<()> {
         let limit = self.file_bytes.saturating_mul(MAX_VALUES_PER_BYTE).max(MIN_VALUE_LIMIT);
         let total = wanted.iter().fold(0_u64, |sum, (_, tensor)| sum.saturating_add(tensor.elements() as u64));
-        if total > limit {
+        // Storages too: compressed zeros can stand for far more than the file's size.
+        let largest = wanted.iter().map(|(_, tensor)| tensor.storage().elements as u64).max().unwrap_or(0);
+        if total.max(largest) > limit {
             return Err(CheckpointError::TooLarge { path: self.path.clone(), what: "tensor values", limit });
         }
         Ok(())
@@ -133,16 +135,18 @@ impl Storages {
         let order = match self {
             Self::Zip { archive, prefix, order } => {
                 let entry = archive.by_name(&format!("{prefix}data/{}", storage.key));
-                let mut entry = entry.map_err(|error| failed(error.to_string()))?;
+                let entry = entry.map_err(|error| failed(error.to_string()))?;
                 if entry.size() != needed {
                     return Err(failed(format!("has {} bytes instead of {needed}", entry.size())));
                 }
-                // Reading to the very end makes the archive compare its checksum.
+                // One byte more than needed: only at the very end does the archive compare its checksum, and a
+                // compressed entry that goes on for longer is not followed.
+                let mut entry = entry.take(needed.saturating_add(1));
                 entry.read_to_end(&mut bytes).map_err(|error| failed(error.to_string()))?;
                 *order
             }
             Self::Legacy { file, starts } => {
-                let start = starts.get(storage.key.as_ref()).filter(|(_, elements)| *elements == storage.elements);
+                let start = starts.get(&storage.key).filter(|(_, elements)| *elements == storage.elements);
                 let (start, _) = start.ok_or_else(|| failed("is missing, or has another size".to_owned()))?;
                 let read = file.seek(SeekFrom::Start(*start)).and_then(|_| file.take(needed).read_to_end(&mut bytes));
                 read.map_err(|error| failed(error.to_string()))?;
@@ -225,19 +229,20 @@ fn legacy_starts(
     path: &Path,
     file: &mut BufReader<File>,
     (keys, types, file_bytes): (&Value, &HashMap<Arc<str>, Storage>, u64),
-) -> Result<HashMap<String, (u64, usize)>> {
+) -> Result<HashMap<Arc<str>, (u64, usize)>> {
     let failed = |source| CheckpointError::from_io("read", path, source);
-    let Value::List(keys) = keys else {
-        let problem = PickleProblem::Expected("the list of storage keys");
-        return Err(broken_pickle(path, PickleError { offset: 0, problem }));
+    let malformed = || {
+        let problem = PickleProblem::Expected("a list of storage keys");
+        broken_pickle(path, PickleError { offset: 0, problem })
     };
+    let Value::List(keys) = keys else { return Err(malformed()) };
     let mut starts = HashMap::with_capacity(keys.len());
     for key in keys {
-        let key = key.to_string();
+        let Value::Text(key) = key else { return Err(malformed()) };
         // A storage that no tensor uses has no known type, so that what follows it cannot be found.
-        let Some(storage) = types.get(key.as_str()) else {
+        let Some(storage) = types.get(key) else {
             let problem = "is listed, but no supported tensor uses it".to_owned();
-            return Err(CheckpointError::Storage { path: path.to_path_buf(), key, problem });
+            return Err(CheckpointError::Storage { path: path.to_path_buf(), key: key.to_string(), problem });
         };
         let mut count = [0; 8];
         file.read_exact(&mut count).map_err(|_| storage_error(path, storage, "is cut off"))?;
@@ -246,7 +251,7 @@ fn legacy_starts(
         let end = bytes.and_then(|bytes| start.checked_add(bytes)).filter(|end| *end <= file_bytes);
         let end = end.ok_or_else(|| storage_error(path, storage, "is cut off"))?;
         let elements = usize::try_from(u64::from_le_bytes(count)).unwrap_or(usize::MAX);
-        starts.insert(key, (start, elements));
+        starts.insert(key.clone(), (start, elements));
         file.seek(SeekFrom::Start(end)).map_err(failed)?;
     }
     Ok(starts)

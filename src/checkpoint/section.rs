@@ -1,6 +1,6 @@
 //! What the pickled structure of a file means: sections of tensors, numbers and texts, and things not understood.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::{self, Display, Write};
 use std::path::Path;
 use std::sync::Arc;
@@ -30,6 +30,7 @@ pub(super) struct Contents {
     pub scalars: BTreeMap<String, String>,
     pub args: BTreeMap<String, String>,
     pub opaque: Vec<(String, String)>,
+    section_index: HashMap<String, usize>,
     text_bytes: usize,
 }
 
@@ -118,7 +119,8 @@ impl Contents {
     }
 
     fn section(&mut self, name: &str) -> &mut Tensors {
-        let index = self.sections.iter().position(|(existing, _)| existing == name).unwrap_or_else(|| {
+        let index = self.section_index.get(name).copied().unwrap_or_else(|| {
+            self.section_index.insert(name.to_owned(), self.sections.len());
             self.sections.push((name.to_owned(), Vec::new()));
             self.sections.len() - 1
         });

@@ -1,1 +1,31 @@
 //! Weights in and out: our own checkpoints, official `.pth` files, safetensors.
+//!
+//! This module knows files, names and shapes, and nothing of what a network does with them.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `native.rs` | a run's checkpoints: `last/`, `previous/`, named ones; digests, rotation, fallback |
+//! | `weight_file.rs` | any file of weights, told by its content |
+//! | `pytorch.rs`, `section.rs`, `pickle/` | `.pth` files, read without running anything |
+//! | `safetensors.rs` | safetensors files |
+//! | `names.rs` | sections, prefixes, and the strict comparison with a network |
+//! | `tensor.rs` | a named tensor |
+//! | `atomic.rs` | writes that a kill cannot halve |
+
+pub mod atomic;
+mod error;
+pub mod names;
+pub mod native;
+pub mod pickle;
+pub mod pytorch;
+pub mod safetensors;
+mod section;
+mod tensor;
+mod weight_file;
+
+pub use error::{CheckpointError, Result};
+pub use names::{MatchReport, Section, match_names};
+pub use native::{Loaded, LoadedFrom, Part, Slot, load, load_latest, save};
+pub use section::ROOT;
+pub use tensor::{ElementType, NamedTensor, TensorFile, TensorRef};
+pub use weight_file::{Content, WeightFile, read_any};

@@ -1,4 +1,5 @@
 //! Attention masks and their Jaccard index through the public API.
+#![expect(clippy::unwrap_used, reason = "a test helper may panic: that fails the test")]
 
 use std::path::{Path, PathBuf};
 
@@ -129,8 +130,9 @@ fn blind_guesses_reach_the_known_scores_on_real_masks() {
     for (set, ellipse, foreground) in [("grabcut", 0.389, 0.207), ("sod", 0.360, 0.279), ("coco-mval", 0.190, 0.156)] {
         let score = blind_scores(&segmentation.join(set).join("masks"));
         println!("{set}: {score:?}");
-        // The references have three decimals; where the ellipse's border falls in a pixel decides the fourth.
-        assert!((score.ellipse - ellipse).abs() < 0.001, "{set}");
-        assert!((score.foreground - foreground).abs() < 0.001, "{set}");
+        // The references have three decimals and measure the ellipse from pixel corners, half a pixel off ours: up to
+        // 0.0003 on these masks (0.35952 against 0.35938 on sod).
+        assert!((score.ellipse - ellipse).abs() < 0.0008, "{set}");
+        assert!((score.foreground - foreground).abs() < 0.0008, "{set}");
     }
 }

@@ -1,4 +1,5 @@
 //! Weighted k-NN through the public API: against a plain search, on ties, and against the published program's numbers.
+#![expect(clippy::unwrap_used, reason = "a test helper may panic: that fails the test")]
 
 use std::path::{Path, PathBuf};
 

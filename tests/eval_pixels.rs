@@ -1,4 +1,5 @@
 //! The pixel floor through the public API: pooling by hand, and the known accuracy on CIFAR-10.
+#![expect(clippy::unwrap_used, reason = "a test helper may panic: that fails the test")]
 
 use std::path::{Path, PathBuf};
 
@@ -73,6 +74,7 @@ fn pixels_reach_41_percent_on_cifar10() {
     let result = bank.evaluate(&val, &labels.val, &[20]).unwrap();
 
     println!("{result:?}");
-    // 41.0 in the reference; JPEG decoders differ by a level here and there, which moves a few of 2,000 images.
-    assert!((result.per_k[0].top1 - 41.0).abs() <= 0.3);
+    // The reference, on pixels from Pillow's JPEG decoder, has 821 of 2,000 right, and so have we on those pixels. On
+    // the `image` crate's, which differ by a level here and there, we have 826. The tolerance is ten images.
+    assert!((result.per_k[0].top1 - 41.05).abs() <= 0.5);
 }

@@ -34,7 +34,7 @@ impl AttentionMaps {
         if area == 0 || values.is_empty() {
             return Err(EvalError::Empty { what: "the attention map" });
         }
-        if values.len() % area != 0 {
+        if !values.len().is_multiple_of(area) {
             let expected = (values.len() / area).max(1) * area;
             return Err(EvalError::Size { what: "the attention map", found: values.len(), expected });
         }

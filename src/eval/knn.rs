@@ -236,7 +236,7 @@ impl KnnBank {
         queries: &[f32],
         search: impl Fn(&[f32]) -> Result<T, EvalError> + Sync,
     ) -> Result<Vec<T>, EvalError> {
-        if queries.len() % self.dim != 0 {
+        if !queries.len().is_multiple_of(self.dim) {
             let expected = queries.len() / self.dim * self.dim;
             return Err(EvalError::Size { what: "the query features", found: queries.len(), expected });
         }

@@ -68,7 +68,7 @@ pub fn subtract_train_mean(train: &mut [f32], val: &mut [f32]) -> Result<(), Eva
     }
     for (what, features) in [("train pixel features", &*train), ("validation pixel features", &*val)] {
         let rows = features.len() / PIXEL_DIM;
-        if features.len() % PIXEL_DIM != 0 {
+        if !features.len().is_multiple_of(PIXEL_DIM) {
             return Err(EvalError::Size { what, found: features.len(), expected: rows * PIXEL_DIM });
         }
     }

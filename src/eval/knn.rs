@@ -1,0 +1,364 @@
+//! Weighted k-NN on frozen features: DINO (Caron et al. 2021), section 4.1 / `eval_knn.py:knn_classifier`.
+//!
+//! For a query q and its k nearest training features x_i by cosine, class c scores Σ_{i: y_i = c} exp(q·x_i / 0.07).
+//! The score is not normalised: a common factor changes no ranking.
+//!
+//! Differences from the program: any number of classes and queries works (it fixes 1000 classes and needs at least 100
+//! queries), `k` is clipped to the training set, and ties have an order. Of equally near training images the one with
+//! the lower index comes first; of classes with equal votes, none included, the one with the lower label.
+
+use std::time::Instant;
+
+use faer::{Accum, MatMut, MatRef, Par, linalg::matmul::matmul};
+use rayon::prelude::*;
+use serde::{Serialize, Serializer, ser::SerializeStruct};
+
+use super::EvalError;
+
+/// Temperature of the votes, `eval_knn.py --temperature`.
+pub const TEMPERATURE: f64 = 0.07;
+
+/// The numbers of neighbours that the program reports; 20 is the paper's headline.
+pub const NEIGHBOURS: [usize; 4] = [10, 20, 100, 200];
+
+/// How many ranked classes count as a hit of top-5.
+const TOP: usize = 5;
+
+/// Queries of one task. With [`TRAIN_BLOCK`] it bounds the similarities a thread holds to 2 MB, and it is a constant
+/// so that neither memory nor the number of threads changes a bit of the result.
+const QUERY_BLOCK: usize = 128;
+
+/// Training rows of one matrix product.
+const TRAIN_BLOCK: usize = 4096;
+
+/// A training image near a query.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Neighbour {
+    /// Index of the training image.
+    pub index: usize,
+    /// Cosine of its feature with the query's.
+    pub similarity: f32,
+}
+
+/// What k-NN says of one query.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Prediction {
+    /// The five classes with the most votes (all, if there are fewer), best first.
+    pub classes: Vec<u32>,
+    /// The nearest training images, nearest first.
+    pub neighbours: Vec<Neighbour>,
+}
+
+/// Accuracy at one number of neighbours.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct KnnScore {
+    /// Number of neighbours that voted.
+    pub k: usize,
+    /// Share of queries whose best class is right, in percent.
+    pub top1: f64,
+    /// Share of queries with the right class among the best five, in percent.
+    pub top5: f64,
+}
+
+/// Accuracies of a validation set. As JSON: `{"top1": {"10": …}, "top5": {"10": …}, "train", "val", "classes",
+/// "seconds"}`, with a key for each `k` that was used.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KnnResult {
+    /// One entry for each `k` used, in the order asked for; what was clipped to the same `k` stands once.
+    pub per_k: Vec<KnnScore>,
+    /// The `k` that were asked for but exceed the training set, so that all of it voted instead.
+    pub clipped: Vec<usize>,
+    /// Number of training images.
+    pub train: usize,
+    /// Number of validation images.
+    pub val: usize,
+    /// Number of classes.
+    pub classes: usize,
+    /// Time of search and votes, without feature extraction.
+    pub seconds: f64,
+}
+
+impl KnnResult {
+    /// Returns the score at `k`, or at the whole training set if that is smaller; none if `k` was not asked for.
+    pub fn at(&self, k: usize) -> Option<&KnnScore> {
+        self.per_k.iter().find(|score| score.k == k.min(self.train))
+    }
+}
+
+impl Serialize for KnnResult {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut object = serializer.serialize_struct("KnnResult", 6)?; // Six fields follow.
+        object.serialize_field("top1", &ByK(&self.per_k, |score| score.top1))?;
+        object.serialize_field("top5", &ByK(&self.per_k, |score| score.top5))?;
+        object.serialize_field("train", &self.train)?;
+        object.serialize_field("val", &self.val)?;
+        object.serialize_field("classes", &self.classes)?;
+        object.serialize_field("seconds", &self.seconds)?;
+        object.end()
+    }
+}
+
+/// One of the accuracies as a map from `k`.
+struct ByK<'a>(&'a [KnnScore], fn(&KnnScore) -> f64);
+
+impl Serialize for ByK<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|score| (score.k.to_string(), (self.1)(score))))
+    }
+}
+
+/// The training set's unit features and labels, ready for queries.
+#[derive(Clone, Debug)]
+pub struct KnnBank {
+    features: Vec<f32>, // [N, D], unit rows.
+    labels: Vec<u32>,   // [N]
+    dim: usize,
+    classes: usize,
+}
+
+impl KnnBank {
+    /// Keeps the training features, scaled to unit length; a row of zeros stays as it is.
+    ///
+    /// # Shapes
+    /// `features` is [N, D] and `labels` [N]; D follows from the two.
+    ///
+    /// # Errors
+    /// Empty input, sizes that do not fit, a label at or above `classes`, a value that is not finite.
+    pub fn new(mut features: Vec<f32>, labels: Vec<u32>, classes: usize) -> Result<Self, EvalError> {
+        if labels.is_empty() || features.is_empty() {
+            return Err(EvalError::Empty { what: "the k-NN training set" });
+        }
+        let dim = features.len() / labels.len();
+        if dim * labels.len() != features.len() {
+            let expected = dim.max(1) * labels.len();
+            return Err(EvalError::Size { what: "the training features", found: features.len(), expected });
+        }
+        check_labels(&labels, classes)?;
+        normalise_rows(&mut features, dim, "the training features")?;
+        Ok(Self { features, labels, dim, classes })
+    }
+
+    /// Returns the number of training images.
+    pub fn train(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// Returns the label of a training image, if there is one at `index`.
+    pub fn label(&self, index: usize) -> Option<u32> {
+        self.labels.get(index).copied()
+    }
+
+    /// Returns what k-NN says of each query, `k` clipped to the training set.
+    ///
+    /// # Shapes
+    /// `queries` is [M, D], of any length of row; one prediction per row.
+    ///
+    /// # Errors
+    /// `k` = 0, a number of values that is no multiple of D, a value that is not finite.
+    pub fn predict(&self, queries: &[f32], k: usize) -> Result<Vec<Prediction>, EvalError> {
+        let k = self.clip(&[k])?[0];
+        let per_block = self.for_each_block(queries, |block| {
+            let nearest = self.nearest(block, k);
+            Ok(nearest.into_iter().map(|found| self.prediction(found)).collect::<Vec<_>>())
+        })?;
+        Ok(per_block.into_iter().flatten().collect())
+    }
+
+    /// Returns the accuracy on labelled queries for each of `ks`, each clipped to the training set.
+    ///
+    /// Queries are searched block by block; only hits are kept.
+    ///
+    /// # Shapes
+    /// `queries` is [M, D], `labels` [M].
+    ///
+    /// # Errors
+    /// No queries, no `k` or a `k` of 0, sizes that do not fit, a label that is no class, a value that is not finite.
+    pub fn evaluate(&self, queries: &[f32], labels: &[u32], ks: &[usize]) -> Result<KnnResult, EvalError> {
+        let start = Instant::now();
+        let used = self.clip(ks)?;
+        if labels.is_empty() {
+            return Err(EvalError::Empty { what: "the k-NN validation set" });
+        }
+        if queries.len() != labels.len() * self.dim {
+            let expected = labels.len() * self.dim;
+            return Err(EvalError::Size { what: "the validation features", found: queries.len(), expected });
+        }
+        check_labels(labels, self.classes)?;
+        let hits = self.count_hits(queries, labels, &used)?;
+        let percent = |hits: usize| 100.0 * hits as f64 / labels.len() as f64;
+        let score =
+            |(&k, &[top1, top5]): (&usize, &[usize; 2])| KnnScore { k, top1: percent(top1), top5: percent(top5) };
+        Ok(KnnResult {
+            per_k: used.iter().zip(&hits).map(score).collect(),
+            clipped: ks.iter().copied().filter(|&k| k > self.train()).collect(),
+            train: self.train(),
+            val: labels.len(),
+            classes: self.classes,
+            seconds: start.elapsed().as_secs_f64(),
+        })
+    }
+
+    /// Returns for each k how many queries have their class first, and among the first five.
+    fn count_hits(&self, queries: &[f32], labels: &[u32], ks: &[usize]) -> Result<Vec<[usize; 2]>, EvalError> {
+        let most = ks.iter().copied().max().unwrap_or(1);
+        let per_block = self.for_each_block(queries, |block| {
+            let nearest = self.nearest(block, most);
+            let found = nearest.iter().map(|found| ks.iter().map(|&k| self.rank_classes(&found[..k])).collect());
+            Ok(found.collect::<Vec<Vec<Vec<u32>>>>())
+        })?;
+        let mut hits = vec![[0, 0]; ks.len()];
+        for (ranked_per_k, label) in per_block.into_iter().flatten().zip(labels) {
+            for (hits, ranked) in hits.iter_mut().zip(&ranked_per_k) {
+                hits[0] += usize::from(ranked.first() == Some(label));
+                hits[1] += usize::from(ranked.contains(label));
+            }
+        }
+        Ok(hits)
+    }
+
+    /// Returns the distinct k after clipping, in the order given.
+    fn clip(&self, ks: &[usize]) -> Result<Vec<usize>, EvalError> {
+        if ks.is_empty() || ks.contains(&0) {
+            return Err(EvalError::NoNeighbours);
+        }
+        let mut used = Vec::with_capacity(ks.len());
+        for k in ks.iter().map(|&k| k.min(self.train())) {
+            if !used.contains(&k) {
+                used.push(k);
+            }
+        }
+        Ok(used)
+    }
+
+    /// Runs `search` on blocks of unit queries, in parallel, and returns its answers in order.
+    fn for_each_block<T: Send>(
+        &self,
+        queries: &[f32],
+        search: impl Fn(&[f32]) -> Result<T, EvalError> + Sync,
+    ) -> Result<Vec<T>, EvalError> {
+        if !queries.len().is_multiple_of(self.dim) {
+            let expected = queries.len() / self.dim * self.dim;
+            return Err(EvalError::Size { what: "the query features", found: queries.len(), expected });
+        }
+        let blocks = queries.par_chunks(QUERY_BLOCK * self.dim).map(|block| {
+            let mut unit = block.to_vec();
+            normalise_rows(&mut unit, self.dim, "the query features")?;
+            search(&unit)
+        });
+        blocks.collect()
+    }
+
+    /// Returns the `k` nearest training images of each query of a block, nearest first.
+    fn nearest(&self, block: &[f32], k: usize) -> Vec<Vec<Neighbour>> {
+        let count = block.len() / self.dim;
+        let queries = MatRef::from_row_major_slice(block, count, self.dim); // [B, D]
+        let mut nearest = vec![Nearest::new(k); count];
+        let mut similarities = vec![0.0_f32; count * TRAIN_BLOCK.min(self.train())];
+        for (number, rows) in self.features.chunks(TRAIN_BLOCK * self.dim).enumerate() {
+            let width = rows.len() / self.dim;
+            let train = MatRef::from_row_major_slice(rows, width, self.dim); // [W, D]
+            let product = &mut similarities[..count * width];
+            let target = MatMut::from_row_major_slice_mut(product, count, width); // [B, W]
+            // One thread each: the blocks already fill the machine, and the order of sums stays fixed.
+            matmul(target, Accum::Replace, queries, train.transpose(), 1.0, Par::Seq);
+            for (nearest, row) in nearest.iter_mut().zip(product.chunks_exact(width)) {
+                nearest.add(number * TRAIN_BLOCK, row);
+            }
+        }
+        nearest.into_iter().map(Nearest::into_sorted).collect()
+    }
+
+    fn prediction(&self, neighbours: Vec<Neighbour>) -> Prediction {
+        Prediction { classes: self.rank_classes(&neighbours), neighbours }
+    }
+
+    /// Returns the five classes with the most votes, best first. Classes without a vote fill up in label order.
+    fn rank_classes(&self, neighbours: &[Neighbour]) -> Vec<u32> {
+        let mut votes: Vec<(u32, f64)> = Vec::new(); // Only classes with a vote: cheap for 20,000 classes too.
+        for neighbour in neighbours {
+            let label = self.labels[neighbour.index];
+            let weight = (f64::from(neighbour.similarity) / TEMPERATURE).exp();
+            match votes.iter_mut().find(|(voted, _)| *voted == label) {
+                Some((_, sum)) => *sum += weight,
+                None => votes.push((label, weight)),
+            }
+        }
+        votes.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        let mut ranked: Vec<u32> = votes.iter().take(TOP).map(|&(label, _)| label).collect();
+        for label in 0..self.classes as u32 {
+            if ranked.len() == TOP.min(self.classes) {
+                break;
+            }
+            if !ranked.contains(&label) {
+                ranked.push(label);
+            }
+        }
+        ranked
+    }
+}
+
+/// The running k nearest of one query.
+#[derive(Clone, Debug)]
+struct Nearest {
+    k: usize,
+    found: Vec<Neighbour>, // Up to 2k candidates; beyond that all but the best k go.
+    threshold: f32,        // Similarity of the k-th best at the last cut: what is not above it cannot enter.
+}
+
+impl Nearest {
+    fn new(k: usize) -> Self {
+        Self { k, found: Vec::new(), threshold: f32::NEG_INFINITY }
+    }
+
+    /// Adds the similarities of training rows `first`, `first` + 1, … Rows must come in order: a later row that
+    /// merely equals the threshold loses its tie and is left out.
+    fn add(&mut self, first: usize, similarities: &[f32]) {
+        for (offset, &similarity) in similarities.iter().enumerate() {
+            if similarity > self.threshold {
+                self.found.push(Neighbour { index: first + offset, similarity });
+                if self.found.len() == 2 * self.k {
+                    self.cut();
+                }
+            }
+        }
+    }
+
+    fn cut(&mut self) {
+        let (_, last, _) = self.found.select_nth_unstable_by(self.k - 1, nearer);
+        self.threshold = last.similarity;
+        self.found.truncate(self.k);
+    }
+
+    fn into_sorted(mut self) -> Vec<Neighbour> {
+        self.found.sort_unstable_by(nearer);
+        self.found.truncate(self.k);
+        self.found
+    }
+}
+
+/// The total order of neighbours: higher similarity first, then lower index. It makes unstable sorts deterministic.
+fn nearer(a: &Neighbour, b: &Neighbour) -> std::cmp::Ordering {
+    b.similarity.total_cmp(&a.similarity).then(a.index.cmp(&b.index))
+}
+
+fn check_labels(labels: &[u32], classes: usize) -> Result<(), EvalError> {
+    match labels.iter().position(|&label| label as usize >= classes) {
+        Some(index) => Err(EvalError::Label { label: labels[index], index, classes }),
+        None => Ok(()),
+    }
+}
+
+/// Scales each row of `dim` values to unit length; norms in f64, so that large and tiny features neither overflow nor
+/// vanish.
+fn normalise_rows(features: &mut [f32], dim: usize, what: &'static str) -> Result<(), EvalError> {
+    for (row, values) in features.chunks_exact_mut(dim).enumerate() {
+        if let Some(&value) = values.iter().find(|value| !value.is_finite()) {
+            return Err(EvalError::BadValue { what, row, value });
+        }
+        let norm = values.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>().sqrt();
+        if norm > 0.0 {
+            values.iter_mut().for_each(|value| *value = (f64::from(*value) / norm) as f32);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,12 @@
+//! Protocols as plain functions: frozen features go in, result structs come out.
+//!
+//! Nothing here knows a method, a loss or a training run. A protocol sees rows of `f32`, labels and masks.
+
+pub mod attention;
+pub mod embedding;
+mod error;
+pub mod knn;
+pub mod labels;
+pub mod pixels;
+
+pub use error::EvalError;

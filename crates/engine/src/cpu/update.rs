@@ -70,10 +70,12 @@ pub fn average(arch: Arch, student: &[f32], momentum: f64, teacher: &mut [f32]) 
 pub fn inner_product(arch: Arch, x: &[f32], y: &[f32]) -> f64 {
     check_len("y", y.len(), x.len());
     // Small blocks keep the `f32` sums within them short.
-    let block = |(x, y)| f64::from(dot(x, y));
-    let chunk = |(x, y): (&[f32], &[f32])| x.chunks(1024).zip(y.chunks(1024)).map(block).sum::<f64>();
+    let chunk = |x: &[f32], y: &[f32]| {
+        let blocks = x.chunks(1024).zip(y.chunks(1024));
+        blocks.map(|(x, y)| f64::from(dot(x, y))).sum::<f64>()
+    };
     let chunks = x.par_chunks(CHUNK_LEN).zip(y.par_chunks(CHUNK_LEN));
-    let sums: Vec<f64> = chunks.map(|chunks| arch.dispatch(|| chunk(chunks))).collect();
+    let sums: Vec<f64> = chunks.map(|(x, y)| arch.dispatch(|| chunk(x, y))).collect();
     sums.iter().sum()
 }
 

@@ -1,7 +1,7 @@
 """Writes the tiny `.pth` files that tests/checkpoint_formats.rs reads.
 
 Values are closed formulas (element i of tensor t is (i + 1) * scale(t)), so that the tests need no second file.
-Run: python parity/generate/pth.py     (torch 2.15.0, numpy 2)
+Run: python parity/generate/formats.py     (torch 2.15.0, numpy 2)
 """
 
 import argparse

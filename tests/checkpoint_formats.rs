@@ -1,4 +1,4 @@
-//! Files of other programs: `.pth` in both formats, safetensors, names. Fixtures: `parity/generate/pth.py`.
+//! Files of other programs: `.pth` in both formats, safetensors, names. Fixtures: `parity/generate/formats.py`.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests may fail like tests")]
 
 use std::collections::BTreeMap;

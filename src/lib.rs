@@ -2,4 +2,6 @@
 #![forbid(unsafe_code)]
 
 pub mod checkpoint;
+pub mod config;
 pub mod report;
+pub mod train;

@@ -1,0 +1,3 @@
+//! Training: schedules around the loop.
+
+pub mod schedule;

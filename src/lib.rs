@@ -2,6 +2,8 @@
 #![forbid(unsafe_code)]
 
 pub mod checkpoint;
+pub mod cli;
 pub mod config;
 pub mod report;
+pub mod run;
 pub mod train;

@@ -27,6 +27,8 @@ pub use section::{
 };
 pub use views::ViewsConfig;
 
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
 
 /// Everything that determines a training run.
@@ -73,6 +75,18 @@ impl Default for Config {
 }
 
 impl Config {
+    /// The configuration in a file written by [`Config::to_commented_toml`]; nothing is derived, keys that are
+    /// missing have their plain defaults.
+    ///
+    /// # Errors
+    /// If the file cannot be read or holds unknown keys or bad values.
+    pub fn from_file(path: &Path) -> Result<Self, ConfigError> {
+        let given = Partial::from_file(path)?;
+        let config = plan::assemble(&given)?;
+        check::validate(&config, &given)?;
+        Ok(config)
+    }
+
     /// Learning rate at the end of the warm-up: `optim.lr` scaled linearly from a batch of 256 to `run.batch`.
     pub fn peak_lr(&self) -> f64 {
         self.optim.lr * self.run.batch as f64 / section::LR_REFERENCE_BATCH

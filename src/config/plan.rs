@@ -8,7 +8,7 @@ use super::derive::{self, Draft};
 use super::{Config, ConfigError, Partial, check, partial, span::Span};
 
 /// What the derivations look at.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Facts {
     /// Readable images.
     pub images: usize,
@@ -23,7 +23,7 @@ pub struct Facts {
 }
 
 /// A value that was derived, and why.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Choice {
     /// Dotted key.
     pub key: String,
@@ -80,17 +80,27 @@ fn check_image_count(given: &Partial, facts: &Facts) -> Result<(), ConfigError> 
     Err(ConfigError::TooFewImages { found: facts.images, needed: FEWEST_IMAGES, places })
 }
 
+/// The given values over the plain defaults. Lengths such as "10%" wait until the number of steps is known.
+pub(super) fn assemble(given: &Partial) -> Result<Config, ConfigError> {
+    let mut whole = Value::try_from(Config::default())?;
+    for (name, value) in given.iter() {
+        let waits = super::key::find(name).is_some_and(|key| key.unit.is_some()) && value.is_str();
+        if !waits {
+            replace(&mut whole, partial::nested(name, value.clone()));
+        }
+    }
+    // Types were checked value by value, so that this conversion cannot fail for a single bad one.
+    whole.try_into().map_err(|error: toml::de::Error| ConfigError::BadValue {
+        origin: super::Origin::Derived,
+        key: "configuration".to_owned(),
+        value: "as given".to_owned(),
+        allowed: error.message().to_owned(),
+    })
+}
+
 impl<'a> Draft<'a> {
     fn new(given: &'a Partial, facts: &'a Facts) -> Result<Self, ConfigError> {
-        let mut draft = Self { given, facts, config: Config::default(), choices: Vec::new() };
-        for (name, value) in given.iter() {
-            // Lengths such as "10%" wait until the number of steps is known.
-            let waits = super::key::find(name).is_some_and(|key| key.unit.is_some()) && value.is_str();
-            if !waits {
-                draft.assign(name, value.clone())?;
-            }
-        }
-        Ok(draft)
+        Ok(Self { given, facts, config: assemble(given)?, choices: Vec::new() })
     }
 
     /// Turns lengths such as `"10%"` and `"1 epoch"` into the units of their keys.

@@ -1,0 +1,49 @@
+//! Signals: finish the step, save, go.
+//!
+//! The first SIGINT, SIGTERM or SIGUSR1 (SLURM's warning before the end of the allotment) asks for a stop, which the
+//! loop looks for between steps. A second one ends the process at once; every file is written atomically, so none is
+//! harmed.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+
+/// Exit code after a signal.
+pub const EXIT_INTERRUPTED: u8 = 130;
+
+/// Whether a stop was asked for.
+#[derive(Debug, Clone, Default)]
+pub struct Interrupt {
+    flag: Arc<AtomicBool>,
+}
+
+impl Interrupt {
+    /// Listens for signals from now on.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    pub fn install() -> std::io::Result<Self> {
+        let interrupt = Self::default();
+        for signal in SIGNALS {
+            // The order matters: at the first signal the flag is still down when the shutdown looks at it.
+            signal_hook::flag::register_conditional_shutdown(
+                *signal,
+                i32::from(EXIT_INTERRUPTED),
+                Arc::clone(&interrupt.flag),
+            )?;
+            signal_hook::flag::register(*signal, Arc::clone(&interrupt.flag))?;
+        }
+        Ok(interrupt)
+    }
+
+    /// Whether a stop was asked for.
+    pub fn requested(&self) -> bool {
+        self.flag.load(Ordering::SeqCst)
+    }
+}
+
+#[cfg(unix)]
+const SIGNALS: &[i32] = &[SIGINT, SIGTERM, signal_hook::consts::SIGUSR1];
+#[cfg(not(unix))]
+const SIGNALS: &[i32] = &[SIGINT, SIGTERM];

@@ -8,10 +8,10 @@ fn main() {
     if let Some(version) = output(&rustc, &["--version"]) {
         println!("cargo:rustc-env=DINOXIDE_RUSTC={version}");
     }
-    if let Some(head_log) = output("git", &["rev-parse", "--git-path", "logs/HEAD"]) {
-        if std::path::Path::new(&head_log).exists() {
-            println!("cargo:rerun-if-changed={head_log}");
-        }
+    if let Some(head_log) = output("git", &["rev-parse", "--git-path", "logs/HEAD"])
+        && std::path::Path::new(&head_log).exists()
+    {
+        println!("cargo:rerun-if-changed={head_log}");
     }
     if let Some(commit) = output("git", &["rev-parse", "--short=12", "HEAD"]) {
         println!("cargo:rustc-env=DINOXIDE_COMMIT={commit}");

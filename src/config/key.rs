@@ -30,7 +30,7 @@ const fn length(name: &'static str, comment: &'static str, unit: Unit) -> Key {
     Key { name, comment, free_on_resume: false, unit: Some(unit) }
 }
 
-/// All keys, in the order in which they are written.
+/// All keys, in the order in which they are written: a table's own keys before its inner tables, as TOML asks.
 pub const KEYS: &[Key] = &[
     fixed("recipe", "recipe the values started from: auto, dino, laptop"),
     fixed("data.train", "folders, image files, lists (.txt) or globs"),
@@ -62,22 +62,22 @@ pub const KEYS: &[Key] = &[
     fixed("dino.momentum", "share of the teacher kept at each step: first, last (cosine)"),
     fixed("dino.center_momentum", "share of the centre kept at each step"),
     length("dino.freeze_last_layer_steps", "steps during which the prototypes do not learn", Unit::Steps),
+    fixed("views.flip", "chance of a horizontal flip"),
+    fixed("views.gray", "chance of turning gray"),
+    fixed("views.blur", "chance of a blur: global crop 1, global crop 2, local crops"),
+    fixed("views.solarize", "chance of solarisation: global crop 1, global crop 2, local crops"),
+    fixed("views.blur_radius", "range of the blur's standard deviation, pixels"),
     fixed("views.global.size", "side of the crops both networks see, pixels"),
     fixed("views.global.scale", "smallest and largest share of the image's area"),
     fixed("views.global.count", "global crops per image; the teacher sees these only"),
     fixed("views.local.size", "side of the crops only the student sees, pixels"),
     fixed("views.local.scale", "smallest and largest share of the image's area"),
     fixed("views.local.count", "local crops per image; 0 trains without multi-crop"),
-    fixed("views.flip", "chance of a horizontal flip"),
     fixed("views.color_jitter.p", "chance of a random change of colours"),
     fixed("views.color_jitter.brightness", "largest relative change of brightness"),
     fixed("views.color_jitter.contrast", "largest relative change of contrast"),
     fixed("views.color_jitter.saturation", "largest relative change of saturation"),
     fixed("views.color_jitter.hue", "largest shift of the hue, in turns"),
-    fixed("views.gray", "chance of turning gray"),
-    fixed("views.blur", "chance of a blur: global crop 1, global crop 2, local crops"),
-    fixed("views.solarize", "chance of solarisation: global crop 1, global crop 2, local crops"),
-    fixed("views.blur_radius", "range of the blur's standard deviation, pixels"),
     fixed("optim.name", "adamw, sgd or lars"),
     fixed("optim.lr", "learning rate for a batch of 256; scaled linearly to run.batch"),
     fixed("optim.min_lr", "learning rate at the end; not scaled"),

@@ -220,8 +220,18 @@ fn sizes_in_the_model_name_are_used_and_must_agree() {
     let (config, _) = plan(&["model.name=vit_small_patch8_128"], &facts(5000, 480));
     assert_eq!((config.model.name.as_str(), config.model.patch_size, config.model.image_size), ("vit_small", 8, 128));
     assert_eq!((config.views.global.size, config.views.local.size), (128, 64));
-    let error = resolve(&given(&["model.name=vit_small_patch8", "model.patch_size=16"]), &facts(5000, 480));
-    assert!(matches!(error, Err(ConfigError::Conflict { .. })));
+    let text = message("[model]\nname = \"vit_small_patch8\"\npatch_size = 16\n");
+    assert!(text.contains("does not go with the 8 in `model.name`") && text.contains("config.toml:3"), "{text}");
+}
+
+#[test]
+fn model_flag_with_sizes_wins_over_sizes_in_a_file() {
+    let (_folder, path) = file("[model]\nname = \"vit_tiny\"\npatch_size = 16\n");
+    let mut partial = Partial::from_file(&path).unwrap();
+    partial.insert("model.name", "vit_small_patch8".into(), Origin::Flag("--model")).unwrap();
+    partial.set("data.train=photos").unwrap();
+    let (config, _) = resolve(&partial.on_recipe().unwrap(), &facts(5000, 480)).unwrap();
+    assert_eq!(config.model.full_name(), "vit_small_patch8_96");
 }
 
 #[test]

@@ -232,6 +232,16 @@ fn official_log_has_the_official_keys() {
 }
 
 #[test]
+fn epoch_sums_come_back_from_json_to_the_last_bit() {
+    let mut sums = EpochSums::default();
+    for step in 0..1000 {
+        sums.add(8.0 + 0.001 * (f64::from(step) * 0.7).sin(), 1e-3 / f64::from(step + 1), 0.041_034_482_758_620_69);
+        let text = serde_json::to_string(&sums).unwrap();
+        assert_eq!(serde_json::from_str::<EpochSums>(&text).unwrap(), sums, "{text}");
+    }
+}
+
+#[test]
 fn metrics_row_has_the_promised_keys() {
     let row = serde_json::to_value(step_row(1)).unwrap();
     for key in ["step", "epoch", "loss", "lr", "weight_decay", "momentum", "teacher_temp", "entropy", "kl"] {

@@ -1,4 +1,5 @@
 //! Schedules against the reference program's arrays (DINO, `utils.py:cosine_scheduler`).
+#![expect(clippy::unwrap_used, reason = "a failed preparation is a failed test")]
 
 use dinoxide::config::Config;
 use dinoxide::train::schedule::{Schedule, cosine, temperatures, warmup_steps};
@@ -96,4 +97,44 @@ fn warmup_may_be_a_fraction_of_an_epoch_and_never_leaves_the_run() {
     config.run.epochs = 2;
     config.optim.warmup_epochs = 10.0;
     assert_eq!(Schedule::new(&config, 5).total_steps(), 10);
+}
+
+/// Arrays written by `parity/generate/schedule.py`.
+fn fixture() -> Option<serde_json::Value> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/parity/fixtures/schedule/schedules.json");
+    let Ok(text) = std::fs::read_to_string(path) else {
+        println!("no {path}: not compared");
+        return None;
+    };
+    Some(serde_json::from_str(&text).unwrap())
+}
+
+fn largest_difference(ours: &[f64], theirs: &serde_json::Value) -> f64 {
+    let theirs: Vec<f64> = theirs.as_array().unwrap().iter().map(|value| value.as_f64().unwrap()).collect();
+    assert_eq!(ours.len(), theirs.len());
+    ours.iter().zip(theirs).map(|(ours, theirs)| (ours - theirs).abs()).fold(0.0, f64::max)
+}
+
+#[test]
+fn cosine_equals_the_reference_arrays() {
+    let Some(fixture) = fixture() else { return };
+    for case in fixture["cosine"].as_array().unwrap() {
+        let number = |key: &str| case[key].as_f64().unwrap();
+        let per_epoch = number("steps_per_epoch") as usize;
+        let warmup = warmup_steps(number("warmup_epochs"), per_epoch);
+        let ours = cosine([number("base"), number("final")], number("epochs") as usize * per_epoch, warmup);
+        // One unit in the last place of 1: the cosine of two mathematics libraries.
+        assert!(largest_difference(&ours, &case["values"]) <= 1.2e-16 * 2.0, "{case}");
+    }
+}
+
+#[test]
+fn temperatures_equal_the_reference_arrays() {
+    let Some(fixture) = fixture() else { return };
+    for case in fixture["teacher_temp"].as_array().unwrap() {
+        let number = |key: &str| case[key].as_f64().unwrap();
+        let whole = |key: &str| number(key) as usize;
+        let ours = temperatures([number("start"), number("end")], whole("warmup_epochs"), whole("epochs"));
+        assert_eq!(largest_difference(&ours, &case["values"]), 0.0, "{case}");
+    }
 }

@@ -106,9 +106,9 @@ enum Resume {
     /// If the configuration is the same.
     #[default]
     Auto,
-    /// Never: refuse a folder that holds a run.
+    /// Refuse a folder that holds a run.
     Never,
-    /// Always, with the run's own configuration.
+    /// With the run's own configuration.
     Must,
 }
 
@@ -163,6 +163,9 @@ fn run_of(config: &Path) -> Option<PathBuf> {
 /// Values in order of strength: file, flags, `--set`.
 fn given(arguments: &PretrainArgs, file: Option<&Path>) -> Result<Partial, ConfigError> {
     let mut given = file.map_or_else(|| Ok(Partial::default()), Partial::from_file)?;
+    if let Some(recipe) = &arguments.recipe {
+        one_recipe(&given, recipe)?;
+    }
     let (sets, data): (Vec<&String>, Vec<&String>) = arguments.data.iter().partition(|text| is_assignment(text));
     if !data.is_empty() {
         let list = data.into_iter().map(|place| Value::String(place.clone())).collect();
@@ -195,6 +198,19 @@ fn given(arguments: &PretrainArgs, file: Option<&Path>) -> Result<Partial, Confi
         given.set(text)?;
     }
     given.on_recipe()
+}
+
+/// A file made from another recipe holds that recipe's values, over which `--recipe` would have no power.
+fn one_recipe(file: &Partial, recipe: &str) -> Result<(), ConfigError> {
+    match file.text("recipe") {
+        Some(other) if other != recipe => Err(ConfigError::Conflict {
+            key: "--recipe".to_owned(),
+            value: recipe.to_owned(),
+            other: format!("recipe = \"{other}\" of the configuration file"),
+            hint: "leave one of the two away".to_owned(),
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// Whether an argument among DATA is `key=value`: its left side looks like a key and no such file exists.

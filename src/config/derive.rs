@@ -160,69 +160,18 @@ pub(super) fn data(draft: &mut Draft<'_>) -> Result<(), ConfigError> {
 
 /// Name, patch and size of the network.
 pub(super) fn model(draft: &mut Draft<'_>) -> Result<(), ConfigError> {
-    let named = split_name(&draft.config.model.name);
-    draft.config.model.name.clone_from(&named.base);
     draft.choose("model.name", "vit_tiny", "the smallest named model; a CPU trains it in reasonable time")?;
     let class = image_class(draft.facts);
-    let (global, why) = match (named.image_size, draft.given.whole("model.image_size")) {
-        (Some(size), _) => (size, "the size in the model's name".to_owned()),
-        (None, Some(size)) => (size, "the network's image size".to_owned()),
-        (None, None) => (class.global_px, median_reason(class, draft.facts)),
+    let (global, why) = match draft.given.whole("model.image_size") {
+        Some(size) => (size, "the network's image size".to_owned()),
+        None => (class.global_px, median_reason(class, draft.facts)),
     };
     draft.choose("views.global.size", whole(global), why)?;
     let global = draft.config.views.global.size;
-    if let Some(patch) = named.patch_size {
-        one_value(draft.given, "model.patch_size", patch)?;
-        draft.assign("model.patch_size", whole(patch))?;
-    } else {
-        let patch = step_up(&tuned::PATCH_BY_CROP, global);
-        let grid = global / patch;
-        draft.choose(
-            "model.patch_size",
-            whole(patch),
-            format!("a crop of {global} px becomes {grid} × {grid} patches"),
-        )?;
-    }
-    match named.image_size {
-        Some(size) => {
-            one_value(draft.given, "model.image_size", size)?;
-            draft.assign("model.image_size", whole(size))
-        }
-        None => draft.choose("model.image_size", whole(global), "the side of a global crop"),
-    }
-}
-
-/// A value in the model's name and one under its own key must agree.
-fn one_value(given: &Partial, key: &str, in_name: usize) -> Result<(), ConfigError> {
-    match given.whole(key) {
-        Some(value) if value != in_name => Err(ConfigError::Conflict {
-            key: "model.name".to_owned(),
-            value: given.text("model.name").unwrap_or_default().to_owned(),
-            other: format!("`{key}` = {value}"),
-            hint: "write the size in one of the two".to_owned(),
-        }),
-        _ => Ok(()),
-    }
-}
-
-/// The parts of a name such as `vit_small_patch16_224`.
-struct SplitName {
-    base: String,
-    patch_size: Option<usize>,
-    image_size: Option<usize>,
-}
-
-fn split_name(name: &str) -> SplitName {
-    let plain = SplitName { base: name.to_owned(), patch_size: None, image_size: None };
-    let Some((base, sizes)) = name.split_once("_patch") else { return plain };
-    let (patch, image) = sizes.split_once('_').map_or((sizes, None), |(patch, image)| (patch, Some(image)));
-    let Ok(patch_size) = patch.parse() else { return plain };
-    let image_size = match image.map(str::parse) {
-        None => None,
-        Some(Ok(size)) => Some(size),
-        Some(Err(_)) => return plain,
-    };
-    SplitName { base: base.to_owned(), patch_size: Some(patch_size), image_size }
+    let patch = step_up(&tuned::PATCH_BY_CROP, global);
+    let grid = global / patch;
+    draft.choose("model.patch_size", whole(patch), format!("a crop of {global} px becomes {grid} × {grid} patches"))?;
+    draft.choose("model.image_size", whole(global), "the side of a global crop")
 }
 
 fn image_class(facts: &Facts) -> &'static tuned::ImageClass {

@@ -106,7 +106,30 @@ impl Partial {
             return Err(ConfigError::UnknownKey { origin, key: name.to_owned(), suggestion: key::nearest(name) });
         };
         check_type(known, &value, &origin)?;
-        self.values.insert(known.name, (value, origin));
+        if let ("model.name", Some(sizes)) = (known.name, value.as_str().and_then(sizes_in_name)) {
+            for (key, size) in sizes.in_keys() {
+                self.write(key, Value::Integer(size), origin.clone())?;
+            }
+            return self.write(known.name, Value::String(sizes.base), origin);
+        }
+        self.write(known.name, value, origin)
+    }
+
+    /// Writes a checked value; two different ones for the same key in one file are an error.
+    fn write(&mut self, name: &'static str, value: Value, origin: Origin) -> Result<(), ConfigError> {
+        if let (Some((earlier, Origin::File { path: first, .. })), Origin::File { path, line }) =
+            (self.values.get(name), &origin)
+            && first == path
+            && *earlier != value
+        {
+            return Err(ConfigError::Conflict {
+                key: name.to_owned(),
+                value: value.to_string(),
+                other: format!("the {earlier} in `model.name`"),
+                hint: format!("write the size in one place ({}:{line})", path.display()),
+            });
+        }
+        self.values.insert(name, (value, origin));
         Ok(())
     }
 
@@ -208,6 +231,29 @@ const ZERO_IS_OPEN: [&str; 7] = [
 
 fn line_of(text: &str, offset: usize) -> usize {
     1 + text.bytes().take(offset).filter(|byte| *byte == b'\n').count()
+}
+
+/// The parts of a model name such as `vit_small_patch16_224`.
+struct SizesInName {
+    base: String,
+    patch_size: i64,
+    image_size: Option<i64>,
+}
+
+impl SizesInName {
+    /// The sizes under the keys they stand for.
+    fn in_keys(&self) -> impl Iterator<Item = (&'static str, i64)> {
+        let image = self.image_size.map(|size| ("model.image_size", size));
+        std::iter::once(("model.patch_size", self.patch_size)).chain(image)
+    }
+}
+
+/// Splits a name with sizes in timm's spelling; `None` for a plain one.
+fn sizes_in_name(name: &str) -> Option<SizesInName> {
+    let (base, sizes) = name.split_once("_patch")?;
+    let (patch, image) = sizes.split_once('_').map_or((sizes, None), |(patch, image)| (patch, Some(image)));
+    let image_size = image.map(str::parse).transpose().ok()?;
+    Some(SizesInName { base: base.to_owned(), patch_size: patch.parse().ok()?, image_size })
 }
 
 /// Checks the type of one value by reading a configuration that holds nothing else.

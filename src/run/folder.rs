@@ -107,6 +107,11 @@ impl RunFolder {
         Ok(Self { path: path.to_owned(), start, config, notices, _lock: lock })
     }
 
+    /// What to type to continue this run.
+    pub fn resume_command(&self) -> String {
+        format!("dinoxide pretrain -c {}", self.path.join(CONFIG_FILE).display())
+    }
+
     /// The folder of checkpoints.
     pub fn checkpoints(&self) -> PathBuf {
         self.path.join("checkpoints")

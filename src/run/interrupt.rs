@@ -1,8 +1,8 @@
 //! Signals: finish the step, save, go.
 //!
 //! The first SIGINT, SIGTERM or SIGUSR1 (SLURM's warning before the end of the allotment) asks for a stop, which the
-//! loop looks for between steps. A second one ends the process at once; every file is written atomically, so none is
-//! harmed.
+//! loop looks for between steps. A second SIGINT, a person who will not wait, ends the process at once; every file is
+//! written atomically, so none is harmed. Schedulers send SIGTERM more than once, so that one never cuts a save short.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,13 +25,10 @@ impl Interrupt {
     /// If the system refuses.
     pub fn install() -> std::io::Result<Self> {
         let interrupt = Self::default();
+        // Before the flag is raised below: at the first SIGINT the shutdown finds it still down.
+        let code = i32::from(EXIT_INTERRUPTED);
+        signal_hook::flag::register_conditional_shutdown(SIGINT, code, Arc::clone(&interrupt.flag))?;
         for signal in SIGNALS {
-            // The order matters: at the first signal the flag is still down when the shutdown looks at it.
-            signal_hook::flag::register_conditional_shutdown(
-                *signal,
-                i32::from(EXIT_INTERRUPTED),
-                Arc::clone(&interrupt.flag),
-            )?;
             signal_hook::flag::register(*signal, Arc::clone(&interrupt.flag))?;
         }
         Ok(interrupt)

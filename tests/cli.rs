@@ -80,3 +80,13 @@ fn image_size_that_is_none_is_explained() {
     assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).contains("480x320"), "{}", stderr(&output));
 }
+
+#[test]
+fn recipe_flag_against_a_file_made_from_another_recipe_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("mine.toml");
+    std::fs::write(&file, "recipe = \"dino\"\n").unwrap();
+    let output = dinoxide(&["pretrain", "photos", "-r", "laptop", "-c", &file.display().to_string()]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("does not go with recipe = \"dino\""), "{}", stderr(&output));
+}

@@ -72,7 +72,7 @@ mod tuned {
     pub(super) const KNN_K: usize = 20;
     /// Most steps between two checkpoints.
     pub(super) const CHECKPOINT_STEPS: usize = 500;
-    /// Rows of metrics per epoch, and the most steps between two.
+    /// Rows of metrics per epoch.
     pub(super) const ROWS_PER_EPOCH: usize = 10;
     /// Most steps between two rows of metrics.
     pub(super) const ROW_STEPS: usize = 50;
@@ -358,14 +358,15 @@ fn teacher(draft: &mut Draft<'_>) -> Result<(), ConfigError> {
 pub(super) fn bookkeeping(draft: &mut Draft<'_>) -> Result<(), ConfigError> {
     let (epochs, per_epoch) = (draft.config.run.epochs, draft.steps_per_epoch());
     let every = (epochs / tuned::EVALUATIONS).max(1);
+    let times = epochs / every;
     let reason = match draft.facts.val_classes {
-        Some(classes) => format!("about {} times in the run ({classes} classes)", tuned::EVALUATIONS),
-        None => format!("about {} times in the run", tuned::EVALUATIONS),
+        Some(classes) => format!("{times} times in the run ({classes} classes)"),
+        None => format!("{times} times in the run, once --val names a labelled folder"),
     };
     draft.choose("eval.every_epochs", whole(every), reason)?;
     draft.choose("eval.knn_k", whole(tuned::KNN_K), "the k of the paper")?;
     let steps = per_epoch.min(tuned::CHECKPOINT_STEPS);
-    draft.choose("run.checkpoint_every_steps", whole(steps), "every epoch, at most 500 steps of work are lost")?;
+    draft.choose("run.checkpoint_every_steps", whole(steps), format!("at most {steps} steps of work are lost"))?;
     let rows = (per_epoch / tuned::ROWS_PER_EPOCH).clamp(1, tuned::ROW_STEPS);
     draft.choose("log.every_steps", whole(rows), "about ten rows per epoch")
 }

@@ -156,8 +156,8 @@ impl Display {
             Style::Colour | Style::Terminal => ProgressDrawTarget::stderr_with_hz(REDRAWS_PER_SECOND),
         };
         let lines = MultiProgress::with_draw_target(target);
-        // `{msg}` alone is a valid template; the fallback is never seen.
-        let text = || ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_spinner());
+        // `{wide_msg}` (cut at the width of the terminal) is a valid template; the fallback is never seen.
+        let text = || ProgressStyle::with_template("{wide_msg}").unwrap_or_else(|_| ProgressStyle::default_spinner());
         let line = || lines.add(ProgressBar::new_spinner().with_style(text()));
         let (headline, health) = (line(), line());
         Self { style, lines, headline, health }

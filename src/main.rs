@@ -1,2 +1,7 @@
 //! The `dinoxide` command.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    dinoxide::cli::main()
+}

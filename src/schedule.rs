@@ -1,20 +1,115 @@
-//! Scheduled values.
+//! Learning rate, weight decay, momentum and temperature of every step.
+//!
+//! Follows DINO (`utils.py:cosine_scheduler`, `main_dino.py:DINOLoss.teacher_temp_schedule`) to the last bit of
+//! NumPy's `linspace`: the warm-up includes both its ends, so step 0 learns nothing and the peak is used twice.
 
-/// Every scheduled value of one step.
+use std::f64::consts::PI;
+
+use crate::config::Config;
+
+/// The scheduled values of one step.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Scheduled {
-    /// Global step, from 0.
-    pub step: u64,
-    /// Epoch of this step, from 0.
+    /// Steps before this one.
+    pub step: usize,
+    /// Epochs before this one.
     pub epoch: usize,
     /// Learning rate.
     pub lr: f64,
-    /// Weight decay.
+    /// Weight decay of the decayed group.
     pub weight_decay: f64,
-    /// Momentum of the teacher.
+    /// Share of the teacher kept.
     pub momentum: f64,
-    /// Temperature of the teacher.
+    /// Temperature of the teacher's softmax.
     pub teacher_temp: f64,
-    /// Whether the last layer's gradients are cancelled.
+    /// Whether the prototypes do not learn.
     pub freeze_last_layer: bool,
+}
+
+/// The scheduled values of a whole run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Schedule {
+    steps_per_epoch: usize,
+    freeze_last_layer_steps: usize,
+    lr: Vec<f64>,
+    weight_decay: Vec<f64>,
+    momentum: Vec<f64>,
+    teacher_temp: Vec<f64>,
+}
+
+impl Schedule {
+    /// The schedule of `config` for epochs of `steps_per_epoch` steps.
+    pub fn new(config: &Config, steps_per_epoch: usize) -> Self {
+        let epochs = config.run.epochs;
+        let total = epochs * steps_per_epoch;
+        let warmup = warmup_steps(config.optim.warmup_epochs, steps_per_epoch).min(total);
+        let [decay_start, decay_end] = config.optim.weight_decay;
+        let [momentum_start, momentum_end] = config.dino.momentum;
+        Self {
+            steps_per_epoch,
+            freeze_last_layer_steps: config.dino.freeze_last_layer_steps,
+            lr: cosine([config.peak_lr(), config.optim.min_lr], total, warmup),
+            weight_decay: cosine([decay_start, decay_end], total, 0),
+            momentum: cosine([momentum_start, momentum_end], total, 0),
+            teacher_temp: temperatures(config.dino.teacher_temp, config.dino.teacher_temp_warmup_epochs, epochs),
+        }
+    }
+
+    /// Steps of the whole run.
+    pub fn total_steps(&self) -> usize {
+        self.lr.len()
+    }
+
+    /// Steps of one epoch.
+    pub fn steps_per_epoch(&self) -> usize {
+        self.steps_per_epoch
+    }
+
+    /// The values of `step`, counted from 0; `None` after the last one.
+    pub fn at(&self, step: usize) -> Option<Scheduled> {
+        let epoch = step.checked_div(self.steps_per_epoch)?;
+        Some(Scheduled {
+            step,
+            epoch,
+            lr: *self.lr.get(step)?,
+            weight_decay: *self.weight_decay.get(step)?,
+            momentum: *self.momentum.get(step)?,
+            teacher_temp: *self.teacher_temp.get(epoch)?,
+            freeze_last_layer: step < self.freeze_last_layer_steps,
+        })
+    }
+}
+
+/// Whole steps of a warm-up that may be a fraction of an epoch.
+pub fn warmup_steps(warmup_epochs: f64, steps_per_epoch: usize) -> usize {
+    (warmup_epochs * steps_per_epoch as f64).round() as usize
+}
+
+/// `total` values: a line from 0 to `start` over `warmup` steps, both ends included, then a half cosine towards
+/// `end`, which is never quite reached.
+pub fn cosine([start, end]: [f64; 2], total: usize, warmup: usize) -> Vec<f64> {
+    let falling = total.saturating_sub(warmup);
+    let wave = |step: usize| end + 0.5 * (start - end) * (1.0 + (PI * step as f64 / falling as f64).cos());
+    let mut values = linspace(0.0, start, warmup.min(total));
+    values.extend((0..falling).map(wave));
+    values
+}
+
+/// Temperature of the teacher in every epoch: a line over the warm-up, both ends included, then constant.
+pub fn temperatures([start, end]: [f64; 2], warmup_epochs: usize, epochs: usize) -> Vec<f64> {
+    let mut values = linspace(start, end, warmup_epochs.min(epochs));
+    values.resize(epochs, end);
+    values
+}
+
+/// NumPy's `linspace(start, stop, count)`, in its order of operations.
+fn linspace(start: f64, stop: f64, count: usize) -> Vec<f64> {
+    let step = (stop - start) / count.saturating_sub(1).max(1) as f64;
+    let mut values: Vec<f64> = (0..count).map(|index| index as f64 * step + start).collect();
+    if count > 1
+        && let Some(last) = values.last_mut()
+    {
+        *last = stop;
+    }
+    values
 }

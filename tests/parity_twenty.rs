@@ -88,7 +88,7 @@ fn train(fixture: &Fixture, rule: Rule, micro_batch: usize) -> Trained {
     for step in 0..fixture.usize("steps") {
         let epoch = step / fixture.usize("epoch_steps");
         let at = Scheduled {
-            step: step as u64,
+            step,
             epoch,
             lr: lr[step],
             weight_decay: decay[step],

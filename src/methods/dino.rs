@@ -80,7 +80,7 @@ impl Method for Dino {
 
         // Student: all crops.
         let (rate, seed) = (self.config.drop_path, self.config.seed);
-        let draw = DropPath { rate, seed, step: at.step, first_image: views.first_image };
+        let draw = DropPath { rate, seed, step: at.step as u64, first_image: views.first_image };
         let scales = self.backbone.drop_path(&draw, count.student, views.images);
         let features = self.backbone.class_tokens(tape, &views.groups, scales.as_ref()); // [V·B, D]
         let student = self.head.forward(tape, &features); // [V·B, K]

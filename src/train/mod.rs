@@ -1,26 +1,106 @@
-//! Training.
+//! THE LOOP, and below it what one step does.
+//!
+//! `schedule → batch → step (teacher, student, loss, gradient, update, average, centre) → observe`. Everything around it
+//! (logs, checkpoints, evaluations, pictures) happens in the observer, which lives in `run`.
+
+use dinoxide_views::loader::{Batch, Loader};
+
+use crate::methods::Device;
+use crate::schedule::{Schedule, Scheduled};
+
 pub mod optimizer;
+pub mod state;
 pub mod step;
+
+use step::{Crops, StepReport, TrainState};
 
 /// Why training stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum TrainError {
     /// The loss is NaN or infinite.
     #[error(
-        "the loss is {loss} at step {step}; the last checkpoint is from before it: lower `optim.lr` or set `optim.clip`, then resume"
+        "the loss is {loss} at step {step}; nothing was updated and the last checkpoint is from before it: lower `optim.lr`, \
+         then resume"
     )]
     Loss {
         /// The step.
-        step: u64,
+        step: usize,
         /// The loss.
         loss: f64,
     },
     /// A gradient is NaN or infinite.
     #[error(
-        "a gradient is not finite at step {step}; the last checkpoint is from before it: lower `optim.lr`, then resume"
+        "a gradient is not finite at step {step}; nothing was updated and the last checkpoint is from before it: lower \
+         `optim.lr`, then resume"
     )]
     Gradient {
         /// The step.
-        step: u64,
+        step: usize,
     },
+    /// The loader ended before the schedule.
+    #[error("the images ended at step {step}; resume with the data the run began with")]
+    NoBatch {
+        /// The step.
+        step: usize,
+    },
+    /// The images cannot be read.
+    #[error(transparent)]
+    Views(#[from] dinoxide_views::error::ViewsError),
+}
+
+/// What the observer wants next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// Another step.
+    Step,
+    /// Leave the loop; everything is saved.
+    Stop,
+}
+
+/// How the loop ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// The schedule is done.
+    Finished,
+    /// The observer stopped it.
+    Stopped,
+}
+
+/// What the observer sees after each step.
+#[derive(Debug, Clone, Copy)]
+pub struct Observed<'a> {
+    /// The batch that was used.
+    pub batch: &'a Batch,
+    /// The values that were scheduled.
+    pub at: &'a Scheduled,
+    /// What was measured.
+    pub report: &'a StepReport,
+}
+
+/// Trains from `state.step` to the end of the schedule, or until `observe` says stop.
+///
+/// # Errors
+/// If images cannot be read, a value is not finite, or the observer fails.
+pub fn train<E: From<TrainError>>(
+    state: &mut TrainState,
+    loader: &mut Loader,
+    schedule: &Schedule,
+    device: Device<'_>,
+    mut observe: impl FnMut(&mut TrainState, &mut Loader, Observed<'_>) -> Result<Next, E>,
+) -> Result<End, E> {
+    while let Some(at) = schedule.at(state.step) {
+        let batch = loader.next().map_err(TrainError::from)?.ok_or(TrainError::NoBatch { step: at.step })?;
+        let report = state.step(device, &crops(&batch), batch.samples.len(), &at)?;
+        let observed = Observed { batch: &batch, at: &at, report: &report };
+        if observe(state, loader, observed)? == Next::Stop {
+            return Ok(End::Stopped);
+        }
+    }
+    Ok(End::Finished)
+}
+
+fn crops(batch: &Batch) -> Vec<Crops<'_>> {
+    let crops = |group: &'_ dinoxide_views::loader::ViewGroup| (group.size as usize, group.views as usize);
+    let groups = batch.groups.iter();
+    groups.map(|group| Crops { pixels: &group.pixels, side: crops(group).0, views: crops(group).1 }).collect()
 }

@@ -26,7 +26,7 @@ pub struct TrainState {
     /// Images per micro-batch; at least the batch means the batch is not split.
     pub micro_batch: usize,
     /// Steps done.
-    pub step: u64,
+    pub step: usize,
     grads: Vec<f32>,
 }
 

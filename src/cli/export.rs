@@ -1,0 +1,43 @@
+//! `dinoxide export`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{Ending, print_json};
+use crate::run::console::print_line;
+use crate::run::export::{ExportFormat, ExportRequest, ExportWhat, export};
+use crate::run::input::Network;
+
+/// Write the weights of a run for other tools.
+#[derive(Debug, Args)]
+pub(super) struct ExportArgs {
+    /// Run folder
+    run: PathBuf,
+    /// File to write
+    #[arg(short, long, value_name = "FILE")]
+    out: PathBuf,
+    /// File format
+    #[arg(long, value_enum, default_value_t)]
+    to: ExportFormat,
+    /// Which tensors
+    #[arg(long, value_enum, default_value_t)]
+    what: ExportWhat,
+    /// Which network the backbone is taken from
+    #[arg(long, value_enum, default_value_t)]
+    network: Network,
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(arguments: ExportArgs) -> anyhow::Result<Ending> {
+    let ExportArgs { run, out, to, what, network, json } = arguments;
+    let report = export(&ExportRequest { run, out, to, what, network })?;
+    if json {
+        print_json(&report)?;
+    } else {
+        print_line(&format!("{} tensors → {}", report.tensors, report.out.display()));
+    }
+    Ok(Ending::Done)
+}

@@ -1,0 +1,92 @@
+//! The command line: arguments → one library call → words.
+
+mod attention;
+mod demo;
+mod embed;
+mod eval;
+mod export;
+mod pretrain;
+mod recipes;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::ConfigError;
+use crate::run::RunError;
+use crate::run::console::print_line;
+use crate::run::interrupt::EXIT_INTERRUPTED;
+
+/// Exit code after an error in what was typed.
+const EXIT_USAGE: u8 = 2;
+
+/// Learn from a folder of images, no labels: DINO pretraining, features, attention maps.
+#[derive(Debug, Parser)]
+#[command(name = "dinoxide", version, about, propagate_version = true, arg_required_else_help = true)]
+#[command(after_help = "No data at hand? Type `dinoxide demo`. Own images: `dinoxide pretrain photos/`.")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Pretrain(pretrain::PretrainArgs),
+    Embed(embed::EmbedArgs),
+    Eval(eval::EvalArgs),
+    Attention(attention::AttentionArgs),
+    Demo(demo::DemoArgs),
+    Export(export::ExportArgs),
+    Recipes(recipes::RecipesArgs),
+}
+
+/// How a command ended, if not with an error.
+enum Ending {
+    Done,
+    Interrupted,
+}
+
+/// Runs the command of this process. Exit codes: 0 done, 1 failed, 2 usage, 130 interrupted after saving.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let ending = match cli.command {
+        Command::Pretrain(arguments) => pretrain::run(arguments),
+        Command::Embed(arguments) => embed::run(arguments),
+        Command::Eval(arguments) => eval::run(arguments),
+        Command::Attention(arguments) => attention::run(arguments),
+        Command::Demo(arguments) => demo::run(arguments),
+        Command::Export(arguments) => export::run(arguments),
+        Command::Recipes(arguments) => recipes::run(arguments),
+    };
+    match ending {
+        Ok(Ending::Done) => ExitCode::SUCCESS,
+        Ok(Ending::Interrupted) => ExitCode::from(EXIT_INTERRUPTED),
+        Err(error) => {
+            writeln!(std::io::stderr(), "{}", describe(&error)).ok();
+            if is_usage(&error) { ExitCode::from(EXIT_USAGE) } else { ExitCode::FAILURE }
+        }
+    }
+}
+
+/// The error with everything that caused it. What to do next is part of the first message.
+fn describe(error: &anyhow::Error) -> String {
+    let mut text = format!("error: {error}");
+    for cause in error.chain().skip(1) {
+        text.push_str(&format!("\n  because: {cause}"));
+    }
+    text
+}
+
+/// Whether the error lies in what was typed.
+fn is_usage(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause.is::<ConfigError>() || matches!(cause.downcast_ref(), Some(RunError::Config(_) | RunError::NoData))
+    })
+}
+
+/// Prints a result for scripts.
+fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
+    print_line(&serde_json::to_string(value)?);
+    Ok(())
+}

@@ -1,0 +1,221 @@
+//! `dinoxide pretrain`.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+use toml::Value;
+
+use super::Ending;
+use crate::config::{ConfigError, Origin, Partial};
+use crate::run::RunError;
+use crate::run::console::{Figures, Verbosity};
+use crate::run::folder::{CONFIG_FILE, WhenExists};
+use crate::run::pretrain::{Goal, Outcome, PretrainRequest, pretrain};
+
+/// Train a network on images without labels.
+///
+/// Continues by itself if the run folder holds the same run. Everything not given is derived from the images and the
+/// machine, and printed with its reason before the first step.
+#[derive(Debug, Args)]
+#[command(after_help = "`key=value` after DATA is the same as `--set key=value`. Keys: `dinoxide recipes show dino`.")]
+pub(super) struct PretrainArgs {
+    /// Folders, image files, lists (.txt) or globs
+    #[arg(value_name = "DATA")]
+    data: Vec<String>,
+    /// Run folder [default: the next free runs/<data>-<model>-<n>]
+    #[arg(short, long, value_name = "RUN")]
+    out: Option<PathBuf>,
+    /// vit_tiny, vit_small, vit_base, also with sizes: vit_tiny_patch16_96
+    #[arg(short, long, value_name = "NAME")]
+    model: Option<String>,
+    /// Values to start from: auto, dino, laptop
+    #[arg(short, long, value_name = "NAME")]
+    recipe: Option<String>,
+    /// Weights to start from: a run folder, .pth or .safetensors
+    #[arg(long, value_name = "WEIGHTS")]
+    init: Option<String>,
+    /// Passes over the images
+    #[arg(short, long, value_name = "N")]
+    epochs: Option<i64>,
+    /// Images per optimizer step
+    #[arg(short, long, value_name = "N")]
+    batch: Option<i64>,
+    /// Folder with one sub-folder per class: k-NN while training
+    #[arg(long, value_name = "DIR")]
+    val: Option<String>,
+    /// Epochs between two evaluations
+    #[arg(long, value_name = "N")]
+    eval_every: Option<i64>,
+    /// Where to compute
+    #[arg(short, long, value_enum, default_value_t)]
+    device: Device,
+    /// Number format of the computation
+    #[arg(long, value_enum, default_value_t)]
+    precision: Precision,
+    /// Threads that decode and augment
+    #[arg(short = 'j', long, value_name = "N")]
+    workers: Option<i64>,
+    /// Seed of every random draw
+    #[arg(long, value_name = "N")]
+    seed: Option<i64>,
+    /// Whether to continue a run in the run folder
+    #[arg(long, value_enum, default_value_t)]
+    resume: Resume,
+    /// Delete the run in the run folder and start anew
+    #[arg(long, conflicts_with = "resume")]
+    overwrite: bool,
+    /// Configuration file; a run's config.toml repeats that run
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Any value of the configuration; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Print the plan and stop
+    #[arg(long)]
+    dry_run: bool,
+    /// Say warnings and errors only
+    #[arg(short, long, conflicts_with = "verbose")]
+    quiet: bool,
+    /// Print the whole configuration
+    #[arg(short, long)]
+    verbose: bool,
+    /// Print figures as JSON lines on stdout
+    #[arg(long)]
+    json: bool,
+}
+
+/// Where to compute.
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+enum Device {
+    /// The processor.
+    #[default]
+    Cpu,
+}
+
+/// Number format of the computation.
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+enum Precision {
+    /// 32-bit floats.
+    #[default]
+    F32,
+}
+
+/// Whether to continue a run.
+#[derive(Debug, Clone, Copy, Default, ValueEnum, PartialEq, Eq)]
+enum Resume {
+    /// If the configuration is the same.
+    #[default]
+    Auto,
+    /// Refuse a folder that holds a run.
+    Never,
+    /// With the run's own configuration.
+    Must,
+}
+
+pub(super) fn run(arguments: PretrainArgs) -> anyhow::Result<Ending> {
+    let request = request(arguments)?;
+    let outcome = pretrain(&request)?;
+    Ok(match outcome {
+        Outcome::Planned | Outcome::Finished { .. } => Ending::Done,
+        Outcome::Interrupted { .. } => Ending::Interrupted,
+    })
+}
+
+fn request(arguments: PretrainArgs) -> Result<PretrainRequest, RunError> {
+    let when_exists = match (arguments.overwrite, arguments.resume) {
+        (true, _) => WhenExists::Overwrite,
+        (false, Resume::Auto) => WhenExists::Resume,
+        (false, Resume::Never) => WhenExists::Refuse,
+        (false, Resume::Must) => WhenExists::MustResume,
+    };
+    let stored = arguments.out.as_ref().map(|out| out.join(CONFIG_FILE)).filter(|file| file.exists());
+    let file = match (&arguments.config, stored) {
+        (Some(file), _) => Some(file.clone()),
+        // `pretrain -o RUN --resume must` needs nothing else: the run knows its data.
+        (None, Some(stored)) if when_exists == WhenExists::MustResume => Some(stored),
+        _ => None,
+    };
+    let given = given(&arguments, file.as_deref())?;
+    if !given.has("data.train") {
+        return Err(RunError::NoData);
+    }
+    Ok(PretrainRequest {
+        given,
+        out: arguments.out.or_else(|| arguments.config.as_deref().and_then(run_of)),
+        when_exists,
+        goal: if arguments.dry_run { Goal::Plan } else { Goal::Train },
+        verbosity: match (arguments.quiet, arguments.verbose) {
+            (true, _) => Verbosity::Quiet,
+            (false, true) => Verbosity::Verbose,
+            (false, false) => Verbosity::Normal,
+        },
+        figures: if arguments.json { Figures::Json } else { Figures::Talk },
+    })
+}
+
+/// The run a configuration file belongs to: `-c RUN/config.toml` continues RUN unless `-o` says otherwise.
+fn run_of(config: &Path) -> Option<PathBuf> {
+    let folder = config.parent()?;
+    let is_run = config.file_name()? == CONFIG_FILE && folder.join("environment.json").exists();
+    is_run.then(|| folder.to_owned())
+}
+
+/// Values in order of strength: file, flags, `--set`.
+fn given(arguments: &PretrainArgs, file: Option<&Path>) -> Result<Partial, ConfigError> {
+    let mut given = file.map_or_else(|| Ok(Partial::default()), Partial::from_file)?;
+    if let Some(recipe) = &arguments.recipe {
+        one_recipe(&given, recipe)?;
+    }
+    let (sets, data): (Vec<&String>, Vec<&String>) = arguments.data.iter().partition(|text| is_assignment(text));
+    if !data.is_empty() {
+        let list = data.into_iter().map(|place| Value::String(place.clone())).collect();
+        given.insert("data.train", Value::Array(list), Origin::Flag("DATA"))?;
+    }
+    let texts = [
+        ("model.name", "--model", &arguments.model),
+        ("recipe", "--recipe", &arguments.recipe),
+        ("model.init", "--init", &arguments.init),
+        ("data.val", "--val", &arguments.val),
+    ];
+    for (key, flag, text) in texts {
+        if let Some(text) = text {
+            given.insert(key, Value::String(text.clone()), Origin::Flag(flag))?;
+        }
+    }
+    let numbers = [
+        ("run.epochs", "--epochs", arguments.epochs),
+        ("run.batch", "--batch", arguments.batch),
+        ("eval.every_epochs", "--eval-every", arguments.eval_every),
+        ("data.workers", "--workers", arguments.workers),
+        ("run.seed", "--seed", arguments.seed),
+    ];
+    for (key, flag, number) in numbers {
+        if let Some(number) = number {
+            given.insert(key, Value::Integer(number), Origin::Flag(flag))?;
+        }
+    }
+    for text in arguments.set.iter().chain(sets) {
+        given.set(text)?;
+    }
+    given.on_recipe()
+}
+
+/// A file made from another recipe holds that recipe's values, over which `--recipe` would have no power.
+fn one_recipe(file: &Partial, recipe: &str) -> Result<(), ConfigError> {
+    match file.text("recipe") {
+        Some(other) if other != recipe => Err(ConfigError::Conflict {
+            key: "--recipe".to_owned(),
+            value: recipe.to_owned(),
+            other: format!("recipe = \"{other}\" of the configuration file"),
+            hint: "leave one of the two away".to_owned(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Whether an argument among DATA is `key=value`: its left side looks like a key and no such file exists.
+fn is_assignment(text: &str) -> bool {
+    let Some((key, _)) = text.split_once('=') else { return false };
+    let looks = key.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '.');
+    looks && !key.is_empty() && !Path::new(text).exists()
+}

@@ -1,0 +1,182 @@
+//! Ranges and relations of the values of a resolved configuration.
+
+use super::section::MODELS;
+use super::{Config, ConfigError, Partial};
+
+impl Config {
+    /// Checks every value and every relation between values.
+    ///
+    /// # Errors
+    /// The first bad value, with its key and what is allowed.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        validate(self, &Partial::default())
+    }
+}
+
+/// Stops at the first bad value; `given` knows where it was written.
+struct Checker<'a> {
+    given: &'a Partial,
+}
+
+impl Checker<'_> {
+    fn require(&self, holds: bool, key: &str, value: impl ToString, allowed: &str) -> Result<(), ConfigError> {
+        if holds {
+            return Ok(());
+        }
+        Err(ConfigError::BadValue {
+            origin: self.given.origin(key),
+            key: key.to_owned(),
+            value: value.to_string(),
+            allowed: allowed.to_owned(),
+        })
+    }
+
+    fn share(&self, key: &str, value: f64) -> Result<(), ConfigError> {
+        self.require((0.0..=1.0).contains(&value), key, value, "0 to 1")
+    }
+
+    fn positive(&self, key: &str, value: f64) -> Result<(), ConfigError> {
+        self.require(value > 0.0 && value.is_finite(), key, value, "a number above 0")
+    }
+
+    fn not_negative(&self, key: &str, value: f64) -> Result<(), ConfigError> {
+        self.require(value >= 0.0 && value.is_finite(), key, value, "0 or more")
+    }
+
+    fn at_least(&self, key: &str, value: usize, fewest: usize) -> Result<(), ConfigError> {
+        self.require(value >= fewest, key, value, &format!("a whole number, at least {fewest}"))
+    }
+}
+
+/// Checks a resolved configuration.
+pub(super) fn validate(config: &Config, given: &Partial) -> Result<(), ConfigError> {
+    let check = Checker { given };
+    data(config, &check)?;
+    model(config, &check)?;
+    head_and_dino(config, &check)?;
+    views(config, &check)?;
+    optim_and_run(config, &check)?;
+    sizes_divide(config)
+}
+
+fn data(config: &Config, check: &Checker<'_>) -> Result<(), ConfigError> {
+    let data = &config.data;
+    check.require(!data.train.is_empty(), "data.train", "[]", "at least one folder, file, list or glob")?;
+    check.share("data.max_bad", data.max_bad)?;
+    let positive = data.std.iter().all(|std| *std > 0.0);
+    check.require(positive, "data.std", format!("{:?}", data.std), "three numbers above 0")?;
+    check.at_least("data.workers", data.workers, 1)
+}
+
+fn model(config: &Config, check: &Checker<'_>) -> Result<(), ConfigError> {
+    let model = &config.model;
+    let Some(shape) = model.shape() else {
+        let known = MODELS.map(|(name, _)| name).join(", ");
+        let allowed = format!("{known}, each also with sizes as in `vit_tiny_patch16_96`");
+        return check.require(false, "model.name", &model.name, &allowed);
+    };
+    check.at_least("model.patch_size", model.patch_size, 1)?;
+    check.at_least("model.image_size", model.image_size, model.patch_size)?;
+    check.at_least("model.embed_dim", shape.embed_dim, 1)?;
+    check.at_least("model.depth", shape.depth, 1)?;
+    check.at_least("model.num_heads", shape.num_heads, 1)?;
+    let divides = shape.embed_dim.is_multiple_of(shape.num_heads);
+    let allowed = format!("a divisor of the width {}", shape.embed_dim);
+    check.require(divides, "model.num_heads", shape.num_heads, &allowed)?;
+    check.positive("model.mlp_ratio", model.mlp_ratio)?;
+    check.require((0.0..1.0).contains(&model.drop_path), "model.drop_path", model.drop_path, "0 to below 1")
+}
+
+fn head_and_dino(config: &Config, check: &Checker<'_>) -> Result<(), ConfigError> {
+    let head = &config.head;
+    check.at_least("head.out_dim", head.out_dim, 2)?;
+    check.at_least("head.hidden_dim", head.hidden_dim, 1)?;
+    check.at_least("head.bottleneck_dim", head.bottleneck_dim, 1)?;
+    check.at_least("head.layers", head.layers, 1)?;
+    let dino = &config.dino;
+    check.positive("dino.student_temp", dino.student_temp)?;
+    let warm = dino.teacher_temp.iter().all(|temp| *temp > 0.0 && temp.is_finite());
+    check.require(warm, "dino.teacher_temp", format!("{:?}", dino.teacher_temp), "two numbers above 0")?;
+    let shares = dino.momentum.iter().all(|share| (0.0..=1.0).contains(share));
+    check.require(shares, "dino.momentum", format!("{:?}", dino.momentum), "two numbers from 0 to 1")?;
+    check.require(
+        (0.0..1.0).contains(&dino.center_momentum),
+        "dino.center_momentum",
+        dino.center_momentum,
+        "0 to below 1",
+    )?;
+    let epochs = config.run.epochs;
+    let fits = dino.teacher_temp_warmup_epochs <= epochs;
+    let allowed = format!("at most run.epochs, {epochs}");
+    check.require(fits, "dino.teacher_temp_warmup_epochs", dino.teacher_temp_warmup_epochs, &allowed)
+}
+
+fn views(config: &Config, check: &Checker<'_>) -> Result<(), ConfigError> {
+    let views = &config.views;
+    for (name, crop) in [("global", &views.global), ("local", &views.local)] {
+        let [low, high] = crop.scale;
+        let ordered = 0.0 < low && low <= high && high <= 1.0;
+        let key = format!("views.{name}.scale");
+        check.require(ordered, &key, format!("{:?}", crop.scale), "two rising numbers above 0, at most 1")?;
+        check.at_least(&format!("views.{name}.size"), crop.size, 1)?;
+    }
+    check.require(views.global.count == 2, "views.global.count", views.global.count, "2")?;
+    for (key, chance) in
+        [("views.flip", views.flip), ("views.gray", views.gray), ("views.color_jitter.p", views.color_jitter.p)]
+    {
+        check.share(key, chance)?;
+    }
+    for (key, chances) in [("views.blur", views.blur), ("views.solarize", views.solarize)] {
+        let valid = chances.iter().all(|chance| (0.0..=1.0).contains(chance));
+        check.require(valid, key, format!("{chances:?}"), "three numbers from 0 to 1")?;
+    }
+    let jitter = &views.color_jitter;
+    check.not_negative("views.color_jitter.brightness", jitter.brightness)?;
+    check.not_negative("views.color_jitter.contrast", jitter.contrast)?;
+    check.not_negative("views.color_jitter.saturation", jitter.saturation)?;
+    check.require((0.0..=0.5).contains(&jitter.hue), "views.color_jitter.hue", jitter.hue, "0 to 0.5")?;
+    let [low, high] = views.blur_radius;
+    let ordered = 0.0 <= low && low <= high;
+    check.require(ordered, "views.blur_radius", format!("{:?}", views.blur_radius), "two rising numbers, 0 or more")
+}
+
+fn optim_and_run(config: &Config, check: &Checker<'_>) -> Result<(), ConfigError> {
+    let optim = &config.optim;
+    check.positive("optim.lr", optim.lr)?;
+    check.not_negative("optim.min_lr", optim.min_lr)?;
+    check.not_negative("optim.clip", optim.clip)?;
+    let decays = optim.weight_decay.iter().all(|decay| *decay >= 0.0 && decay.is_finite());
+    check.require(decays, "optim.weight_decay", format!("{:?}", optim.weight_decay), "two numbers, 0 or more")?;
+    let run = &config.run;
+    check.at_least("run.epochs", run.epochs, 1)?;
+    let fits = (0.0..=run.epochs as f64).contains(&optim.warmup_epochs);
+    check.require(fits, "optim.warmup_epochs", optim.warmup_epochs, &format!("0 to run.epochs, {}", run.epochs))?;
+    check.at_least("run.batch", run.batch, 1)?;
+    check.at_least("run.micro_batch", run.micro_batch, 1)?;
+    check.at_least("run.threads", run.threads, 1)?;
+    check.at_least("run.checkpoint_every_steps", run.checkpoint_every_steps, 1)?;
+    check.at_least("eval.every_epochs", config.eval.every_epochs, 1)?;
+    check.at_least("eval.knn_k", config.eval.knn_k, 1)?;
+    check.at_least("log.every_steps", config.log.every_steps, 1)
+}
+
+/// Crops are cut into whole patches.
+fn sizes_divide(config: &Config) -> Result<(), ConfigError> {
+    let patch = config.model.patch_size;
+    let sizes = [
+        ("model.image_size", config.model.image_size),
+        ("views.global.size", config.views.global.size),
+        ("views.local.size", config.views.local.size),
+    ];
+    for (key, size) in sizes {
+        if size % patch != 0 {
+            return Err(ConfigError::Conflict {
+                key: key.to_owned(),
+                value: size.to_string(),
+                other: format!("`model.patch_size` = {patch}"),
+                hint: format!("use a multiple of {patch}, such as {}", (size / patch).max(1) * patch),
+            });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,127 @@
+//! Every key a configuration may hold, with the one line users read about it.
+
+use super::span::Unit;
+
+/// A key of the configuration.
+#[derive(Debug, Clone, Copy)]
+pub struct Key {
+    /// Dotted name, such as `run.epochs`.
+    pub name: &'static str,
+    /// What it means, in one line.
+    pub comment: &'static str,
+    /// Whether it may differ when a run is continued, because the result does not depend on it.
+    pub free_on_resume: bool,
+    /// Unit, where a length such as `"10%"` or `"2 epochs"` is accepted as well.
+    pub(super) unit: Option<Unit>,
+}
+
+/// A key that determines the result of a run.
+const fn fixed(name: &'static str, comment: &'static str) -> Key {
+    Key { name, comment, free_on_resume: false, unit: None }
+}
+
+/// A key that may change between an interruption and its continuation.
+const fn free(name: &'static str, comment: &'static str) -> Key {
+    Key { name, comment, free_on_resume: true, unit: None }
+}
+
+/// A key that accepts a length.
+const fn length(name: &'static str, comment: &'static str, unit: Unit) -> Key {
+    Key { name, comment, free_on_resume: false, unit: Some(unit) }
+}
+
+/// All keys, in the order in which they are written: a table's own keys before its inner tables, as TOML asks.
+pub const KEYS: &[Key] = &[
+    fixed("recipe", "recipe the values started from: auto, dino, laptop"),
+    fixed("data.train", "folders, image files, lists (.txt) or globs"),
+    fixed("data.val", "folder with one sub-folder per class, for k-NN while training"),
+    fixed("data.exif", "\"apply\" turns phone photos upright; \"ignore\" equals torchvision"),
+    fixed("data.max_bad", "share of unreadable images above which the run stops"),
+    fixed("data.mean", "channel means (ImageNet)"),
+    fixed("data.std", "channel standard deviations (ImageNet)"),
+    free("data.workers", "threads that decode and augment"),
+    free("data.cache_mb", "memory for decoded images, MiB"),
+    fixed("model.name", "vit_tiny, vit_small or vit_base"),
+    fixed("model.patch_size", "side of a patch, pixels"),
+    fixed("model.image_size", "image side whose patch grid has its own position embeddings, pixels"),
+    fixed("model.embed_dim", "width, where it differs from the named model's"),
+    fixed("model.depth", "blocks, where they differ from the named model's"),
+    fixed("model.num_heads", "attention heads, where they differ from the named model's"),
+    fixed("model.mlp_ratio", "hidden width of the MLP as a multiple of the width"),
+    fixed("model.drop_path", "stochastic depth of the student's last block"),
+    fixed("model.init", "weights to start from"),
+    fixed("head.out_dim", "prototypes (K)"),
+    fixed("head.hidden_dim", "width of the hidden layers"),
+    fixed("head.bottleneck_dim", "width of the normalised layer before the prototypes"),
+    fixed("head.layers", "layers of the MLP"),
+    fixed("head.use_bn", "batch normalisation in the MLP"),
+    fixed("head.norm_last_layer", "keep the prototypes at unit length"),
+    fixed("dino.student_temp", "temperature of the student's softmax"),
+    fixed("dino.teacher_temp", "temperature of the teacher's softmax: first epoch, after the warm-up"),
+    length("dino.teacher_temp_warmup_epochs", "epochs between the two temperatures", Unit::Epochs),
+    fixed("dino.momentum", "share of the teacher kept at each step: first, last (cosine)"),
+    fixed("dino.center_momentum", "share of the centre kept at each step"),
+    length("dino.freeze_last_layer_steps", "steps during which the prototypes do not learn", Unit::Steps),
+    fixed("views.flip", "chance of a horizontal flip"),
+    fixed("views.gray", "chance of turning gray"),
+    fixed("views.blur", "chance of a blur: global crop 1, global crop 2, local crops"),
+    fixed("views.solarize", "chance of solarisation: global crop 1, global crop 2, local crops"),
+    fixed("views.blur_radius", "range of the blur's standard deviation, pixels"),
+    fixed("views.global.size", "side of the crops both networks see, pixels"),
+    fixed("views.global.scale", "smallest and largest share of the image's area"),
+    fixed("views.global.count", "global crops per image; the teacher sees these only"),
+    fixed("views.local.size", "side of the crops only the student sees, pixels"),
+    fixed("views.local.scale", "smallest and largest share of the image's area"),
+    fixed("views.local.count", "local crops per image; 0 trains without multi-crop"),
+    fixed("views.color_jitter.p", "chance of a random change of colours"),
+    fixed("views.color_jitter.brightness", "largest relative change of brightness"),
+    fixed("views.color_jitter.contrast", "largest relative change of contrast"),
+    fixed("views.color_jitter.saturation", "largest relative change of saturation"),
+    fixed("views.color_jitter.hue", "largest shift of the hue, in turns"),
+    fixed("optim.name", "adamw, sgd or lars"),
+    fixed("optim.lr", "learning rate for a batch of 256; scaled linearly to run.batch"),
+    fixed("optim.min_lr", "learning rate at the end; not scaled"),
+    fixed("optim.weight_decay", "weight decay: first step, last step (cosine); not on biases and norms"),
+    fixed("optim.clip", "largest gradient norm; 0 = off"),
+    fixed("optim.clip_mode", "\"tensor\" clips each parameter by itself, as the original; \"global\" all together"),
+    length("optim.warmup_epochs", "epochs of linear warm-up; fractions allowed", Unit::FractionalEpochs),
+    fixed("run.epochs", "passes over the images"),
+    fixed("run.batch", "images per optimizer step"),
+    free("run.micro_batch", "images per forward pass; gradients are accumulated up to run.batch"),
+    fixed("run.seed", "seed of every random draw"),
+    free("run.threads", "compute threads"),
+    free("run.checkpoint_every_steps", "steps between two checkpoints"),
+    free("run.keep_every_epochs", "epochs between two checkpoints kept for good; 0 = none"),
+    fixed("eval.every_epochs", "epochs between two evaluations"),
+    fixed("eval.knn_k", "neighbours that vote"),
+    fixed("log.every_steps", "steps between two rows of metrics.jsonl"),
+];
+
+/// The key of that name.
+pub(super) fn find(name: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.name == name)
+}
+
+/// Whether `name` is a section, such as `run` or `views.global`.
+pub(super) fn is_section(name: &str) -> bool {
+    KEYS.iter().any(|key| key.name.strip_prefix(name).is_some_and(|rest| rest.starts_with('.')))
+}
+
+/// Similarity below which a suggestion would only confuse.
+const SIMILAR: f64 = 0.7;
+
+/// The known key nearest to a mistyped one: by the whole name, or by its last part alone.
+pub(super) fn nearest(wrong: &str) -> Option<String> {
+    let last = |name: &str| name.rsplit('.').next().unwrap_or(name).to_owned();
+    let score = |known: &str| {
+        let whole = strsim::jaro_winkler(wrong, known);
+        // `lr` or `epochs` without its section, or under the wrong one.
+        let tail = 0.98 * strsim::jaro_winkler(&last(wrong), &last(known));
+        whole.max(tail)
+    };
+    KEYS.iter()
+        .map(|key| (score(key.name), key.name))
+        .filter(|(similarity, _)| *similarity >= SIMILAR)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, name)| name.to_owned())
+}

@@ -1,0 +1,294 @@
+//! What was given: values with their places of origin, later ones over earlier ones.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use toml::Value;
+use toml::de::{DeTable, DeValue};
+
+use super::span::Span;
+use super::{Config, ConfigError, key, recipe};
+
+/// Where a value was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// In a recipe that comes with the program.
+    Recipe(String),
+    /// In a configuration file.
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Line, from 1.
+        line: usize,
+    },
+    /// As a command-line flag, such as `--epochs`.
+    Flag(&'static str),
+    /// By `--set`.
+    Set,
+    /// Nowhere: derived by the program or built in.
+    Derived,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Recipe(name) => write!(f, "recipe {name}"),
+            Self::File { path, line } => write!(f, "{}:{line}", path.display()),
+            Self::Flag(flag) => f.write_str(flag),
+            Self::Set => f.write_str("--set"),
+            Self::Derived => f.write_str("configuration"),
+        }
+    }
+}
+
+/// Values that were given, by dotted key.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Partial {
+    values: BTreeMap<&'static str, (Value, Origin)>,
+}
+
+impl Partial {
+    /// The values of a recipe that comes with the program.
+    ///
+    /// # Errors
+    /// [`ConfigError::UnknownRecipe`].
+    pub fn from_recipe(name: &str) -> Result<Self, ConfigError> {
+        let text = recipe::text(name)?;
+        let mut partial = Self::default();
+        partial.read(text, |_| Origin::Recipe(name.to_owned()), Path::new(name))?;
+        partial.insert("recipe", Value::String(name.to_owned()), Origin::Recipe(name.to_owned()))?;
+        Ok(partial)
+    }
+
+    /// The values in a TOML file.
+    ///
+    /// # Errors
+    /// If it cannot be read, is not TOML, or holds an unknown key or a value of the wrong type.
+    pub fn from_file(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+        let mut partial = Self::default();
+        partial.read(&text, |line| Origin::File { path: path.to_owned(), line }, path)?;
+        Ok(partial)
+    }
+
+    /// Lays `over` on top: its values win.
+    #[must_use]
+    pub fn overlaid(mut self, over: Self) -> Self {
+        self.values.extend(over.values);
+        self
+    }
+
+    /// Puts everything on top of its recipe: the one named in the values, else `auto`.
+    ///
+    /// # Errors
+    /// [`ConfigError::UnknownRecipe`].
+    pub fn on_recipe(self) -> Result<Self, ConfigError> {
+        let name = self.text("recipe").unwrap_or(recipe::AUTO).to_owned();
+        Ok(Self::from_recipe(&name)?.overlaid(self))
+    }
+
+    /// Gives `key` a value, after checking that the key exists and the value has the right type.
+    ///
+    /// # Errors
+    /// [`ConfigError::UnknownKey`] and [`ConfigError::BadValue`].
+    pub fn insert(&mut self, name: &str, value: Value, origin: Origin) -> Result<(), ConfigError> {
+        if let Value::Table(table) = &value
+            && key::is_section(name)
+        {
+            for (inner, value) in table {
+                self.insert(&format!("{name}.{inner}"), value.clone(), origin.clone())?;
+            }
+            return Ok(());
+        }
+        let Some(known) = key::find(name) else {
+            return Err(ConfigError::UnknownKey { origin, key: name.to_owned(), suggestion: key::nearest(name) });
+        };
+        check_type(known, &value, &origin)?;
+        if let ("model.name", Some(sizes)) = (known.name, value.as_str().and_then(sizes_in_name)) {
+            for (key, size) in sizes.in_keys() {
+                self.write(key, Value::Integer(size), origin.clone())?;
+            }
+            return self.write(known.name, Value::String(sizes.base), origin);
+        }
+        self.write(known.name, value, origin)
+    }
+
+    /// Writes a checked value; two different ones for the same key in one file are an error.
+    fn write(&mut self, name: &'static str, value: Value, origin: Origin) -> Result<(), ConfigError> {
+        if let (Some((earlier, Origin::File { path: first, .. })), Origin::File { path, line }) =
+            (self.values.get(name), &origin)
+            && first == path
+            && *earlier != value
+        {
+            return Err(ConfigError::Conflict {
+                key: name.to_owned(),
+                value: value.to_string(),
+                other: format!("the {earlier} in `model.name`"),
+                hint: format!("write the size in one place ({}:{line})", path.display()),
+            });
+        }
+        self.values.insert(name, (value, origin));
+        Ok(())
+    }
+
+    /// Applies one `key=value` of `--set`; the value is TOML, or a plain string if it is not.
+    ///
+    /// # Errors
+    /// [`ConfigError::NoEqualSign`] and those of [`Partial::insert`].
+    pub fn set(&mut self, text: &str) -> Result<(), ConfigError> {
+        let Some((name, value)) = text.split_once('=') else {
+            return Err(ConfigError::NoEqualSign { text: text.to_owned() });
+        };
+        let (name, value) = (name.trim(), value.trim());
+        let parsed = toml::from_str::<toml::Table>(&format!("value = {value}"))
+            .ok()
+            .filter(|table| table.len() == 1)
+            .and_then(|mut table| table.remove("value"))
+            .unwrap_or_else(|| Value::String(value.to_owned()));
+        // `data.train=photos` means a list of one.
+        let parsed = if name == "data.train" && parsed.is_str() { Value::Array(vec![parsed]) } else { parsed };
+        self.insert(name, parsed, Origin::Set)
+    }
+
+    /// Whether `key` was given. A 0 in a key that has no meaningful zero leaves the choice to the program.
+    pub fn has(&self, name: &str) -> bool {
+        self.value(name).is_some()
+    }
+
+    /// The value of `key`, if given.
+    pub fn value(&self, name: &str) -> Option<&Value> {
+        let (value, _) = self.values.get(name)?;
+        let left_open = ZERO_IS_OPEN.contains(&name) && value.as_integer() == Some(0);
+        (!left_open).then_some(value)
+    }
+
+    /// Where `key` was given.
+    pub fn origin(&self, name: &str) -> Origin {
+        self.values.get(name).map_or(Origin::Derived, |(_, origin)| origin.clone())
+    }
+
+    /// The value of `key`, if it is a string.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.value(name).and_then(Value::as_str)
+    }
+
+    /// The value of `key`, if it is a whole number.
+    pub fn whole(&self, name: &str) -> Option<usize> {
+        self.value(name).and_then(Value::as_integer).and_then(|number| usize::try_from(number).ok())
+    }
+
+    /// Keys and values, without those left open.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&'static str, &Value)> {
+        self.values.keys().filter_map(|name| Some((*name, self.value(name)?)))
+    }
+
+    /// Reads TOML text; `origin` turns a line number into a place.
+    fn read(&mut self, text: &str, origin: impl Fn(usize) -> Origin, path: &Path) -> Result<(), ConfigError> {
+        let syntax = |error: toml::de::Error| ConfigError::Syntax {
+            path: path.to_owned(),
+            line: error.span().map_or(1, |span| line_of(text, span.start)),
+            message: error.message().to_owned(),
+        };
+        let spans = DeTable::parse(text).map_err(syntax)?;
+        let values: toml::Table = toml::from_str(text).map_err(syntax)?;
+        let place = |offset: usize| origin(line_of(text, offset));
+        self.read_table("", spans.get_ref(), &values, &place)
+    }
+
+    fn read_table(
+        &mut self,
+        prefix: &str,
+        spans: &DeTable<'_>,
+        values: &toml::Table,
+        place: &impl Fn(usize) -> Origin,
+    ) -> Result<(), ConfigError> {
+        for (spanned, inner) in spans {
+            let Some(value) = values.get(spanned.get_ref().as_ref()) else { continue };
+            let name = format!("{prefix}{}", spanned.get_ref());
+            match (inner.get_ref(), value) {
+                (DeValue::Table(spans), Value::Table(values)) if key::is_section(&name) => {
+                    self.read_table(&format!("{name}."), spans, values, place)?;
+                }
+                _ => self.insert(&name, value.clone(), place(spanned.span().start))?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Keys where 0 leaves the choice to the program.
+const ZERO_IS_OPEN: [&str; 7] = [
+    "data.workers",
+    "data.cache_mb",
+    "run.threads",
+    "run.micro_batch",
+    "run.checkpoint_every_steps",
+    "eval.every_epochs",
+    "log.every_steps",
+];
+
+fn line_of(text: &str, offset: usize) -> usize {
+    1 + text.bytes().take(offset).filter(|byte| *byte == b'\n').count()
+}
+
+/// The parts of a model name such as `vit_small_patch16_224`.
+struct SizesInName {
+    base: String,
+    patch_size: i64,
+    image_size: Option<i64>,
+}
+
+impl SizesInName {
+    /// The sizes under the keys they stand for.
+    fn in_keys(&self) -> impl Iterator<Item = (&'static str, i64)> {
+        let image = self.image_size.map(|size| ("model.image_size", size));
+        std::iter::once(("model.patch_size", self.patch_size)).chain(image)
+    }
+}
+
+/// Splits a name with sizes in timm's spelling; `None` for a plain one.
+fn sizes_in_name(name: &str) -> Option<SizesInName> {
+    let (base, sizes) = name.split_once("_patch")?;
+    let (patch, image) = sizes.split_once('_').map_or((sizes, None), |(patch, image)| (patch, Some(image)));
+    let image_size = image.map(str::parse).transpose().ok()?;
+    Some(SizesInName { base: base.to_owned(), patch_size: patch.parse().ok()?, image_size })
+}
+
+/// Checks the type of one value by reading a configuration that holds nothing else.
+fn check_type(known: &key::Key, value: &Value, origin: &Origin) -> Result<(), ConfigError> {
+    let bad = |allowed: String| ConfigError::BadValue {
+        origin: origin.clone(),
+        key: known.name.to_owned(),
+        value: value.to_string(),
+        allowed,
+    };
+    if let (Some(_), Value::String(text)) = (known.unit, value) {
+        return Span::parse(text).map(|_| ()).ok_or_else(|| bad(Span::ALLOWED.to_owned()));
+    }
+    match nested(known.name, value.clone()).try_into::<Config>() {
+        Ok(_) => Ok(()),
+        Err(error) => {
+            let allowed = if known.unit.is_some() { Span::ALLOWED.to_owned() } else { expectation(error.message()) };
+            Err(bad(allowed))
+        }
+    }
+}
+
+/// The part of serde's message that says what was expected.
+fn expectation(message: &str) -> String {
+    match message.split_once("expected ") {
+        Some((_, expected)) => expected.trim_end().replace("one of ", ""),
+        None => message.trim_end().to_owned(),
+    }
+}
+
+/// The table `{a: {b: value}}` for the key `a.b`.
+pub(super) fn nested(name: &str, value: Value) -> Value {
+    name.rsplit('.').fold(value, |inner, part| {
+        let mut table = toml::Table::new();
+        table.insert(part.to_owned(), inner);
+        Value::Table(table)
+    })
+}

@@ -1,0 +1,324 @@
+//! The sections of the configuration. Field comments say what a value means; `key.rs` holds the text users see.
+
+use serde::{Deserialize, Serialize};
+
+/// Batch size for which `optim.lr` is stated (DINO, `main_dino.py`: `lr * batch / 256`).
+pub(super) const LR_REFERENCE_BATCH: f64 = 256.0;
+
+/// Channel means of ImageNet.
+const IMAGENET_MEAN: [f32; 3] = [0.485, 0.456, 0.406];
+/// Channel standard deviations of ImageNet.
+const IMAGENET_STD: [f32; 3] = [0.229, 0.224, 0.225];
+
+/// Where the images are and how they are read.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DataConfig {
+    /// Folders, files, lists or globs.
+    pub train: Vec<String>,
+    /// Labelled folder for k-NN while training.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub val: Option<String>,
+    /// Whether the orientation noted by the camera is applied.
+    pub exif: ExifMode,
+    /// Share of unreadable images above which the run stops.
+    pub max_bad: f64,
+    /// Channel means subtracted from pixels in 0..1.
+    pub mean: [f32; 3],
+    /// Channel standard deviations pixels are divided by.
+    pub std: [f32; 3],
+    /// Loader threads.
+    pub workers: usize,
+    /// Memory for decoded images, MiB.
+    pub cache_mb: usize,
+}
+
+impl Default for DataConfig {
+    fn default() -> Self {
+        Self {
+            train: Vec::new(),
+            val: None,
+            exif: ExifMode::Apply,
+            max_bad: 0.01,
+            mean: IMAGENET_MEAN,
+            std: IMAGENET_STD,
+            workers: 1,
+            cache_mb: 1024,
+        }
+    }
+}
+
+/// What to do with the orientation noted in a photo.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ExifMode {
+    /// Turn the picture upright.
+    Apply,
+    /// Leave it as stored, as torchvision does.
+    Ignore,
+}
+
+/// The backbone.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ModelConfig {
+    /// `vit_tiny`, `vit_small` or `vit_base`.
+    pub name: String,
+    /// Side of a patch, pixels.
+    pub patch_size: usize,
+    /// Side of the square image whose patch grid has its own position embeddings, pixels.
+    pub image_size: usize,
+    /// Width, where it differs from the named model's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub embed_dim: Option<usize>,
+    /// Blocks, where they differ from the named model's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub depth: Option<usize>,
+    /// Attention heads, where they differ from the named model's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub num_heads: Option<usize>,
+    /// Hidden width of the MLP as a multiple of the width.
+    pub mlp_ratio: f64,
+    /// Stochastic depth of the student's last block; earlier blocks have proportionally less.
+    pub drop_path: f64,
+    /// Weights to start from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub init: Option<String>,
+}
+
+impl Default for ModelConfig {
+    fn default() -> Self {
+        Self {
+            name: "vit_small".to_owned(),
+            patch_size: 16,
+            image_size: 224,
+            embed_dim: None,
+            depth: None,
+            num_heads: None,
+            mlp_ratio: 4.0,
+            drop_path: 0.0,
+            init: None,
+        }
+    }
+}
+
+/// Sizes of a transformer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shape {
+    /// Width.
+    pub embed_dim: usize,
+    /// Blocks.
+    pub depth: usize,
+    /// Attention heads.
+    pub num_heads: usize,
+}
+
+/// Named models: name and shape (DINO, Caron et al. 2021, table 1; `vit_tiny` as in DeiT).
+pub(super) const MODELS: [(&str, Shape); 3] = [
+    ("vit_tiny", Shape { embed_dim: 192, depth: 12, num_heads: 3 }),
+    ("vit_small", Shape { embed_dim: 384, depth: 12, num_heads: 6 }),
+    ("vit_base", Shape { embed_dim: 768, depth: 12, num_heads: 12 }),
+];
+
+impl ModelConfig {
+    /// Width, depth and heads after overrides; `None` if the name is unknown.
+    pub fn shape(&self) -> Option<Shape> {
+        let (_, named) = MODELS.iter().find(|(name, _)| *name == self.name)?;
+        Some(Shape {
+            embed_dim: self.embed_dim.unwrap_or(named.embed_dim),
+            depth: self.depth.unwrap_or(named.depth),
+            num_heads: self.num_heads.unwrap_or(named.num_heads),
+        })
+    }
+
+    /// Name in timm's spelling, such as `vit_tiny_patch16_96`.
+    pub fn full_name(&self) -> String {
+        format!("{}_patch{}_{}", self.name, self.patch_size, self.image_size)
+    }
+
+    /// Parameters of the backbone; 0 if the name is unknown.
+    pub fn parameters(&self) -> usize {
+        let Some(shape) = self.shape() else { return 0 };
+        let width = shape.embed_dim;
+        let hidden = (width as f64 * self.mlp_ratio) as usize;
+        let grid = self.image_size / self.patch_size.max(1);
+        let block = 4 * width * width + 4 * width + 2 * width * hidden + hidden + width + 4 * width;
+        let embed = (3 * self.patch_size * self.patch_size + 1) * width;
+        embed + (grid * grid + 2) * width + shape.depth * block + 2 * width
+    }
+}
+
+/// The projection head.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HeadConfig {
+    /// Prototypes (K).
+    pub out_dim: usize,
+    /// Width of the hidden layers.
+    pub hidden_dim: usize,
+    /// Width of the normalised layer before the prototypes.
+    pub bottleneck_dim: usize,
+    /// Layers of the MLP.
+    pub layers: usize,
+    /// Batch normalisation in the MLP.
+    pub use_bn: bool,
+    /// Keep the prototypes at unit length.
+    pub norm_last_layer: bool,
+}
+
+impl Default for HeadConfig {
+    fn default() -> Self {
+        Self { out_dim: 65_536, hidden_dim: 2048, bottleneck_dim: 256, layers: 3, use_bn: false, norm_last_layer: true }
+    }
+}
+
+/// Temperatures, teacher and centre (DINO, Caron et al. 2021, section 3).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DinoConfig {
+    /// Temperature of the student's softmax.
+    pub student_temp: f64,
+    /// Temperature of the teacher's softmax: first epoch, after the warm-up.
+    pub teacher_temp: [f64; 2],
+    /// Epochs over which the teacher's temperature moves from the first to the second value.
+    pub teacher_temp_warmup_epochs: usize,
+    /// Share of the teacher kept at each step: first, last.
+    pub momentum: [f64; 2],
+    /// Share of the centre kept at each step.
+    pub center_momentum: f64,
+    /// Steps during which the prototypes do not learn.
+    pub freeze_last_layer_steps: usize,
+}
+
+impl Default for DinoConfig {
+    fn default() -> Self {
+        Self {
+            student_temp: 0.1,
+            teacher_temp: [0.04, 0.04],
+            teacher_temp_warmup_epochs: 0,
+            momentum: [0.996, 1.0],
+            center_momentum: 0.9,
+            freeze_last_layer_steps: 0,
+        }
+    }
+}
+
+/// Optimizer and its schedules.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OptimConfig {
+    /// Which optimizer.
+    pub name: OptimizerName,
+    /// Learning rate for a batch of 256.
+    pub lr: f64,
+    /// Learning rate the cosine ends at; not scaled by the batch.
+    pub min_lr: f64,
+    /// Weight decay: first step, last step.
+    pub weight_decay: [f64; 2],
+    /// Largest gradient norm; 0 switches clipping off.
+    pub clip: f64,
+    /// Whose norm is clipped.
+    pub clip_mode: ClipMode,
+    /// Epochs of linear warm-up; may be a fraction.
+    pub warmup_epochs: f64,
+}
+
+impl Default for OptimConfig {
+    fn default() -> Self {
+        Self {
+            name: OptimizerName::Adamw,
+            lr: 5e-4,
+            min_lr: 1e-6,
+            weight_decay: [0.04, 0.4],
+            clip: 3.0,
+            clip_mode: ClipMode::Tensor,
+            warmup_epochs: 0.0,
+        }
+    }
+}
+
+/// The optimizers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OptimizerName {
+    /// Adam with decoupled weight decay.
+    Adamw,
+    /// Stochastic gradient descent with momentum 0.9.
+    Sgd,
+    /// Layer-wise adaptive rate scaling.
+    Lars,
+}
+
+/// Whose norm is clipped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ClipMode {
+    /// Each parameter tensor's, as in the reference program.
+    Tensor,
+    /// The whole gradient's.
+    Global,
+}
+
+/// Length, batch, seed, checkpoints.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RunConfig {
+    /// Passes over the images.
+    pub epochs: usize,
+    /// Images per optimizer step.
+    pub batch: usize,
+    /// Images per forward pass; gradients are accumulated up to `batch`.
+    pub micro_batch: usize,
+    /// Seed of every random draw.
+    pub seed: u64,
+    /// Compute threads.
+    pub threads: usize,
+    /// Steps between two checkpoints.
+    pub checkpoint_every_steps: usize,
+    /// Epochs between two checkpoints that are kept for good; 0 keeps none.
+    pub keep_every_epochs: usize,
+}
+
+impl Default for RunConfig {
+    fn default() -> Self {
+        Self {
+            epochs: 100,
+            batch: 64,
+            micro_batch: 64,
+            seed: 0,
+            threads: 1,
+            checkpoint_every_steps: 1000,
+            keep_every_epochs: 0,
+        }
+    }
+}
+
+/// Evaluation while training.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EvalConfig {
+    /// Epochs between two evaluations.
+    pub every_epochs: usize,
+    /// Neighbours that vote.
+    pub knn_k: usize,
+}
+
+impl Default for EvalConfig {
+    fn default() -> Self {
+        Self { every_epochs: 10, knn_k: 20 }
+    }
+}
+
+/// What is written down, and how often.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogConfig {
+    /// Steps between two rows of `metrics.jsonl`.
+    pub every_steps: usize,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { every_steps: 10 }
+    }
+}

@@ -1,0 +1,141 @@
+//! What a run says: talk to stderr and `train.log`, results to stdout.
+
+use std::fs::{File, OpenOptions};
+use std::io::{IsTerminal as _, Write as _};
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use serde::Serialize;
+
+use super::RunError;
+use super::progress::{Display, Snapshot, Style};
+
+/// How much is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Verbosity {
+    /// Warnings only.
+    Quiet,
+    /// The plan, progress, notices.
+    #[default]
+    Normal,
+    /// Every value of the configuration as well.
+    Verbose,
+}
+
+/// Whether results go to stdout as JSON lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Figures {
+    /// For people, with the talk.
+    #[default]
+    Talk,
+    /// JSON lines on stdout.
+    Json,
+}
+
+/// The voice of a command.
+#[derive(Debug)]
+pub struct Console {
+    verbosity: Verbosity,
+    figures: Figures,
+    log: Mutex<Option<File>>,
+    display: Mutex<Option<Display>>,
+}
+
+impl Console {
+    /// A console that writes to stderr, and to stdout under [`Figures::Json`].
+    pub fn new(verbosity: Verbosity, figures: Figures) -> Self {
+        Self { verbosity, figures, log: Mutex::new(None), display: Mutex::new(None) }
+    }
+
+    /// From now on everything said is also appended to `path`, whatever the verbosity.
+    ///
+    /// # Errors
+    /// [`RunError::File`].
+    pub fn log_to(&self, path: &Path) -> Result<(), RunError> {
+        let file = OpenOptions::new().create(true).append(true).open(path).map_err(RunError::file("open", path))?;
+        *lock(&self.log) = Some(file);
+        Ok(())
+    }
+
+    /// How much is said.
+    pub fn verbosity(&self) -> Verbosity {
+        self.verbosity
+    }
+
+    /// Says something that helps to follow the run.
+    pub fn say(&self, text: &str) {
+        self.tell(text, Verbosity::Normal);
+    }
+
+    /// Says something that matters even to those who asked for quiet.
+    pub fn warn(&self, text: &str) {
+        self.tell(&format!("warning: {text}"), Verbosity::Quiet);
+    }
+
+    /// Says something for those who asked for more.
+    pub fn detail(&self, text: &str) {
+        self.tell(text, Verbosity::Verbose);
+    }
+
+    /// Prints a result as one JSON line on stdout, if JSON was asked for.
+    pub fn figure(&self, row: &impl Serialize) {
+        if self.figures == Figures::Json
+            && let Ok(line) = serde_json::to_string(row)
+        {
+            print_line(&line);
+        }
+    }
+
+    /// Shows where training stands: two lines that stay in place on a terminal, else one line per call.
+    /// Call it for logged steps; a terminal may be refreshed more often.
+    pub fn progress(&self, snapshot: &Snapshot) {
+        self.log_line(&snapshot.plain());
+        if self.verbosity == Verbosity::Quiet {
+            return;
+        }
+        let mut display = lock(&self.display);
+        display.get_or_insert_with(|| Display::new(Style::of_stderr(std::io::stderr().is_terminal()))).show(snapshot);
+    }
+
+    /// Ends the progress display; its last state stays visible.
+    pub fn end_progress(&self) {
+        if let Some(display) = lock(&self.display).take() {
+            display.end();
+        }
+    }
+
+    fn tell(&self, text: &str, from: Verbosity) {
+        self.log_line(text);
+        if self.verbosity < from {
+            return;
+        }
+        match lock(&self.display).as_ref() {
+            Some(display) => display.above(text),
+            // A closed stderr is no reason to stop a run.
+            None => {
+                writeln!(std::io::stderr(), "{text}").ok();
+            }
+        }
+    }
+
+    fn log_line(&self, text: &str) {
+        if let Some(file) = lock(&self.log).as_mut() {
+            let stamped: String = text.lines().map(|line| format!("{} {line}\n", timestamp())).collect();
+            file.write_all(stamped.as_bytes()).ok();
+        }
+    }
+}
+
+/// Prints a line of results on stdout; a closed stdout (`| head`) is not an error.
+pub fn print_line(text: &str) {
+    writeln!(std::io::stdout(), "{text}").ok();
+}
+
+/// This moment, UTC, to the second.
+pub fn timestamp() -> String {
+    jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,88 @@
+//! What can go wrong around a run, and what to do then.
+
+use std::path::PathBuf;
+
+use crate::config::ConfigError;
+
+/// A run that cannot start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The configuration is not usable.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A file of the run cannot be read or written.
+    #[error("cannot {action} `{}`", path.display())]
+    File {
+        /// What was tried, such as `write`.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The folder holds something that is not a run.
+    #[error("`{}` is not empty and holds no run (no `config.toml`); choose another folder with `-o`", path.display())]
+    NotARun {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The folder holds a run with another configuration.
+    #[error(
+        "`{path}` holds a run with another configuration:\n{listing}\n\
+         choose one of:\n  --resume must   continue that run with its own configuration\n  \
+         --overwrite     delete that run and start anew\n  -o OTHER        write to another folder",
+        path = path.display(),
+        listing = listing(differences)
+    )]
+    Differs {
+        /// The folder.
+        path: PathBuf,
+        /// `(key, value there, value now)`.
+        differences: Vec<(String, String, String)>,
+    },
+    /// The folder holds a run and resuming was forbidden.
+    #[error("`{}` already holds a run; continue it with `--resume auto`, replace it with `--overwrite`, or choose another folder with `-o`", path.display())]
+    Exists {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// There is no run to resume.
+    #[error("nothing to resume: `{}` holds no run; leave `--resume must` away to start one", path.display())]
+    NothingToResume {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Another process writes to the folder.
+    #[error("`{}` is in use by process {pid} on {host}; wait for it, stop it, or choose another folder with `-o`", path.display())]
+    InUse {
+        /// The folder.
+        path: PathBuf,
+        /// The process that holds it.
+        pid: u32,
+        /// Its machine.
+        host: String,
+    },
+    /// The command line names no folder to resume and no data.
+    #[error("no images given; type `dinoxide pretrain DATA`, where DATA is a folder, files or a glob")]
+    NoData,
+    /// A part that is not built yet.
+    #[error("`{what}` is not available in this build")]
+    Unavailable {
+        /// The command.
+        what: &'static str,
+    },
+}
+
+impl RunError {
+    /// For `map_err` on file operations.
+    pub(crate) fn file(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::File { action, path, source }
+    }
+}
+
+fn listing(differences: &[(String, String, String)]) -> String {
+    let width = differences.iter().map(|(key, ..)| key.len()).max().unwrap_or(0);
+    let line = |(key, there, now): &(String, String, String)| format!("  {key:width$}  {there} there, {now} now");
+    differences.iter().map(line).collect::<Vec<_>>().join("\n")
+}

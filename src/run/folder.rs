@@ -1,0 +1,207 @@
+//! The run folder: its name, whether a run may start or continue in it, and what belongs to it.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use super::RunError;
+use super::atomic::write_atomic;
+use super::lock::{LOCK_FILE, Lock};
+use crate::config::{Config, KEYS};
+
+/// Name of the configuration in a run folder.
+pub const CONFIG_FILE: &str = "config.toml";
+
+/// Everything a run writes; `--overwrite` deletes these and nothing else.
+const OWN_ENTRIES: [&str; 13] = [
+    "command.txt",
+    "environment.json",
+    "status.json",
+    "train.log",
+    "metrics.jsonl",
+    "log.txt",
+    "skipped.jsonl",
+    "report.html",
+    "checkpoints",
+    "export",
+    "pictures",
+    "debug",
+    // Last: while it is there, a half-deleted run is still known as one.
+    CONFIG_FILE,
+];
+
+/// What to do with a folder that already holds a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WhenExists {
+    /// Continue it if the configuration is the same, else refuse.
+    #[default]
+    Resume,
+    /// Continue it with its own configuration; refuse if there is none.
+    MustResume,
+    /// Refuse.
+    Refuse,
+    /// Delete it and start anew.
+    Overwrite,
+}
+
+/// How the run in an opened folder begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// From nothing.
+    Fresh,
+    /// From the last checkpoint, if there is one yet.
+    Resume,
+}
+
+/// A folder that this process may write to.
+#[derive(Debug)]
+pub struct RunFolder {
+    /// Where it is.
+    pub path: PathBuf,
+    /// How the run begins.
+    pub start: Start,
+    /// The configuration of the run; the stored one under [`WhenExists::MustResume`].
+    pub config: Config,
+    /// What the user should know: a lock taken over, keys that changed or were ignored.
+    pub notices: Vec<String>,
+    _lock: Lock,
+}
+
+impl RunFolder {
+    /// Opens or creates the folder `path` for a run of `config` and writes `config.toml`.
+    ///
+    /// # Errors
+    /// [`RunError::Differs`], [`RunError::Exists`], [`RunError::NotARun`], [`RunError::NothingToResume`],
+    /// [`RunError::InUse`], [`RunError::File`].
+    pub fn open(path: &Path, config: &Config, when_exists: WhenExists) -> Result<Self, RunError> {
+        let holds_run = path.join(CONFIG_FILE).exists();
+        match when_exists {
+            WhenExists::MustResume if !holds_run => {
+                return Err(RunError::NothingToResume { path: path.to_owned() });
+            }
+            WhenExists::Refuse if holds_run => return Err(RunError::Exists { path: path.to_owned() }),
+            _ if !holds_run && !is_empty(path)? => return Err(RunError::NotARun { path: path.to_owned() }),
+            _ => {}
+        }
+        std::fs::create_dir_all(path).map_err(RunError::file("create", path))?;
+        let lock = Lock::take(path)?;
+        let mut notices = Vec::new();
+        if let Some(holder) = &lock.taken_over_from {
+            notices.push(format!(
+                "process {} on {} ended without saying so; its lock is taken over",
+                holder.pid, holder.host
+            ));
+        }
+        let (start, config) = match when_exists {
+            WhenExists::Overwrite => {
+                delete_run(path)?;
+                (Start::Fresh, config.clone())
+            }
+            _ if !holds_run => (Start::Fresh, config.clone()),
+            WhenExists::MustResume => (Start::Resume, continued(path, config, &mut notices)?),
+            WhenExists::Resume | WhenExists::Refuse => {
+                compare(path, config, &mut notices)?;
+                (Start::Resume, config.clone())
+            }
+        };
+        write_config(path, &config)?;
+        Ok(Self { path: path.to_owned(), start, config, notices, _lock: lock })
+    }
+
+    /// What to type to continue this run.
+    pub fn resume_command(&self) -> String {
+        format!("dinoxide pretrain -c {}", self.path.join(CONFIG_FILE).display())
+    }
+
+    /// The folder of checkpoints.
+    pub fn checkpoints(&self) -> PathBuf {
+        self.path.join("checkpoints")
+    }
+}
+
+/// The configuration of the run in `path`; `None` if there is no run.
+///
+/// # Errors
+/// If it cannot be read or is not valid.
+pub fn stored_config(path: &Path) -> Result<Option<Config>, RunError> {
+    let file = path.join(CONFIG_FILE);
+    if !file.exists() {
+        return Ok(None);
+    }
+    Ok(Some(Config::from_file(&file)?))
+}
+
+/// A free folder `runs/<data>-<model>-<n>` under `parent`.
+pub fn default_path(parent: &Path, config: &Config) -> PathBuf {
+    let first = config.data.train.first().map_or("data", String::as_str);
+    let fixed = first.split(['*', '?', '[']).next().unwrap_or(first);
+    // `photos/` and `.` name a folder only once they are absolute.
+    let absolute = std::fs::canonicalize(fixed).unwrap_or_else(|_| PathBuf::from(fixed));
+    let last = if absolute.is_dir() { absolute.file_name() } else { absolute.file_stem() };
+    let name = last.map_or_else(|| "data".to_owned(), |name| name.to_string_lossy().into_owned());
+    let plain: String = name.chars().map(|c| if c.is_alphanumeric() || "-_.".contains(c) { c } else { '-' }).collect();
+    let model = config.model.name.replace("vit_tiny", "vitt").replace("vit_small", "vits").replace("vit_base", "vitb");
+    let stem = format!("{plain}-{model}{}", config.model.patch_size);
+    let taken = |number: &usize| parent.join(format!("{stem}-{number}")).exists();
+    let number = (1..).find(|number| !taken(number)).unwrap_or(1);
+    parent.join(format!("{stem}-{number}"))
+}
+
+fn is_empty(path: &Path) -> Result<bool, RunError> {
+    let entries = match std::fs::read_dir(path) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(true),
+        Err(error) => return Err(RunError::file("read", path)(error)),
+    };
+    // The lock and temporary files of a run that was killed at its very start.
+    let hidden = |name: &std::ffi::OsStr| name == LOCK_FILE || name.to_string_lossy().ends_with(".tmp");
+    Ok(entries.filter_map(Result::ok).all(|entry| hidden(&entry.file_name())))
+}
+
+/// `(key, value there, value now)`, split into those that matter and those that do not.
+type Differences = Vec<(String, String, String)>;
+
+fn differences(path: &Path, now: &Config) -> Result<(Config, Differences, Differences), RunError> {
+    let Some(there) = stored_config(path)? else { return Ok((now.clone(), Vec::new(), Vec::new())) };
+    let all = there.differences(now)?;
+    let free = |name: &str| KEYS.iter().any(|key| key.name == name && key.free_on_resume);
+    let (changeable, fixed) = all.into_iter().partition(|(key, ..)| free(key));
+    Ok((there, fixed, changeable))
+}
+
+/// Refuses a configuration that would give another result; notes one that only runs differently.
+fn compare(path: &Path, config: &Config, notices: &mut Vec<String>) -> Result<(), RunError> {
+    let (_, fixed, changeable) = differences(path, config)?;
+    if !fixed.is_empty() {
+        return Err(RunError::Differs { path: path.to_owned(), differences: fixed });
+    }
+    notices.extend(changeable.iter().map(|(key, there, now)| format!("`{key}` was {there} and is now {now}")));
+    Ok(())
+}
+
+/// The stored configuration; notes what was asked for in vain.
+fn continued(path: &Path, config: &Config, notices: &mut Vec<String>) -> Result<Config, RunError> {
+    let (there, fixed, changeable) = differences(path, config)?;
+    let ignored = fixed.iter().chain(&changeable);
+    notices.extend(ignored.map(|(key, there, now)| format!("`{key}` stays {there}; {now} is ignored")));
+    Ok(there)
+}
+
+fn delete_run(path: &Path) -> Result<(), RunError> {
+    for name in OWN_ENTRIES {
+        let entry = path.join(name);
+        let deleted = if entry.is_dir() { std::fs::remove_dir_all(&entry) } else { std::fs::remove_file(&entry) };
+        match deleted {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(RunError::file("delete", entry)(error));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn write_config(path: &Path, config: &Config) -> Result<(), RunError> {
+    let text = config.to_commented_toml()?;
+    let file = path.join(CONFIG_FILE);
+    write_atomic(&file, |file| file.write_all(text.as_bytes())).map_err(RunError::file("write", file))
+}

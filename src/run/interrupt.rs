@@ -1,0 +1,46 @@
+//! Signals: finish the step, save, go.
+//!
+//! The first SIGINT, SIGTERM or SIGUSR1 (SLURM's warning before the end of the allotment) asks for a stop, which the
+//! loop looks for between steps. A second SIGINT, a person who will not wait, ends the process at once; every file is
+//! written atomically, so none is harmed. Schedulers send SIGTERM more than once, so that one never cuts a save short.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+
+/// Exit code after a signal.
+pub const EXIT_INTERRUPTED: u8 = 130;
+
+/// Whether a stop was asked for.
+#[derive(Debug, Clone, Default)]
+pub struct Interrupt {
+    flag: Arc<AtomicBool>,
+}
+
+impl Interrupt {
+    /// Listens for signals from now on.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    pub fn install() -> std::io::Result<Self> {
+        let interrupt = Self::default();
+        // Before the flag is raised below: at the first SIGINT the shutdown finds it still down.
+        let code = i32::from(EXIT_INTERRUPTED);
+        signal_hook::flag::register_conditional_shutdown(SIGINT, code, Arc::clone(&interrupt.flag))?;
+        for signal in SIGNALS {
+            signal_hook::flag::register(*signal, Arc::clone(&interrupt.flag))?;
+        }
+        Ok(interrupt)
+    }
+
+    /// Whether a stop was asked for.
+    pub fn requested(&self) -> bool {
+        self.flag.load(Ordering::SeqCst)
+    }
+}
+
+#[cfg(unix)]
+const SIGNALS: &[i32] = &[SIGINT, SIGTERM, signal_hook::consts::SIGUSR1];
+#[cfg(not(unix))]
+const SIGNALS: &[i32] = &[SIGINT, SIGTERM];

@@ -1,0 +1,212 @@
+//! The figures of a run: `metrics.jsonl`, the official `log.txt`, `skipped.jsonl`.
+//!
+//! A run resumed at step S cuts the files back to S, so that in the end they equal those of a run that was never
+//! interrupted. Only `images_per_second` and `data_wait` depend on the clock.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::RunError;
+use super::json_lines::JsonLines;
+
+/// One logged step.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StepRow {
+    /// Steps done, from 1.
+    pub step: usize,
+    /// Epoch the step belongs to, from 0.
+    pub epoch: usize,
+    /// DINO loss.
+    pub loss: f64,
+    /// Learning rate.
+    pub lr: f64,
+    /// Weight decay.
+    pub weight_decay: f64,
+    /// Share of the teacher kept.
+    pub momentum: f64,
+    /// Temperature of the teacher's softmax.
+    pub teacher_temp: f64,
+    /// Mean entropy of the teacher's targets, nats.
+    pub entropy: f64,
+    /// Mean divergence of the student from its targets, nats: loss − entropy.
+    pub kl: f64,
+    /// Entropy of the mean target of the batch, nats.
+    pub batch_entropy: f64,
+    /// Norm of the whole gradient before clipping.
+    pub grad_norm: f64,
+    /// Images per second since the last row.
+    pub images_per_second: f64,
+    /// Share of the time spent waiting for images since the last row.
+    pub data_wait: f64,
+}
+
+/// One evaluation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EvalRow {
+    /// Always true: tells evaluations from steps.
+    pub eval: bool,
+    /// Steps done.
+    pub step: usize,
+    /// Epochs done.
+    pub epoch: usize,
+    /// Top-1 of the teacher, percent.
+    pub knn_top1: f64,
+    /// Top-1 of the student, percent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub knn_top1_student: Option<f64>,
+    /// Neighbours that voted.
+    pub knn_k: usize,
+}
+
+/// One epoch in the format of the reference program's `log.txt`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EpochRow {
+    /// Mean loss.
+    pub train_loss: f64,
+    /// Mean learning rate.
+    pub train_lr: f64,
+    /// Mean weight decay.
+    pub train_wd: f64,
+    /// Epoch, from 0.
+    pub epoch: usize,
+}
+
+/// Sums of an epoch under way; part of a checkpoint, so that a resumed epoch has the same means.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct EpochSums {
+    /// Steps counted.
+    pub steps: usize,
+    /// Sum of losses.
+    pub loss: f64,
+    /// Sum of learning rates.
+    pub lr: f64,
+    /// Sum of weight decays.
+    pub weight_decay: f64,
+}
+
+impl EpochSums {
+    /// Counts one step.
+    pub fn add(&mut self, loss: f64, lr: f64, weight_decay: f64) {
+        self.steps += 1;
+        self.loss += loss;
+        self.lr += lr;
+        self.weight_decay += weight_decay;
+    }
+
+    /// The means as the row of `epoch`.
+    pub fn row(&self, epoch: usize) -> EpochRow {
+        let count = self.steps.max(1) as f64;
+        EpochRow {
+            train_loss: self.loss / count,
+            train_lr: self.lr / count,
+            train_wd: self.weight_decay / count,
+            epoch,
+        }
+    }
+}
+
+/// An image that could not be read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SkippedRow {
+    /// The file.
+    pub path: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// The files of figures of one run.
+#[derive(Debug)]
+pub struct Metrics {
+    metrics: JsonLines,
+    epochs: JsonLines,
+    skipped: JsonLines,
+    skipped_paths: BTreeSet<String>,
+    evaluated: BTreeSet<u64>,
+}
+
+impl Metrics {
+    /// Opens the files of the run in `folder`, cut back to `step` steps and `epoch` whole epochs done (0 and 0 for
+    /// a fresh run).
+    ///
+    /// # Errors
+    /// [`RunError::File`].
+    pub fn open(folder: &Path, step: usize, epoch: usize) -> Result<Self, RunError> {
+        let number = |row: &Value, key: &str| row.get(key).and_then(Value::as_u64);
+        let mut evaluated = BTreeSet::new();
+        let metrics = JsonLines::open(&folder.join("metrics.jsonl"), |row| {
+            let Some(at) = number(row, "step").filter(|at| *at <= step as u64 && step > 0) else { return false };
+            if row.get("eval").is_some() {
+                evaluated.insert(at);
+            }
+            true
+        })?;
+        let epochs =
+            JsonLines::open(&folder.join("log.txt"), |row| number(row, "epoch").is_some_and(|at| at < epoch as u64))?;
+        let mut skipped_paths = BTreeSet::new();
+        let skipped = JsonLines::open(&folder.join("skipped.jsonl"), |row| {
+            let path = row.get("path").and_then(Value::as_str);
+            step > 0 && path.is_some_and(|path| skipped_paths.insert(path.to_owned()))
+        })?;
+        Ok(Self { metrics, epochs, skipped, skipped_paths, evaluated })
+    }
+
+    /// Writes a logged step.
+    ///
+    /// # Errors
+    /// [`RunError::File`].
+    pub fn step(&mut self, row: &StepRow) -> Result<(), RunError> {
+        self.metrics.append(row)
+    }
+
+    /// Writes an evaluation.
+    ///
+    /// # Errors
+    /// [`RunError::File`].
+    pub fn eval(&mut self, row: &EvalRow) -> Result<(), RunError> {
+        self.evaluated.insert(row.step as u64);
+        self.metrics.append(row)
+    }
+
+    /// Whether an evaluation after `step` steps is already written: a run stopped between its checkpoint and its
+    /// evaluation makes up for it.
+    pub fn has_eval(&self, step: usize) -> bool {
+        self.evaluated.contains(&(step as u64))
+    }
+
+    /// Writes a finished epoch.
+    ///
+    /// # Errors
+    /// [`RunError::File`].
+    pub fn epoch(&mut self, row: &EpochRow) -> Result<(), RunError> {
+        self.epochs.append(row)
+    }
+
+    /// Notes an unreadable image, once.
+    ///
+    /// # Errors
+    /// [`RunError::File`].
+    pub fn skip(&mut self, path: &str, reason: &str) -> Result<(), RunError> {
+        if !self.skipped_paths.insert(path.to_owned()) {
+            return Ok(());
+        }
+        self.skipped.append(&SkippedRow { path: path.to_owned(), reason: reason.to_owned() })
+    }
+
+    /// Unreadable images so far.
+    pub fn skipped(&self) -> usize {
+        self.skipped_paths.len()
+    }
+
+    /// Makes everything written so far survive a power cut.
+    ///
+    /// # Errors
+    /// [`RunError::File`].
+    pub fn sync(&self) -> Result<(), RunError> {
+        self.metrics.sync()?;
+        self.epochs.sync()?;
+        self.skipped.sync()
+    }
+}

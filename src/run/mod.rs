@@ -1,0 +1,25 @@
+//! Runs: what the commands do. The run folder, the plan, progress, signals, and one file per command.
+
+pub mod attention;
+pub mod console;
+pub mod demo;
+pub mod embed;
+pub mod environment;
+mod error;
+pub mod export;
+pub mod folder;
+pub mod input;
+pub mod interrupt;
+pub mod json_lines;
+pub mod knn;
+pub mod lock;
+pub mod machine;
+pub mod metrics;
+pub mod plan;
+pub mod pretrain;
+pub mod progress;
+pub mod status;
+
+mod atomic;
+
+pub use error::RunError;

@@ -1,0 +1,138 @@
+//! The plan block: what a run is going to do, and why, before it does it.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::time::Duration;
+
+use super::console::Verbosity;
+use super::machine;
+use super::progress::{duration, grouped};
+use crate::config::{Choice, Config, Facts, images_per_second};
+
+/// Bytes of one f32.
+const F32_BYTES: usize = 4;
+/// Copies in one checkpoint: student, teacher, two moments.
+const COPIES_PER_CHECKPOINT: usize = 4;
+/// Checkpoints that are always kept: `last` and `previous`.
+const CHECKPOINTS: usize = 2;
+/// Images below which a user is told that starting from weights is better.
+const FEW_IMAGES: usize = 1000;
+
+/// A run that is about to start.
+#[derive(Debug, Clone, Copy)]
+pub struct Plan<'a> {
+    /// The complete configuration.
+    pub config: &'a Config,
+    /// What was derived, with reasons.
+    pub choices: &'a [Choice],
+    /// What it was derived from.
+    pub facts: &'a Facts,
+    /// The run folder.
+    pub out: &'a Path,
+}
+
+impl Plan<'_> {
+    /// The block as text: a summary, then every derived value with its reason and what to type to change it; the
+    /// whole configuration for the verbose.
+    pub fn text(&self, verbosity: Verbosity) -> String {
+        let mut text = String::from("plan\n");
+        for (name, line) in self.summary() {
+            let _ = writeln!(text, "  {name:<9} {line}");
+        }
+        if !self.choices.is_empty() {
+            text.push_str("derived\n");
+        }
+        let width =
+            |of: fn(&Choice) -> &str| self.choices.iter().map(|choice| of(choice).chars().count()).max().unwrap_or(0);
+        let (keys, values) = (width(|choice| &choice.key), width(|choice| &choice.value));
+        for Choice { key, value, reason, flag } in self.choices {
+            // The key is enough for `--set`; only a flag of its own is worth the space.
+            let flag = if flag.starts_with("--set") { "" } else { flag };
+            let line = format!("  {key:<keys$}  {value:<values$}  {reason}  {flag}");
+            let _ = writeln!(text, "{}", line.trim_end());
+        }
+        if !self.choices.is_empty() {
+            text.push_str("  to choose otherwise: the flag, or --set key=value\n");
+        }
+        if verbosity == Verbosity::Verbose
+            && let Ok(toml) = self.config.to_commented_toml()
+        {
+            let _ = write!(text, "configuration\n{toml}");
+        }
+        text
+    }
+
+    /// Advice that deserves a warning, such as too few images.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        let images = self.facts.images;
+        if images < FEW_IMAGES && self.config.model.init.is_none() {
+            warnings.push(format!(
+                "{images} images are few; starting from trained weights (`--init WEIGHTS`) will give better features"
+            ));
+        }
+        warnings
+    }
+
+    /// Estimated duration of the run.
+    pub fn time(&self) -> Duration {
+        let images = self.steps() * self.config.run.batch;
+        Duration::from_secs_f64(images as f64 / images_per_second(self.config, self.config.run.threads))
+    }
+
+    /// Disk the checkpoints need, bytes.
+    pub fn disk_bytes(&self) -> usize {
+        let kept = self.config.run.epochs.checked_div(self.config.run.keep_every_epochs).unwrap_or(0);
+        let parameters = self.config.model.parameters() + self.head_parameters();
+        parameters * F32_BYTES * COPIES_PER_CHECKPOINT * (CHECKPOINTS + kept)
+    }
+
+    fn steps(&self) -> usize {
+        self.config.total_steps(self.facts.images)
+    }
+
+    fn head_parameters(&self) -> usize {
+        let head = &self.config.head;
+        let width = self.config.model.shape().map_or(0, |shape| shape.embed_dim);
+        let middle = head.hidden_dim * head.hidden_dim * head.layers.saturating_sub(2);
+        width * head.hidden_dim + middle + head.hidden_dim * head.bottleneck_dim + head.bottleneck_dim * head.out_dim
+    }
+
+    fn summary(&self) -> Vec<(&'static str, String)> {
+        let (config, facts) = (self.config, self.facts);
+        let median = facts.median_size.map_or(String::new(), |(width, height)| format!(", median {width}×{height}"));
+        let gib = facts.memory_bytes as f64 / f64::from(1 << 30);
+        let model = &config.model;
+        let million = model.parameters() as f64 / 1e6;
+        let (global, local) = (&config.views.global, &config.views.local);
+        let (batch, micro) = (config.run.batch, config.run.micro_batch);
+        let parts = if micro < batch {
+            format!("{batch} = {micro} × {} accumulated", config.accumulation())
+        } else {
+            format!("{batch} in one piece")
+        };
+        let time = duration(self.time());
+        let every = config.eval.every_epochs;
+        let evaluate = match (&config.data.val, facts.val_classes) {
+            (Some(val), Some(classes)) => format!("k-NN on {val} every {every} epochs ({classes} classes)"),
+            (Some(val), None) => format!("k-NN on {val} every {every} epochs"),
+            (None, _) => "not while training; give a labelled folder with --val".to_owned(),
+        };
+        let disk = self.disk_bytes() as f64 / 1e6;
+        let start = model.init.as_ref().map_or(String::new(), |init| format!(", starting from {init}"));
+        vec![
+            ("data", format!("{} images{median}", grouped(facts.images))),
+            ("device", format!("cpu {}, {} cores, {gib:.1} GiB", machine::cpu_model(), facts.cores)),
+            ("model", format!("{} ({million:.1} M parameters){start}", model.full_name())),
+            ("views", format!("{} × {} px, {} × {} px", global.count, global.size, local.count, local.size)),
+            (
+                "recipe",
+                format!("{}, K {}, lr {:.2e} at batch {batch}", config.recipe, config.head.out_dim, config.peak_lr()),
+            ),
+            ("batch", parts),
+            ("schedule", format!("{} epochs, {} steps ≈ {time}", config.run.epochs, grouped(self.steps()))),
+            ("evaluate", evaluate),
+            ("output", format!("{} (needs ≈ {disk:.0} MB)", self.out.display())),
+        ]
+    }
+}

@@ -1,0 +1,207 @@
+//! The progress display: two lines that stay in place on a terminal, one dated line per call elsewhere.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::console::timestamp;
+
+/// Cells of the bar.
+const BAR_CELLS: usize = 24;
+/// Redraws per second on a terminal.
+const REDRAWS_PER_SECOND: u8 = 5;
+/// A loss within this of ln K is called by its name.
+const NEAR_LN_K: f64 = 1e-3;
+/// Change of the loss below which it is called level.
+const LEVEL: f64 = 5e-3;
+
+/// Where training stands.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Snapshot {
+    /// Epoch under way, from 1.
+    pub epoch: usize,
+    /// Epochs of the run.
+    pub epochs: usize,
+    /// Steps done.
+    pub step: usize,
+    /// Steps of the run.
+    pub total_steps: usize,
+    /// DINO loss, recent mean.
+    pub loss: f64,
+    /// The same some while ago, if the run is that old.
+    pub loss_before: Option<f64>,
+    /// Images per second.
+    pub images_per_second: f64,
+    /// Share of the time spent waiting for images.
+    pub data_wait: f64,
+    /// Estimated time to the end.
+    pub eta: Option<Duration>,
+    /// Mean entropy of the teacher's targets, nats.
+    pub entropy: f64,
+    /// Prototypes; their logarithm is the largest entropy.
+    pub out_dim: usize,
+    /// Mean divergence of the student from its targets, nats.
+    pub kl: f64,
+    /// Norm of the gradient.
+    pub grad_norm: f64,
+    /// Last k-NN top-1 in percent and the epochs done then.
+    pub knn: Option<(f64, usize)>,
+    /// Memory used, bytes.
+    pub memory_bytes: Option<u64>,
+}
+
+impl Snapshot {
+    /// The first line: how far, how fast.
+    pub fn headline(&self, style: Style) -> String {
+        let arrow = match self.loss_before {
+            Some(before) if self.loss < before - LEVEL => "↓",
+            Some(before) if self.loss > before + LEVEL => "↑",
+            Some(_) => "→",
+            None => " ",
+        };
+        let width = self.epochs.to_string().len();
+        format!(
+            "epoch {:>width$}/{}  {}  step {}/{}   loss {:.3} {arrow}   {:.0} img/s   wait {:.0} %   eta {}",
+            self.epoch,
+            self.epochs,
+            self.bar(style),
+            grouped(self.step),
+            grouped(self.total_steps),
+            self.loss,
+            self.images_per_second,
+            100.0 * self.data_wait,
+            self.eta.map_or_else(|| "…".to_owned(), duration),
+        )
+    }
+
+    /// The second line: how well.
+    pub fn health(&self) -> String {
+        let most = (self.out_dim as f64).ln();
+        let mut line = format!("entropy {:.2}/{most:.2}   KL {:.3}   |g| {:.2}", self.entropy, self.kl, self.grad_norm);
+        if (self.loss - most).abs() < NEAR_LN_K {
+            let _ = write!(line, "   loss sits at ln {} = {most:.4}", self.out_dim);
+        }
+        if let Some((top1, epoch)) = self.knn {
+            let _ = write!(line, "   k-NN {top1:.1} % (ep {epoch})");
+        }
+        if let Some(bytes) = self.memory_bytes {
+            let _ = write!(line, "   mem {:.1} GiB", bytes as f64 / f64::from(1 << 30));
+        }
+        line
+    }
+
+    /// Both in one line without a bar, for logs.
+    pub fn plain(&self) -> String {
+        let eta = self.eta.map_or_else(|| "…".to_owned(), duration);
+        format!(
+            "epoch {}/{} step {}/{} loss {:.4} {} {:.1} img/s wait {:.0} % eta {eta}",
+            self.epoch,
+            self.epochs,
+            self.step,
+            self.total_steps,
+            self.loss,
+            self.health().replace("   ", " "),
+            self.images_per_second,
+            100.0 * self.data_wait,
+        )
+    }
+
+    fn bar(&self, style: Style) -> String {
+        let filled = (BAR_CELLS * self.step).checked_div(self.total_steps).unwrap_or(0).min(BAR_CELLS);
+        let (done, rest) = ("━".repeat(filled), "─".repeat(BAR_CELLS - filled));
+        match style {
+            Style::Colour => format!("\u{1b}[36m{done}\u{1b}[0m{rest}"),
+            Style::Terminal | Style::Plain => format!("{done}{rest}"),
+        }
+    }
+}
+
+/// What the place of output can show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Style {
+    /// A terminal with colours.
+    Colour,
+    /// A terminal, colours not wanted (`NO_COLOR`).
+    Terminal,
+    /// A file or a pipe: no escape codes.
+    Plain,
+}
+
+impl Style {
+    pub(super) fn of_stderr(is_terminal: bool) -> Self {
+        let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        match (is_terminal && !dumb, no_colour) {
+            (false, _) => Self::Plain,
+            (true, true) => Self::Terminal,
+            (true, false) => Self::Colour,
+        }
+    }
+}
+
+/// The display on stderr.
+#[derive(Debug)]
+pub(super) struct Display {
+    style: Style,
+    lines: MultiProgress,
+    headline: ProgressBar,
+    health: ProgressBar,
+}
+
+impl Display {
+    pub(super) fn new(style: Style) -> Self {
+        let target = match style {
+            Style::Plain => ProgressDrawTarget::hidden(),
+            Style::Colour | Style::Terminal => ProgressDrawTarget::stderr_with_hz(REDRAWS_PER_SECOND),
+        };
+        let lines = MultiProgress::with_draw_target(target);
+        // `{wide_msg}` (cut at the width of the terminal) is a valid template; the fallback is never seen.
+        let text = || ProgressStyle::with_template("{wide_msg}").unwrap_or_else(|_| ProgressStyle::default_spinner());
+        let line = || lines.add(ProgressBar::new_spinner().with_style(text()));
+        let (headline, health) = (line(), line());
+        Self { style, lines, headline, health }
+    }
+
+    pub(super) fn show(&self, snapshot: &Snapshot) {
+        if self.style == Style::Plain {
+            return self.above(&format!("{} {}", timestamp(), snapshot.plain()));
+        }
+        self.headline.set_message(snapshot.headline(self.style));
+        self.health.set_message(snapshot.health());
+    }
+
+    /// Prints a line above the display.
+    pub(super) fn above(&self, text: &str) {
+        use std::io::Write as _;
+        self.lines.suspend(|| writeln!(std::io::stderr(), "{text}").ok());
+    }
+
+    pub(super) fn end(self) {
+        self.headline.abandon();
+        self.health.abandon();
+    }
+}
+
+/// A number with thin groups of three digits: `45 120`.
+pub fn grouped(number: usize) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(' ');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A length of time as people say it: `8 h 21 min`, `4 min 10 s`, `12 s`.
+pub fn duration(length: Duration) -> String {
+    let seconds = length.as_secs_f64().round() as u64;
+    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, seconds) => format!("{seconds} s"),
+        (0, minutes, seconds) => format!("{minutes} min {seconds:02} s"),
+        (hours, minutes, _) => format!("{hours} h {minutes:02} min"),
+    }
+}

@@ -1,0 +1,92 @@
+//! The command as a script sees it: exit codes, stdout, stderr.
+#![expect(clippy::unwrap_used, reason = "a failed preparation is a failed test")]
+
+use std::process::{Command, Output};
+
+fn dinoxide(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_dinoxide")).args(arguments).output().unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn mistyped_flag_gets_a_suggestion_and_exit_code_2() {
+    let output = dinoxide(&["pretrain", "photos", "--epoch", "3"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("--epochs"), "{}", stderr(&output));
+}
+
+#[test]
+fn mistyped_key_gets_a_suggestion_and_exit_code_2() {
+    for arguments in
+        [["pretrain", "photos", "--set", "run.epochz=3"].as_slice(), &["pretrain", "photos", "run.epochz=3"]]
+    {
+        let output = dinoxide(arguments);
+        assert_eq!(output.status.code(), Some(2));
+        assert_eq!(stderr(&output), "error: --set: unknown key `run.epochz`; did you mean `run.epochs`?\n");
+        assert_eq!(stdout(&output), "");
+    }
+}
+
+#[test]
+fn pretrain_without_data_says_what_to_type() {
+    let output = dinoxide(&["pretrain"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("dinoxide pretrain DATA"));
+}
+
+#[test]
+fn device_that_is_not_built_is_a_usage_error() {
+    let output = dinoxide(&["pretrain", "photos", "--device", "cuda"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("possible values: cpu"), "{}", stderr(&output));
+}
+
+#[test]
+fn unreadable_configuration_names_file_and_cause() {
+    let output = dinoxide(&["pretrain", "photos", "-c", "no/such.toml"]);
+    assert_eq!(output.status.code(), Some(2));
+    let text = stderr(&output);
+    assert!(text.starts_with("error: cannot read the configuration `no/such.toml`\n  because: "), "{text}");
+}
+
+#[test]
+fn recipes_are_listed_and_shown() {
+    let list = stdout(&dinoxide(&["recipes", "ls"]));
+    assert_eq!(list.lines().count(), 3);
+    let dino = stdout(&dinoxide(&["recipes", "show", "dino"]));
+    assert!(dino.contains("out_dim = 65536"));
+    assert_eq!(dinoxide(&["recipes", "show", "dyno"]).status.code(), Some(2));
+}
+
+#[test]
+fn every_command_has_help() {
+    for command in [["pretrain"].as_slice(), &["embed"], &["eval", "knn"], &["attention"], &["demo"], &["export"]] {
+        let output = dinoxide(&[command, &["--help"]].concat());
+        assert_eq!(output.status.code(), Some(0));
+        assert!(stdout(&output).contains("Usage: dinoxide"));
+    }
+}
+
+#[test]
+fn image_size_that_is_none_is_explained() {
+    let output = dinoxide(&["embed", "m.safetensors", "photos", "-o", "o.npz", "--image-size", "big"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("480x320"), "{}", stderr(&output));
+}
+
+#[test]
+fn recipe_flag_against_a_file_made_from_another_recipe_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("mine.toml");
+    std::fs::write(&file, "recipe = \"dino\"\n").unwrap();
+    let output = dinoxide(&["pretrain", "photos", "-r", "laptop", "-c", &file.display().to_string()]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("does not go with recipe = \"dino\""), "{}", stderr(&output));
+}

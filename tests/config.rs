@@ -1,0 +1,270 @@
+//! The configuration through its public face: sources, messages, the plan, the round trip.
+#![expect(clippy::unwrap_used, reason = "a failed preparation is a failed test")]
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use dinoxide::config::{Choice, Config, ConfigError, Facts, KEYS, Origin, Partial, recipe, resolve};
+
+fn facts(images: usize, side: u32) -> Facts {
+    Facts { images, median_size: Some((side, side)), cores: 2, memory_bytes: 8 << 30, val_classes: None }
+}
+
+fn given(sets: &[&str]) -> Partial {
+    let mut partial = Partial::default();
+    partial.set("data.train=photos").unwrap();
+    for set in sets {
+        partial.set(set).unwrap();
+    }
+    partial.on_recipe().unwrap()
+}
+
+fn plan(sets: &[&str], facts: &Facts) -> (Config, Vec<Choice>) {
+    resolve(&given(sets), facts).unwrap()
+}
+
+fn file(text: &str) -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config.toml");
+    std::fs::File::create(&path).unwrap().write_all(text.as_bytes()).unwrap();
+    (folder, path)
+}
+
+fn message(text: &str) -> String {
+    let (_folder, path) = file(text);
+    let error = Partial::from_file(&path).unwrap_err().to_string();
+    error.replace(&path.display().to_string(), "config.toml")
+}
+
+#[test]
+fn unknown_key_in_a_file_is_named_with_its_line_and_the_nearest_key() {
+    assert_eq!(
+        message("[run]\nepochs = 3\n[dino]\nteachr_temp = [0.02, 0.03]\n"),
+        "config.toml:4: unknown key `dino.teachr_temp`; did you mean `dino.teacher_temp`?"
+    );
+}
+
+#[test]
+fn unknown_key_inside_an_inline_table_is_found() {
+    assert_eq!(
+        message("[views]\n\nlocal = { size = 96, cuont = 8 }\n"),
+        "config.toml:3: unknown key `views.local.cuont`; did you mean `views.local.count`?"
+    );
+}
+
+#[test]
+fn unknown_section_suggests_the_key_of_that_name() {
+    assert!(message("[optimizer]\nlr = 0.1\n").starts_with("config.toml:1: unknown key `optimizer`"));
+    let error = Partial::default().set("lr=0.1").unwrap_err().to_string();
+    assert_eq!(error, "--set: unknown key `lr`; did you mean `optim.lr`?");
+}
+
+#[test]
+fn key_unlike_any_other_gets_no_suggestion() {
+    let error = Partial::default().set("qqqq=1").unwrap_err();
+    assert!(matches!(error, ConfigError::UnknownKey { suggestion: None, .. }), "{error}");
+}
+
+#[test]
+fn bad_value_says_key_value_and_what_is_allowed() {
+    assert_eq!(
+        message("[optim]\nname = \"adam\"\n"),
+        "config.toml:2: bad value `\"adam\"` for `optim.name`; allowed: `adamw`, `sgd`, `lars`"
+    );
+    assert!(message("[run]\nepochs = \"many\"\n").starts_with("config.toml:2: bad value `\"many\"` for `run.epochs`"));
+}
+
+#[test]
+fn value_out_of_range_says_where_it_was_written() {
+    let error = resolve(&given(&["data.max_bad=2"]), &facts(5000, 500)).unwrap_err();
+    assert_eq!(error.to_string(), "--set: bad value `2` for `data.max_bad`; allowed: 0 to 1");
+}
+
+#[test]
+fn broken_toml_is_reported_with_its_line() {
+    assert!(message("[run]\nepochs = \n").starts_with("config.toml:2: not valid TOML"));
+}
+
+#[test]
+fn set_wins_over_flag_over_file_over_recipe() {
+    let (_folder, path) = file("[run]\nepochs = 2\nbatch = 8\nseed = 4\n");
+    let mut partial = Partial::from_file(&path).unwrap();
+    partial.insert("run.batch", toml::Value::Integer(16), Origin::Flag("--batch")).unwrap();
+    partial.insert("run.seed", toml::Value::Integer(5), Origin::Flag("--seed")).unwrap();
+    partial.set("run.seed=6").unwrap();
+    partial.set("recipe=dino").unwrap();
+    partial.set("data.train=photos").unwrap();
+    partial.set("optim.warmup_epochs=1").unwrap();
+    let (config, _) = resolve(&partial.on_recipe().unwrap(), &facts(5000, 500)).unwrap();
+    assert_eq!((config.run.epochs, config.run.batch, config.run.seed), (2, 16, 6));
+    assert_eq!(config.head.out_dim, 65_536);
+}
+
+#[test]
+fn set_reads_toml_values_and_falls_back_to_text() {
+    let (config, _) = plan(
+        &["dino.teacher_temp=[0.02, 0.03]", "data.exif=ignore", "views.local={size=48,count=4}", "data.val=val/"],
+        &facts(5000, 500),
+    );
+    assert_eq!(config.dino.teacher_temp, [0.02, 0.03]);
+    assert_eq!((config.views.local.size, config.views.local.count), (48, 4));
+    assert_eq!(config.data.val.as_deref(), Some("val/"));
+}
+
+#[test]
+fn set_without_equal_sign_is_explained() {
+    let error = Partial::default().set("run.epochs").unwrap_err().to_string();
+    assert!(error.contains("has no `=`"), "{error}");
+}
+
+#[test]
+fn written_configuration_reads_back_as_itself() {
+    for recipe in ["recipe=auto", "recipe=dino", "recipe=laptop"] {
+        let (config, _) = plan(&[recipe, "data.val=val \"quoted\"", "model.depth=6"], &facts(7321, 333));
+        let (_folder, path) = file(&config.to_commented_toml().unwrap());
+        assert_eq!(Config::from_file(&path).unwrap(), config);
+        let again = Partial::from_file(&path).unwrap().on_recipe().unwrap();
+        let (resolved, choices) = resolve(&again, &facts(7321, 333)).unwrap();
+        assert_eq!(resolved, config);
+        assert_eq!(choices, []);
+    }
+}
+
+#[test]
+fn every_key_is_written_with_a_comment() {
+    let text = Config::default().to_commented_toml().unwrap();
+    let table: toml::Table = toml::from_str(&text).unwrap();
+    assert!(table.contains_key("recipe") && table.contains_key("views"));
+    assert_eq!(text.lines().filter(|line| line.contains(" # ") && !line.starts_with("# Complete")).count(), KEYS.len());
+    // `deny_unknown_fields` proves the other direction: no key of the table is unknown to the structs.
+    Config::default().differences(&Config::default()).unwrap();
+}
+
+#[test]
+fn every_recipe_resolves() {
+    for recipe in recipe::RECIPES {
+        plan(&[&format!("recipe={}", recipe.name)], &facts(50_000, 400));
+    }
+}
+
+#[test]
+fn unknown_recipe_suggests_the_nearest() {
+    let error = Partial::from_recipe("labtop").unwrap_err().to_string();
+    assert_eq!(error, "unknown recipe `labtop`; did you mean `laptop`?; known: auto, dino, laptop");
+}
+
+#[test]
+fn dino_recipe_has_the_reference_defaults() {
+    let (config, _) = plan(&["recipe=dino"], &facts(64_000, 500));
+    assert_eq!(config.model.full_name(), "vit_small_patch16_224");
+    assert_eq!(config.dino.freeze_last_layer_steps, 1000);
+    assert_eq!(config.optim.warmup_epochs, 10.0);
+    assert_eq!((config.views.global.size, config.views.local.size, config.views.local.count), (224, 96, 8));
+    assert_eq!(config.views.blur, [1.0, 0.1, 0.5]);
+    assert!((config.peak_lr() - 1.25e-4).abs() < 1e-12);
+    // ViT-S/16 without a classifier: 21,665,664 parameters (dino.md, 1.1).
+    assert_eq!(config.model.parameters(), 21_665_664);
+}
+
+#[test]
+fn photos_get_96_px_and_small_images_a_small_patch() {
+    let (photos, _) = plan(&[], &facts(5000, 480));
+    assert_eq!((photos.model.full_name().as_str(), photos.views.local.size), ("vit_tiny_patch16_96", 48));
+    let (cifar, _) = plan(&[], &facts(10_000, 32));
+    assert_eq!((cifar.model.full_name().as_str(), cifar.views.local.size), ("vit_tiny_patch4_32", 16));
+    assert_eq!(cifar.views.blur, [0.0; 3]);
+    let (medium, _) = plan(&[], &facts(10_000, 64));
+    assert_eq!((medium.model.full_name().as_str(), medium.views.local.size), ("vit_tiny_patch8_64", 32));
+}
+
+#[test]
+fn prototypes_and_momentum_follow_the_data() {
+    let at = |images| plan(&[], &facts(images, 480)).0;
+    let (tiny, small, large) = (at(300), at(20_000), at(1_300_000));
+    assert_eq!([tiny.head.out_dim, small.head.out_dim, large.head.out_dim], [256, 1024, 65_536]);
+    assert_eq!([tiny.run.batch, small.run.batch, large.run.batch], [32, 64, 128]);
+    let short = plan(&["run.epochs=1"], &facts(300, 480)).0;
+    assert_eq!(short.dino.momentum, [0.95, 1.0]);
+    assert!(small.dino.momentum[0] > short.dino.momentum[0]);
+}
+
+#[test]
+fn warmups_never_exceed_the_run() {
+    let (config, choices) = plan(&["recipe=dino", "run.epochs=3"], &facts(5000, 480));
+    assert!(config.optim.warmup_epochs <= 0.3);
+    assert!(choices.iter().any(|choice| choice.key == "optim.warmup_epochs" && choice.reason.contains("longer")));
+    let (auto, _) = plan(&[], &facts(5000, 480));
+    assert!(auto.optim.warmup_epochs <= 0.1 * auto.run.epochs as f64);
+    assert!(auto.dino.freeze_last_layer_steps * 20 <= auto.total_steps(5000));
+}
+
+#[test]
+fn data_smaller_than_a_batch_shrinks_the_batch_with_a_notice() {
+    let (config, choices) = plan(&["run.batch=256"], &facts(40, 480));
+    assert_eq!((config.run.batch, config.run.micro_batch), (40, 40));
+    assert!(choices.iter().any(|choice| choice.key == "run.batch" && choice.reason.contains("only 40 images")));
+}
+
+#[test]
+fn lengths_may_be_shares_epochs_or_steps() {
+    let sets = ["run.epochs=20", "run.batch=50", "optim.warmup_epochs=10%", "dino.freeze_last_layer_steps=1.5 epochs"];
+    let (config, _) = plan(&sets, &facts(5000, 480));
+    assert_eq!(config.optim.warmup_epochs, 2.0);
+    assert_eq!(config.dino.freeze_last_layer_steps, 150);
+    let error = Partial::default().set("optim.warmup_epochs=soon").unwrap_err().to_string();
+    assert!(error.contains("10%") && error.contains("steps"), "{error}");
+}
+
+#[test]
+fn sizes_in_the_model_name_are_used_and_must_agree() {
+    let (config, _) = plan(&["model.name=vit_small_patch8_128"], &facts(5000, 480));
+    assert_eq!((config.model.name.as_str(), config.model.patch_size, config.model.image_size), ("vit_small", 8, 128));
+    assert_eq!((config.views.global.size, config.views.local.size), (128, 64));
+    let text = message("[model]\nname = \"vit_small_patch8\"\npatch_size = 16\n");
+    assert!(text.contains("does not go with the 8 in `model.name`") && text.contains("config.toml:3"), "{text}");
+}
+
+#[test]
+fn model_flag_with_sizes_wins_over_sizes_in_a_file() {
+    let (_folder, path) = file("[model]\nname = \"vit_tiny\"\npatch_size = 16\n");
+    let mut partial = Partial::from_file(&path).unwrap();
+    partial.insert("model.name", "vit_small_patch8".into(), Origin::Flag("--model")).unwrap();
+    partial.set("data.train=photos").unwrap();
+    let (config, _) = resolve(&partial.on_recipe().unwrap(), &facts(5000, 480)).unwrap();
+    assert_eq!(config.model.full_name(), "vit_small_patch8_96");
+}
+
+#[test]
+fn unknown_model_lists_the_known_ones() {
+    let error = resolve(&given(&["model.name=vit_huge"]), &facts(5000, 480)).unwrap_err().to_string();
+    assert!(error.contains("vit_tiny, vit_small, vit_base"), "{error}");
+}
+
+#[test]
+fn crop_that_is_no_multiple_of_the_patch_is_refused_with_a_size_that_is() {
+    let error = resolve(&given(&["views.local.size=50"]), &facts(5000, 480)).unwrap_err().to_string();
+    assert!(error.contains("use a multiple of 16, such as 48"), "{error}");
+}
+
+#[test]
+fn no_images_is_an_error_that_names_the_place() {
+    let error = resolve(&given(&[]), &facts(0, 480)).unwrap_err().to_string();
+    assert!(error.starts_with("0 readable images in [\"photos\"]"), "{error}");
+}
+
+#[test]
+fn every_choice_has_a_reason_and_stands_in_the_configuration() {
+    let (config, choices) = plan(&[], &facts(5000, 480));
+    let table: toml::Table = toml::from_str(&config.to_commented_toml().unwrap()).unwrap();
+    for Choice { key, value, reason, flag } in &choices {
+        let found = key.split('.').try_fold(&toml::Value::Table(table.clone()), |at, part| at.get(part)).cloned();
+        assert_eq!(found.map(|found| found.to_string()).as_ref(), Some(value), "{key}");
+        assert!(!reason.is_empty() && flag.starts_with("--"), "{key}");
+    }
+}
+
+#[test]
+fn missing_file_is_named() {
+    let error = Partial::from_file(Path::new("no/such.toml")).unwrap_err().to_string();
+    assert_eq!(error, "cannot read the configuration `no/such.toml`");
+}

@@ -67,7 +67,7 @@ pub enum RunError {
     NoData,
     /// The images cannot be used.
     #[error(transparent)]
-    Views(#[from] dinoxide_views::error::ViewsError),
+    Views(#[from] dinoxide_views::Error),
     /// Training failed.
     #[error(transparent)]
     Train(#[from] crate::train::TrainError),

@@ -6,8 +6,7 @@ use std::time::Instant;
 
 use dinoxide_engine::cpu::Cpu;
 use dinoxide_engine::tensor::Pool;
-use dinoxide_views::loader::{Loader, LoaderConfig};
-use dinoxide_views::source::Source;
+use dinoxide_views::{Exif, Loader, LoaderConfig, Source};
 
 use super::RunError;
 use super::console::{Console, Figures, Verbosity};
@@ -186,24 +185,25 @@ impl Run<'_> {
     fn loading(&self, state: &TrainState, schedule: &Schedule) -> LoaderConfig {
         let config = &self.folder.config;
         LoaderConfig {
-            batch: config.run.batch,
+            batch: config.run.batch as u32,
             workers: config.data.workers,
             prefetch: PREFETCH,
             seed: config.run.seed,
             start_step: state.step as u64,
-            total_steps: schedule.total_steps() as u64,
+            steps_per_epoch: schedule.steps_per_epoch() as u64,
             exif: exif(config),
             max_bad: config.data.max_bad,
-            cache_bytes: config.data.cache_mb << 20,
+            cache_bytes: (config.data.cache_mb as u64) << 20,
+            ..LoaderConfig::new(self.source.len(), config.run.batch as u32)
         }
     }
 }
 
 /// How the orientation of photos is treated.
-pub(super) fn exif(config: &Config) -> dinoxide_views::decode::Exif {
+pub(super) fn exif(config: &Config) -> Exif {
     match config.data.exif {
-        ExifMode::Apply => dinoxide_views::decode::Exif::Apply,
-        ExifMode::Ignore => dinoxide_views::decode::Exif::Ignore,
+        ExifMode::Apply => Exif::Apply,
+        ExifMode::Ignore => Exif::Ignore,
     }
 }
 

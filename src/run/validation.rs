@@ -4,8 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use dinoxide_engine::params::Params;
-use dinoxide_views::source::Source;
-use dinoxide_views::transform::{EvalImages, EvalTransform};
+use dinoxide_views::{EvalConfig, EvalLoader, EvalTransform, Source};
 
 use super::RunError;
 use super::console::Console;
@@ -47,8 +46,8 @@ impl Validation {
     pub fn open(config: &Config, train: &Arc<Source>, console: &Console) -> Result<Option<Self>, RunError> {
         let Some(val) = &config.data.val else { return Ok(None) };
         let val = Source::labelled(Path::new(val))?;
-        let val_names: Vec<&str> = val.labels.iter().map(|label| val.classes[*label as usize].as_str()).collect();
-        let queries = Arc::new(val.source);
+        let label = |index: usize| val.images[index].label.unwrap_or_default();
+        let val_names: Vec<String> = (0..val.len()).map(|index| val.classes[label(index) as usize].clone()).collect();
         let train_names = class_folders(train);
         let of_train = Labels::from_names(&train_names, &val_names);
         let (bank, queries, classes) = match of_train {
@@ -58,16 +57,18 @@ impl Validation {
                 let voters = voters.map(|(index, label)| index.is_multiple_of(stride).then_some(*label)).collect();
                 let bank = Split { source: Arc::clone(train), labels: voters };
                 let labels_of_val = labels.val.iter().map(|label| Some(*label)).collect();
-                (bank, Split { source: queries, labels: labels_of_val }, labels.classes.len())
+                let queries = Split { source: Arc::new(val), labels: labels_of_val };
+                (bank, queries, labels.classes.len())
             }
             Err(_) => {
                 console.say("k-NN: the training images have no classes; every second labelled image votes");
+                let all = Arc::new(val);
                 let half = |parity: usize| {
-                    let labels = val.labels.iter().enumerate();
-                    let labels = labels.map(|(index, label)| (index % 2 == parity).then_some(*label)).collect();
-                    Split { source: Arc::clone(&queries), labels }
+                    let labels = all.images.iter().enumerate();
+                    let labels = labels.map(|(index, image)| image.label.filter(|_| index % 2 == parity)).collect();
+                    Split { source: Arc::clone(&all), labels }
                 };
-                (half(0), half(1), val.classes.len())
+                (half(0), half(1), all.classes.len())
             }
         };
         Ok(Some(Self { bank, queries, classes, k: config.eval.knn_k, config: config.clone() }))
@@ -94,9 +95,10 @@ impl Validation {
     fn features(&self, frozen: &Frozen<'_>, split: &Split) -> Result<(Vec<f32>, Vec<u32>), RunError> {
         let used: Vec<usize> = (0..split.labels.len()).filter(|index| split.labels[*index].is_some()).collect();
         let (workers, exif) = (self.config.data.workers, exif(&self.config));
-        let source = Arc::new(split.source.subset(&used));
-        let images = EvalImages::new(source, eval_transform(&self.config), EVAL_BATCH, workers, exif);
-        let features = frozen.extract(images)?;
+        let images = used.iter().map(|index| split.source.images[*index].clone()).collect();
+        let source = Arc::new(Source { images, classes: split.source.classes.clone() });
+        let mut images = EvalLoader::new(source, eval_transform(&self.config), EvalConfig { batch: EVAL_BATCH, workers, exif })?;
+        let features = frozen.extract(&mut images)?;
         let labels = features.indices.iter().filter_map(|index| split.labels[used[*index]]).collect();
         Ok((features.values, labels))
     }
@@ -106,14 +108,14 @@ impl Validation {
 /// (shorter side 256, centre 224, in proportion to the size of the global crops).
 pub fn eval_transform(config: &Config) -> EvalTransform {
     /// Global crops up to this side belong to images that are hardly larger.
-    const SMALL_PX: usize = 64;
+    const SMALL_PX: u32 = 64;
     let crop = config.views.global.size;
     let resize = if crop <= SMALL_PX { crop } else { (crop * 256).div_ceil(224) };
-    EvalTransform::ResizeCrop { resize: resize as u32, crop: crop as u32 }
+    EvalTransform::ResizeCrop { resize, crop }
 }
 
 /// The top folder each image lies in; empty where it lies in none.
 fn class_folders(source: &Source) -> Vec<String> {
     let folder = |name: &str| name.split_once('/').map_or_else(String::new, |(folder, _)| folder.to_owned());
-    (0..source.len()).map(|index| folder(source.name(index))).collect()
+    source.images.iter().map(|image| folder(&image.name)).collect()
 }

@@ -7,3 +7,4 @@
 
 pub mod cpu;
 pub mod kernels;
+pub mod reference;

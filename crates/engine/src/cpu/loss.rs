@@ -65,7 +65,7 @@ pub fn soft_cross_entropy(arch: Arch, op: SoftCrossEntropy<'_, f32>, log_sum_exp
             })
         })
         .collect();
-    let pairs = (op.terms() * op.images).max(1);
+    let pairs = op.terms() * op.images;
     losses.iter().sum::<f64>() / pairs as f64
 }
 
@@ -107,7 +107,7 @@ pub fn soft_cross_entropy_backward(
     check_len("log_sum_exp", log_sum_exp.len(), op.student_views * op.images);
     check_len("d_logits", d_logits.len(), op.logits.len());
     let inverse_temp = (1.0 / op.temp) as f32;
-    let factor = (scale / (op.temp * (op.images * op.terms()).max(1) as f64)) as f32;
+    let factor = (scale / (op.temp * (op.images * op.terms()) as f64)) as f32;
     let tasks = d_logits.par_chunks_exact_mut(width).zip(op.logits.par_chunks_exact(width));
     tasks.zip(log_sum_exp).enumerate().for_each(|(row, ((d_logits, logits), &lse))| {
         let teachers = teacher_rows(&op, row);
@@ -158,6 +158,7 @@ fn check_views(op: &SoftCrossEntropy<'_, f32>) -> usize {
         "`logits` has {} values for {student_rows} rows",
         op.logits.len()
     );
+    assert!(op.terms() > 0, "one view on each side leaves no pair of different views");
     let width = op.logits.len() / student_rows;
     check_len("targets", op.targets.len(), op.teacher_views * op.images * width);
     width

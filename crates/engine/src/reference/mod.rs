@@ -1,0 +1,206 @@
+//! The definition of every operation: [`Kernels`] in plain `f64` loops, written to be read, not to be fast.
+//!
+//! The loops follow the formulas in [`crate::kernels`] index by index. Central differences prove the gradients
+//! (`tests/gradients.rs`), and every faster implementation is compared with this one.
+
+mod attention;
+mod dense;
+mod loss;
+mod norm;
+mod tokens;
+mod update;
+
+use crate::kernels::{
+    AdamW, Attention, AttentionBackward, BatchNormBackward, Kernels, LayerNorm, LayerNormBackward, Linear, LinearSize,
+    Normalize, Patches, Residual, RowMix, Sgd, SoftCrossEntropy, Targets, Tokens, TokensGrad, Update, WeightNormLinear,
+    WeightNormLinearGrad, Write,
+};
+
+/// The reference device: one thread, `f64`, no state.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Reference;
+
+impl Kernels<f64> for Reference {
+    fn patchify(&self, images: &[u8], patches: Patches, normalize: &Normalize, out: &mut [f64]) {
+        tokens::patchify(images, patches, normalize, out);
+    }
+
+    fn linear(&self, op: Linear<'_, f64>, out: &mut [f64]) {
+        dense::linear(op, out);
+    }
+
+    fn linear_gelu(&self, op: Linear<'_, f64>, pre: &mut [f64], out: &mut [f64]) {
+        dense::linear(op, pre);
+        dense::gelu(pre, out);
+    }
+
+    fn linear_input_grad(&self, d_out: &[f64], weight: &[f64], size: LinearSize, write: Write, d_x: &mut [f64]) {
+        dense::linear_input_grad(d_out, weight, size, write, d_x);
+    }
+
+    fn linear_weight_grad(
+        &self,
+        d_out: &[f64],
+        x: &[f64],
+        size: LinearSize,
+        d_weight: &mut [f64],
+        d_bias: Option<&mut [f64]>,
+    ) {
+        dense::linear_weight_grad(d_out, x, size, d_weight);
+        if let Some(d_bias) = d_bias {
+            assert_eq!(d_bias.len(), size.outputs, "linear_weight_grad: length of d_bias, outputs");
+            dense::add_column_sums(d_out, d_bias);
+        }
+    }
+
+    fn gelu(&self, x: &[f64], out: &mut [f64]) {
+        dense::gelu(x, out);
+    }
+
+    fn gelu_backward(&self, x: &[f64], grad: &mut [f64]) {
+        dense::gelu_backward(x, grad);
+    }
+
+    fn layer_norm(&self, op: LayerNorm<'_, f64>, out: &mut [f64], stats: &mut [f64]) {
+        norm::layer_norm(op, out, stats);
+    }
+
+    fn layer_norm_backward(
+        &self,
+        op: LayerNormBackward<'_, f64>,
+        write: Write,
+        d_x: &mut [f64],
+        d_gamma: &mut [f64],
+        d_beta: &mut [f64],
+    ) {
+        norm::layer_norm_backward(op, write, d_x, d_gamma, d_beta);
+    }
+
+    fn attention(&self, op: Attention<'_, f64>, out: &mut [f64], log_sum_exp: &mut [f64]) {
+        attention::attention(op, out, log_sum_exp);
+    }
+
+    fn attention_backward(&self, op: Attention<'_, f64>, saved: AttentionBackward<'_, f64>, d_qkv: &mut [f64]) {
+        attention::attention_backward(op, saved, d_qkv);
+    }
+
+    fn first_token_attention(&self, op: Attention<'_, f64>, out: &mut [f64]) {
+        attention::first_token_attention(op, out);
+    }
+
+    fn residual(&self, x: &[f64], op: Residual<'_, f64>, out: &mut [f64]) {
+        dense::residual(x, op, out);
+    }
+
+    fn residual_backward(
+        &self,
+        d_out: &[f64],
+        op: Residual<'_, f64>,
+        d_branch: &mut [f64],
+        d_gamma: Option<&mut [f64]>,
+    ) {
+        dense::residual_backward(d_out, op, d_branch, d_gamma);
+    }
+
+    fn gather_rows(&self, x: &[f64], rows: &[u32], width: usize, out: &mut [f64]) {
+        tokens::gather_rows(x, rows, width, out);
+    }
+
+    fn scatter_add_rows(&self, d_out: &[f64], rows: &[u32], width: usize, d_x: &mut [f64]) {
+        tokens::scatter_add_rows(d_out, rows, width, d_x);
+    }
+
+    fn tokens(&self, op: Tokens<'_, f64>, out: &mut [f64]) {
+        tokens::tokens(op, out);
+    }
+
+    fn tokens_backward(&self, d_out: &[f64], images: usize, grad: TokensGrad<'_, f64>) {
+        tokens::tokens_backward(d_out, images, grad);
+    }
+
+    fn mix_rows(&self, x: &[f64], mix: &RowMix<f64>, width: usize, out: &mut [f64]) {
+        tokens::mix_rows(x, mix, width, out);
+    }
+
+    fn mix_rows_backward(&self, d_out: &[f64], mix: &RowMix<f64>, width: usize, d_x: &mut [f64]) {
+        tokens::mix_rows_backward(d_out, mix, width, d_x);
+    }
+
+    fn l2_normalize(&self, x: &[f64], eps: f64, out: &mut [f64], norms: &mut [f64]) {
+        norm::l2_normalize(x, eps, out, norms);
+    }
+
+    fn l2_normalize_backward(&self, d_out: &[f64], out: &[f64], norms: &[f64], eps: f64, d_x: &mut [f64]) {
+        norm::l2_normalize_backward(d_out, out, norms, eps, d_x);
+    }
+
+    fn weight_norm_linear(&self, op: WeightNormLinear<'_, f64>, inverse_norms: &mut [f64], out: &mut [f64]) {
+        norm::weight_norm_linear(op, inverse_norms, out);
+    }
+
+    fn weight_norm_linear_backward(
+        &self,
+        op: WeightNormLinear<'_, f64>,
+        inverse_norms: &[f64],
+        d_out: &mut [f64],
+        grad: WeightNormLinearGrad<'_, f64>,
+    ) {
+        norm::weight_norm_linear_backward(op, inverse_norms, d_out, grad);
+    }
+
+    fn batch_norm(&self, op: LayerNorm<'_, f64>, out: &mut [f64], mean: &mut [f64], variance: &mut [f64]) {
+        norm::batch_norm(op, out, mean, variance);
+    }
+
+    fn batch_norm_backward(
+        &self,
+        op: BatchNormBackward<'_, f64>,
+        d_x: &mut [f64],
+        d_gamma: &mut [f64],
+        d_beta: &mut [f64],
+    ) {
+        norm::batch_norm_backward(op, d_x, d_gamma, d_beta);
+    }
+
+    fn targets(&self, op: Targets<'_, f64>, probs: &mut [f64]) -> f64 {
+        loss::targets(op, probs)
+    }
+
+    fn soft_cross_entropy(&self, op: SoftCrossEntropy<'_, f64>, log_sum_exp: &mut [f64]) -> f64 {
+        loss::soft_cross_entropy(op, log_sum_exp)
+    }
+
+    fn soft_cross_entropy_backward(
+        &self,
+        op: SoftCrossEntropy<'_, f64>,
+        log_sum_exp: &[f64],
+        scale: f64,
+        d_logits: &mut [f64],
+    ) {
+        loss::soft_cross_entropy_backward(op, log_sum_exp, scale, d_logits);
+    }
+
+    fn add_column_sums(&self, x: &[f64], out: &mut [f64]) {
+        dense::add_column_sums(x, out);
+    }
+
+    fn add(&self, from: &[f64], to: &mut [f64]) {
+        dense::add(from, to);
+    }
+
+    fn sum_of_squares(&self, x: &[f64]) -> f64 {
+        dense::dot(x, x)
+    }
+
+    fn adamw(&self, update: Update<'_, f64>, with: AdamW) {
+        update::adamw(update, with);
+    }
+
+    fn sgd(&self, update: Update<'_, f64>, with: Sgd) {
+        update::sgd(update, with);
+    }
+
+    fn average(&self, student: &[f64], momentum: f64, teacher: &mut [f64]) {
+        update::average(student, momentum, teacher);
+    }
+}

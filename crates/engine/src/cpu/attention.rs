@@ -79,18 +79,30 @@ pub fn first_token_attention(arch: Arch, op: Attention<'_, f32>, out: &mut [f32]
     }
     let scale = (head_dim as f32).powf(-0.5);
     tasks.into_par_iter().filter(|(segment, _)| segment.len > 0).for_each(|(segment, out)| {
-        arch.dispatch(|| {
-            for (head, probs) in out.chunks_exact_mut(segment.len).enumerate() {
-                let query = head_row(&op, segment.start, head);
-                for (token, score) in probs.iter_mut().enumerate() {
-                    *score = dot(query, head_row(&op, segment.start + token, heads + head)) * scale;
+        arch.dispatch(
+            #[inline(always)]
+            || {
+                for (head, probs) in out.chunks_exact_mut(segment.len).enumerate() {
+                    let query = head_row(&op, segment.start, head);
+                    for (token, score) in probs.iter_mut().enumerate() {
+                        *score = dot(query, head_row(&op, segment.start + token, heads + head)) * scale;
+                    }
+                    let max = join(fold(f32::NEG_INFINITY, probs, larger), larger);
+                    probs.iter_mut().for_each(|score| *score = exp(*score - max));
+                    let total = join(
+                        fold(
+                            0.0,
+                            probs,
+                            #[inline(always)]
+                            |a, b| a + b,
+                        ),
+                        #[inline(always)]
+                        |a, b| a + b,
+                    );
+                    probs.iter_mut().for_each(|prob| *prob /= total);
                 }
-                let max = join(fold(f32::NEG_INFINITY, probs, larger), larger);
-                probs.iter_mut().for_each(|score| *score = exp(*score - max));
-                let total = join(fold(0.0, probs, |a, b| a + b), |a, b| a + b);
-                probs.iter_mut().for_each(|prob| *prob /= total);
-            }
-        });
+            },
+        );
     });
 }
 

@@ -56,13 +56,16 @@ pub fn add_column_sums(arch: Arch, x: &[f32], out: &mut [f32]) {
     let rows = rows_per_chunk(width).max(32);
     reduce_chunks(x.len().div_ceil(rows * width), out, |index, partial| {
         let chunk = &x[index * rows * width..x.len().min((index + 1) * rows * width)];
-        arch.dispatch(|| {
-            for row in chunk.chunks_exact(width) {
-                for (sum, &value) in partial.iter_mut().zip(row) {
-                    *sum += value;
+        arch.dispatch(
+            #[inline(always)]
+            || {
+                for row in chunk.chunks_exact(width) {
+                    for (sum, &value) in partial.iter_mut().zip(row) {
+                        *sum += value;
+                    }
                 }
-            }
-        });
+            },
+        );
     });
 }
 

@@ -9,21 +9,30 @@ use super::math::normal;
 /// See [`crate::kernels::Kernels::gelu`].
 pub fn gelu(arch: Arch, x: &[f32], out: &mut [f32]) {
     check_len("out", out.len(), x.len());
-    out.par_chunks_mut(CHUNK_LEN).zip(x.par_chunks(CHUNK_LEN)).for_each(|(out, x)| {
-        arch.dispatch(|| gelu_chunk(x, out));
-    });
+    out.par_chunks_mut(CHUNK_LEN).zip(x.par_chunks(CHUNK_LEN)).for_each(
+        #[inline(always)]
+        |(out, x)| {
+            arch.dispatch(
+                #[inline(always)]
+                || gelu_chunk(x, out),
+            );
+        },
+    );
 }
 
 /// See [`crate::kernels::Kernels::gelu_backward`].
 pub fn gelu_backward(arch: Arch, x: &[f32], grad: &mut [f32]) {
     check_len("grad", grad.len(), x.len());
     grad.par_chunks_mut(CHUNK_LEN).zip(x.par_chunks(CHUNK_LEN)).for_each(|(grad, x)| {
-        arch.dispatch(|| {
-            for (grad, &x) in grad.iter_mut().zip(x) {
-                let (cdf, density) = normal(x);
-                *grad *= x.mul_add(density, cdf);
-            }
-        });
+        arch.dispatch(
+            #[inline(always)]
+            || {
+                for (grad, &x) in grad.iter_mut().zip(x) {
+                    let (cdf, density) = normal(x);
+                    *grad *= x.mul_add(density, cdf);
+                }
+            },
+        );
     });
 }
 

@@ -22,19 +22,22 @@ pub fn adamw(arch: Arch, update: Update<'_, f32>, with: AdamW) {
     let tasks = value.par_chunks_mut(CHUNK_LEN).zip(grad.par_chunks_mut(CHUNK_LEN));
     let tasks = tasks.zip(first.par_chunks_mut(CHUNK_LEN)).zip(second.par_chunks_mut(CHUNK_LEN));
     tasks.zip(teacher_chunks(teacher)).for_each(|((((value, grad), first), second), teacher)| {
-        arch.dispatch(|| {
-            let values = value.iter_mut().zip(grad.iter_mut()).zip(first.iter_mut()).zip(second.iter_mut());
-            for (((value, grad), first), second) in values {
-                let g = *grad * grad_scale;
-                *grad = 0.0;
-                let m = beta1.mul_add(*first, rest1 * g);
-                let v = beta2.mul_add(*second, rest2 * g * g);
-                (*first, *second) = (m, v);
-                let denominator = v.sqrt().mul_add(inverse_root, eps);
-                *value = value.mul_add(decay, -(rate * m / denominator));
-            }
-            average_chunk(value, teacher);
-        });
+        arch.dispatch(
+            #[inline(always)]
+            || {
+                let values = value.iter_mut().zip(grad.iter_mut()).zip(first.iter_mut()).zip(second.iter_mut());
+                for (((value, grad), first), second) in values {
+                    let g = *grad * grad_scale;
+                    *grad = 0.0;
+                    let m = beta1.mul_add(*first, rest1 * g);
+                    let v = beta2.mul_add(*second, rest2 * g * g);
+                    (*first, *second) = (m, v);
+                    let denominator = v.sqrt().mul_add(inverse_root, eps);
+                    *value = value.mul_add(decay, -(rate * m / denominator));
+                }
+                average_chunk(value, teacher);
+            },
+        );
     });
 }
 
@@ -47,15 +50,18 @@ pub fn sgd(arch: Arch, update: Update<'_, f32>, with: Sgd) {
     let tasks = value.par_chunks_mut(CHUNK_LEN).zip(grad.par_chunks_mut(CHUNK_LEN));
     let tasks = tasks.zip(first.par_chunks_mut(CHUNK_LEN)).zip(teacher_chunks(teacher));
     tasks.for_each(|(((value, grad), first), teacher)| {
-        arch.dispatch(|| {
-            for ((value, grad), first) in value.iter_mut().zip(grad.iter_mut()).zip(first.iter_mut()) {
-                let g = trust * weight_decay.mul_add(*value, grad_scale * *grad);
-                *grad = 0.0;
-                *first = momentum.mul_add(*first, g);
-                *value = (-lr).mul_add(*first, *value);
-            }
-            average_chunk(value, teacher);
-        });
+        arch.dispatch(
+            #[inline(always)]
+            || {
+                for ((value, grad), first) in value.iter_mut().zip(grad.iter_mut()).zip(first.iter_mut()) {
+                    let g = trust * weight_decay.mul_add(*value, grad_scale * *grad);
+                    *grad = 0.0;
+                    *first = momentum.mul_add(*first, g);
+                    *value = (-lr).mul_add(*first, *value);
+                }
+                average_chunk(value, teacher);
+            },
+        );
     });
 }
 
@@ -63,15 +69,36 @@ pub fn sgd(arch: Arch, update: Update<'_, f32>, with: Sgd) {
 pub fn average(arch: Arch, student: &[f32], momentum: f64, teacher: &mut [f32]) {
     check_len("student", student.len(), teacher.len());
     let chunks = teacher.par_chunks_mut(CHUNK_LEN).zip(student.par_chunks(CHUNK_LEN));
-    chunks.for_each(|(teacher, student)| arch.dispatch(|| average_chunk(student, Some((teacher, momentum)))));
+    chunks.for_each(|(teacher, student)| {
+        arch.dispatch(
+            #[inline(always)]
+            || average_chunk(student, Some((teacher, momentum))),
+        )
+    });
 }
 
 /// See [`crate::kernels::Kernels::sum_of_squares`].
 pub fn sum_of_squares(arch: Arch, x: &[f32]) -> f64 {
-    // Squares are exact in `f64`; small blocks keep the `f32` sums within them short.
-    let chunk = |x: &[f32]| x.chunks(1024).map(|block| f64::from(dot(block, block))).sum::<f64>();
-    let sums: Vec<f64> = x.par_chunks(CHUNK_LEN).map(|x| arch.dispatch(|| chunk(x))).collect();
+    let sums: Vec<f64> = x
+        .par_chunks(CHUNK_LEN)
+        .map(|x| {
+            arch.dispatch(
+                #[inline(always)]
+                || chunk_squares(x),
+            )
+        })
+        .collect();
     sums.iter().sum()
+}
+
+/// Σ x² of a chunk: `f32` within short blocks, `f64` across them.
+#[inline(always)]
+fn chunk_squares(x: &[f32]) -> f64 {
+    let mut total = 0.0;
+    for block in x.chunks(1024) {
+        total += f64::from(dot(block, block));
+    }
+    total
 }
 
 /// The teacher's average over a chunk that is still in cache.

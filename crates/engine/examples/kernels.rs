@@ -79,7 +79,8 @@ impl Bench {
         let flops = (threads * STEPS * 12 * 16 * 2) as f64;
         self.time("peak of multiply-add", Work::Flops(flops), || {
             rayon::broadcast(|_| {
-                pulp::Arch::new().dispatch(
+                dinoxide_engine::cpu::math::vectorised(
+                    pulp::Arch::new(),
                     #[inline(always)]
                     || {
                         let mut sums = [[0.0f32; 16]; 12];

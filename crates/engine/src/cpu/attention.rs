@@ -12,7 +12,7 @@ use rayon::prelude::*;
 
 use super::attention_head::{Backward, Forward};
 use super::chunk::{check_len, rows_of};
-use super::math::{dot, exp, fold, join, larger};
+use super::math::{dot, exp, fold, join, larger, vectorised};
 use crate::kernels::{Attention, AttentionBackward, Segment};
 
 /// Multiplications that a rayon task should have at least; short segments are joined up to it.
@@ -79,7 +79,8 @@ pub fn first_token_attention(arch: Arch, op: Attention<'_, f32>, out: &mut [f32]
     }
     let scale = (head_dim as f32).powf(-0.5);
     tasks.into_par_iter().filter(|(segment, _)| segment.len > 0).for_each(|(segment, out)| {
-        arch.dispatch(
+        vectorised(
+            arch,
             #[inline(always)]
             || {
                 for (head, probs) in out.chunks_exact_mut(segment.len).enumerate() {

@@ -4,6 +4,7 @@ use pulp::Arch;
 use rayon::prelude::*;
 
 use super::chunk::{check_len, reduce_chunks, rows_of, rows_per_chunk};
+use super::math::vectorised;
 use crate::kernels::{BatchNormBackward, LayerNorm};
 
 /// Rows of one partial of the column sums, at least.
@@ -38,7 +39,8 @@ pub fn batch_norm(arch: Arch, op: LayerNorm<'_, f32>, out: &mut [f32], stats: [&
     out.par_chunks_mut(chunk).zip(op.x.par_chunks(chunk)).for_each(
         #[inline(always)]
         |(out, x)| {
-            arch.dispatch(
+            vectorised(
+                arch,
                 #[inline(always)]
                 || {
                     for (out, x) in out.chunks_exact_mut(width).zip(x.chunks_exact(width)) {
@@ -85,7 +87,8 @@ pub fn batch_norm_backward(arch: Arch, op: BatchNormBackward<'_, f32>, d_x: &mut
     let chunk = rows_per_chunk(width) * width;
     let tasks = d_x.par_chunks_mut(chunk).zip(op.x.par_chunks(chunk)).zip(op.d_out.par_chunks(chunk));
     tasks.for_each(|((d_x, x), d_out)| {
-        arch.dispatch(
+        vectorised(
+            arch,
             #[inline(always)]
             || {
                 let rows = d_x.chunks_exact_mut(width).zip(x.chunks_exact(width)).zip(d_out.chunks_exact(width));
@@ -109,10 +112,11 @@ fn gradient_sums(arch: Arch, op: &BatchNormBackward<'_, f32>, rstds: &[f32]) -> 
     reduce_chunks(op.x.len().div_ceil(chunk), &mut sums, |index, partial| {
         let values = index * chunk..op.x.len().min((index + 1) * chunk);
         let (dn, d) = partial.split_at_mut(width);
-        arch.dispatch(
+        vectorised(
+            arch,
             #[inline(always)]
             || {
-                let rows = op.x[values.clone()].chunks_exact(width).zip(op.d_out[values].chunks_exact(width));
+                let rows = op.x[values.clone()].chunks_exact(width).zip(op.d_out[values.clone()].chunks_exact(width));
                 for (x, d_out) in rows {
                     let columns = dn.iter_mut().zip(d.iter_mut()).zip(x).zip(d_out).zip(op.mean).zip(rstds);
                     columns.for_each(
@@ -141,7 +145,8 @@ fn column_means(
     let chunk = rows_per_chunk(width).max(SUM_ROWS) * width;
     reduce_chunks(x.len().div_ceil(chunk), means, |index, partial| {
         let values = &x[index * chunk..x.len().min((index + 1) * chunk)];
-        arch.dispatch(
+        vectorised(
+            arch,
             #[inline(always)]
             || {
                 for row in values.chunks_exact(width) {

@@ -8,6 +8,7 @@ use rayon::prelude::*;
 
 use super::chunk::{check_len, reduce_chunks, rows_of, rows_per_chunk};
 use super::gelu::gelu_chunk;
+use super::math::vectorised;
 use crate::kernels::{Linear, LinearSize, Write};
 
 /// See [`crate::kernels::Kernels::linear`].
@@ -56,7 +57,8 @@ pub fn add_column_sums(arch: Arch, x: &[f32], out: &mut [f32]) {
     let rows = rows_per_chunk(width).max(32);
     reduce_chunks(x.len().div_ceil(rows * width), out, |index, partial| {
         let chunk = &x[index * rows * width..x.len().min((index + 1) * rows * width)];
-        arch.dispatch(
+        vectorised(
+            arch,
             #[inline(always)]
             || {
                 for row in chunk.chunks_exact(width) {

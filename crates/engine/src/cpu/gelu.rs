@@ -4,7 +4,7 @@ use pulp::Arch;
 use rayon::prelude::*;
 
 use super::chunk::{CHUNK_LEN, check_len};
-use super::math::normal;
+use super::math::{normal, vectorised};
 
 /// See [`crate::kernels::Kernels::gelu`].
 pub fn gelu(arch: Arch, x: &[f32], out: &mut [f32]) {
@@ -12,7 +12,8 @@ pub fn gelu(arch: Arch, x: &[f32], out: &mut [f32]) {
     out.par_chunks_mut(CHUNK_LEN).zip(x.par_chunks(CHUNK_LEN)).for_each(
         #[inline(always)]
         |(out, x)| {
-            arch.dispatch(
+            vectorised(
+                arch,
                 #[inline(always)]
                 || gelu_chunk(x, out),
             );
@@ -24,7 +25,8 @@ pub fn gelu(arch: Arch, x: &[f32], out: &mut [f32]) {
 pub fn gelu_backward(arch: Arch, x: &[f32], grad: &mut [f32]) {
     check_len("grad", grad.len(), x.len());
     grad.par_chunks_mut(CHUNK_LEN).zip(x.par_chunks(CHUNK_LEN)).for_each(|(grad, x)| {
-        arch.dispatch(
+        vectorised(
+            arch,
             #[inline(always)]
             || {
                 for (grad, &x) in grad.iter_mut().zip(x) {

@@ -4,7 +4,7 @@ use pulp::Arch;
 use rayon::prelude::*;
 
 use super::chunk::{check_len, rows_of, rows_per_chunk};
-use super::math::{dot, fold, fold3, join, sum};
+use super::math::{dot, fold, fold3, join, sum, vectorised};
 use crate::kernels::{LayerNorm, LayerNormBackward, Write};
 
 /// Rows whose sums for gamma and beta form one partial.
@@ -22,7 +22,8 @@ pub fn layer_norm(arch: Arch, op: LayerNorm<'_, f32>, out: &mut [f32], stats: &m
     tasks.zip(stats.par_chunks_mut(chunk * 2)).for_each(
         #[inline(always)]
         |((out, x), stats)| {
-            arch.dispatch(
+            vectorised(
+                arch,
                 #[inline(always)]
                 || {
                     let rows = out.chunks_exact_mut(width).zip(x.chunks_exact(width));
@@ -61,7 +62,8 @@ pub fn layer_norm_backward(
     let tasks = tasks.zip(op.d_out.par_chunks(chunk * width)).zip(op.stats.par_chunks(chunk * 2));
     tasks.zip(partials.par_chunks_mut(2 * width)).for_each(|((((d_x, x), d_out), stats), partial)| {
         let rows = LayerNormBackward { d_out, x, gamma: op.gamma, stats };
-        arch.dispatch(
+        vectorised(
+            arch,
             #[inline(always)]
             || backward_rows(rows, write, d_x, partial),
         );
@@ -138,10 +140,12 @@ pub fn l2_normalize(arch: Arch, x: &[f32], eps: f64, out: &mut [f32], norms: &mu
     tasks.zip(norms.par_chunks_mut(chunk)).for_each(
         #[inline(always)]
         |((out, x), norms)| {
-            arch.dispatch(
+            vectorised(
+                arch,
                 #[inline(always)]
                 || {
-                    for ((out, x), norm) in out.chunks_exact_mut(width).zip(x.chunks_exact(width)).zip(norms) {
+                    for ((out, x), norm) in out.chunks_exact_mut(width).zip(x.chunks_exact(width)).zip(norms.iter_mut())
+                    {
                         let length = dot(x, x).sqrt();
                         *norm = if length < eps as f32 { eps as f32 } else { length };
                         let inverse = 1.0 / *norm;
@@ -164,7 +168,8 @@ pub fn l2_normalize_backward(arch: Arch, d_out: &[f32], saved: [&[f32]; 2], eps:
     let chunk = rows_per_chunk(width);
     let tasks = d_x.par_chunks_mut(chunk * width).zip(d_out.par_chunks(chunk * width));
     tasks.zip(out.par_chunks(chunk * width)).zip(norms.par_chunks(chunk)).for_each(|(((d_x, d_out), out), norms)| {
-        arch.dispatch(
+        vectorised(
+            arch,
             #[inline(always)]
             || {
                 let rows = d_x.chunks_exact_mut(width).zip(d_out.chunks_exact(width)).zip(out.chunks_exact(width));

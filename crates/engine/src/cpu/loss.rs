@@ -8,7 +8,7 @@ use pulp::Arch;
 use rayon::prelude::*;
 
 use super::chunk::{check_len, rows_of};
-use super::math::{exp, fold, fold3, join, larger};
+use super::math::{exp, fold, fold3, join, larger, vectorised};
 use crate::kernels::{SoftCrossEntropy, Targets};
 
 /// Values summed in `f32` before the sum goes to an `f64`.
@@ -23,7 +23,8 @@ pub fn targets(arch: Arch, op: Targets<'_, f32>, probs: &mut [f32]) -> f64 {
     let tasks = probs.par_chunks_exact_mut(width).zip(op.logits.par_chunks_exact(width));
     let entropies: Vec<f64> = tasks
         .map(|(probs, logits)| {
-            arch.dispatch(
+            vectorised(
+                arch,
                 #[inline(always)]
                 || target_row(logits, op.center, inverse_temp, probs),
             )
@@ -81,7 +82,8 @@ pub fn soft_cross_entropy(arch: Arch, op: SoftCrossEntropy<'_, f32>, log_sum_exp
     let tasks = log_sum_exp.par_iter_mut().zip(op.logits.par_chunks_exact(width)).enumerate();
     let losses: Vec<f64> = tasks
         .map(|(row, (log_sum_exp, logits))| {
-            arch.dispatch(
+            vectorised(
+                arch,
                 #[inline(always)]
                 || {
                     let lse = log_sum_exp_row(logits, inverse_temp);
@@ -156,7 +158,8 @@ pub fn soft_cross_entropy_backward(
     tasks.zip(log_sum_exp).enumerate().for_each(|(row, ((d_logits, logits), &lse))| {
         let teachers = teacher_rows(&op, row);
         let weight = teachers.len() as f32 * factor;
-        arch.dispatch(
+        vectorised(
+            arch,
             #[inline(always)]
             || match teachers[..] {
                 [] => d_logits.fill(0.0),

@@ -1,6 +1,27 @@
 //! Branch-free exp and normal distribution for `f32`, and sums in a fixed order, all written to be inlined into a loop
 //! that the compiler turns into vector instructions (inside `Arch::dispatch`; elsewhere `mul_add` would be slow).
 
+use pulp::{Arch, Simd, WithSimd};
+
+/// Runs a loop compiled for the machine's vectors. The closure must be marked `#[inline(always)]`: its code is compiled
+/// anew inside a function for each instruction set, and only what is inlined there gets vectors.
+#[inline(always)]
+pub fn vectorised<R>(arch: Arch, run: impl FnMut() -> R) -> R {
+    /// Calls through `FnMut`: the shim that calls a closure through `FnOnce` is not always inlined.
+    struct Loop<F>(F);
+
+    impl<R, F: FnMut() -> R> WithSimd for Loop<F> {
+        type Output = R;
+
+        #[inline(always)]
+        fn with_simd<S: Simd>(mut self, _: S) -> R {
+            (self.0)()
+        }
+    }
+
+    arch.dispatch(Loop(run))
+}
+
 /// Below this, `e^x` is smaller than the smallest normal number; [`exp`] returns 0.
 const EXP_LOW: f32 = -87.336_54;
 /// Above this, [`exp`] saturates: 2^127 is the last power of two that the bit trick can scale by.

@@ -4,6 +4,7 @@ use pulp::Arch;
 use rayon::prelude::*;
 
 use super::chunk::{CHUNK_LEN, check_len, reduce_chunks, rows_of, rows_per_chunk};
+use super::math::vectorised;
 use crate::kernels::Residual;
 
 /// Rows whose sums for gamma form one partial, at least.
@@ -18,7 +19,8 @@ pub fn residual(arch: Arch, x: &[f32], op: Residual<'_, f32>, out: &mut [f32]) {
     let chunk = rows_per_chunk(width);
     let tasks = out.par_chunks_mut(chunk * width).zip(x.par_chunks(chunk * width));
     tasks.zip(op.branch.par_chunks(chunk * width)).enumerate().for_each(|(index, ((out, x), branch))| {
-        arch.dispatch(
+        vectorised(
+            arch,
             #[inline(always)]
             || {
                 let rows = out.chunks_exact_mut(width).zip(x.chunks_exact(width)).zip(branch.chunks_exact(width));
@@ -58,7 +60,8 @@ pub fn residual_backward(
     let chunk = rows_per_chunk(width);
     d_branch.par_chunks_mut(chunk * width).zip(d_out.par_chunks(chunk * width)).enumerate().for_each(
         |(index, (d_branch, d_out))| {
-            arch.dispatch(
+            vectorised(
+                arch,
                 #[inline(always)]
                 || {
                     let rows = d_branch.chunks_exact_mut(width).zip(d_out.chunks_exact(width));
@@ -94,7 +97,8 @@ fn gamma_grad(arch: Arch, d_out: &[f32], op: Residual<'_, f32>, d_gamma: &mut [f
         let first = index * chunk;
         let values = first * width..rows.min(first + chunk) * width;
         let (d_out, branch) = (&d_out[values.clone()], &op.branch[values]);
-        arch.dispatch(
+        vectorised(
+            arch,
             #[inline(always)]
             || {
                 for (row, (d_out, branch)) in d_out.chunks_exact(width).zip(branch.chunks_exact(width)).enumerate() {
@@ -114,7 +118,8 @@ pub fn add(arch: Arch, from: &[f32], to: &mut [f32]) {
     to.par_chunks_mut(CHUNK_LEN).zip(from.par_chunks(CHUNK_LEN)).for_each(
         #[inline(always)]
         |(to, from)| {
-            arch.dispatch(
+            vectorised(
+                arch,
                 #[inline(always)]
                 || {
                     for (to, &from) in to.iter_mut().zip(from) {

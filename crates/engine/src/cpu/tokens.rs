@@ -4,6 +4,7 @@ use pulp::Arch;
 use rayon::prelude::*;
 
 use super::chunk::{check_len, rows_of, rows_per_chunk};
+use super::math::vectorised;
 use crate::kernels::{Normalize, Patches, RowMix, Tokens, TokensGrad};
 
 /// See [`crate::kernels::Kernels::patchify`].
@@ -57,7 +58,8 @@ pub fn tokens(arch: Arch, op: Tokens<'_, f32>, out: &mut [f32]) {
     out.par_chunks_exact_mut(sequence).enumerate().for_each(|(image, out)| {
         let patches = &op.patches[image * op.positions.len()..][..op.positions.len()];
         let (first, rest) = out.split_at_mut(width);
-        arch.dispatch(
+        vectorised(
+            arch,
             #[inline(always)]
             || {
                 for ((out, &cls), &position) in first.iter_mut().zip(op.cls).zip(op.cls_position) {
@@ -152,7 +154,8 @@ pub fn mix_rows(arch: Arch, x: &[f32], mix: &RowMix<f32>, width: usize, out: &mu
     check_mix(mix, out.len(), width);
     let chunk = rows_per_chunk(width * mix.taps);
     out.par_chunks_mut(chunk * width).enumerate().for_each(|(index, out)| {
-        arch.dispatch(
+        vectorised(
+            arch,
             #[inline(always)]
             || {
                 for (row, out) in out.chunks_exact_mut(width).enumerate() {
@@ -174,7 +177,8 @@ pub fn mix_rows(arch: Arch, x: &[f32], mix: &RowMix<f32>, width: usize, out: &mu
 pub fn mix_rows_backward(arch: Arch, d_out: &[f32], mix: &RowMix<f32>, width: usize, d_x: &mut [f32]) {
     rows_of("d_x", d_x.len(), width);
     check_mix(mix, d_out.len(), width);
-    arch.dispatch(
+    vectorised(
+        arch,
         #[inline(always)]
         || {
             for (row, d_out) in d_out.chunks_exact(width).enumerate() {

@@ -4,7 +4,7 @@ use pulp::Arch;
 use rayon::prelude::*;
 
 use super::chunk::{CHUNK_LEN, check_len};
-use super::math::dot;
+use super::math::{dot, vectorised};
 use crate::kernels::{AdamW, Sgd, Update};
 
 /// See [`crate::kernels::Kernels::adamw`].
@@ -21,8 +21,9 @@ pub fn adamw(arch: Arch, update: Update<'_, f32>, with: AdamW) {
     let Update { value, grad, first, second, teacher } = update;
     let tasks = value.par_chunks_mut(CHUNK_LEN).zip(grad.par_chunks_mut(CHUNK_LEN));
     let tasks = tasks.zip(first.par_chunks_mut(CHUNK_LEN)).zip(second.par_chunks_mut(CHUNK_LEN));
-    tasks.zip(teacher_chunks(teacher)).for_each(|((((value, grad), first), second), teacher)| {
-        arch.dispatch(
+    tasks.zip(teacher_chunks(teacher)).for_each(|((((value, grad), first), second), mut teacher)| {
+        vectorised(
+            arch,
             #[inline(always)]
             || {
                 let values = value.iter_mut().zip(grad.iter_mut()).zip(first.iter_mut()).zip(second.iter_mut());
@@ -35,7 +36,7 @@ pub fn adamw(arch: Arch, update: Update<'_, f32>, with: AdamW) {
                     let denominator = v.sqrt().mul_add(inverse_root, eps);
                     *value = value.mul_add(decay, -(rate * m / denominator));
                 }
-                average_chunk(value, teacher);
+                average_chunk(value, teacher.take());
             },
         );
     });
@@ -49,8 +50,9 @@ pub fn sgd(arch: Arch, update: Update<'_, f32>, with: Sgd) {
     let Update { value, grad, first, teacher, .. } = update;
     let tasks = value.par_chunks_mut(CHUNK_LEN).zip(grad.par_chunks_mut(CHUNK_LEN));
     let tasks = tasks.zip(first.par_chunks_mut(CHUNK_LEN)).zip(teacher_chunks(teacher));
-    tasks.for_each(|(((value, grad), first), teacher)| {
-        arch.dispatch(
+    tasks.for_each(|(((value, grad), first), mut teacher)| {
+        vectorised(
+            arch,
             #[inline(always)]
             || {
                 for ((value, grad), first) in value.iter_mut().zip(grad.iter_mut()).zip(first.iter_mut()) {
@@ -59,7 +61,7 @@ pub fn sgd(arch: Arch, update: Update<'_, f32>, with: Sgd) {
                     *first = momentum.mul_add(*first, g);
                     *value = (-lr).mul_add(*first, *value);
                 }
-                average_chunk(value, teacher);
+                average_chunk(value, teacher.take());
             },
         );
     });
@@ -70,7 +72,8 @@ pub fn average(arch: Arch, student: &[f32], momentum: f64, teacher: &mut [f32]) 
     check_len("student", student.len(), teacher.len());
     let chunks = teacher.par_chunks_mut(CHUNK_LEN).zip(student.par_chunks(CHUNK_LEN));
     chunks.for_each(|(teacher, student)| {
-        arch.dispatch(
+        vectorised(
+            arch,
             #[inline(always)]
             || average_chunk(student, Some((teacher, momentum))),
         )
@@ -82,7 +85,8 @@ pub fn sum_of_squares(arch: Arch, x: &[f32]) -> f64 {
     let sums: Vec<f64> = x
         .par_chunks(CHUNK_LEN)
         .map(|x| {
-            arch.dispatch(
+            vectorised(
+                arch,
                 #[inline(always)]
                 || chunk_squares(x),
             )

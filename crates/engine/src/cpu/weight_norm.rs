@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use super::chunk::check_len;
 use super::dense::{matrix, multiply, row_mut};
-use super::math::dot;
+use super::math::{dot, vectorised};
 use crate::kernels::{LinearSize, WeightNormLinear, WeightNormLinearGrad, Write};
 
 /// Outputs of one block: 512 rows of 256 values are half a megabyte, a part of the second-level cache.
@@ -39,7 +39,8 @@ pub fn weight_norm_linear(arch: Arch, op: WeightNormLinear<'_, f32>, inverse_nor
         rest = after;
     }
     blocks.into_par_iter().for_each(|mut block| {
-        let scales = arch.dispatch(
+        let scales = vectorised(
+            arch,
             #[inline(always)]
             || {
                 for (inverse, v) in block.inverse_norms.iter_mut().zip(block.v.chunks_exact(inputs)) {
@@ -109,7 +110,8 @@ fn weight_grads(
         let mut d_w = vec![0.0f32; len * inputs];
         let out = MatMut::from_row_major_slice_mut(&mut d_w, len, inputs);
         multiply(out, Write::Replace, d_out.subcols(first, len).transpose(), x, Par::Seq);
-        arch.dispatch(
+        vectorised(
+            arch,
             #[inline(always)]
             || {
                 for (row, d_w) in d_w.chunks_exact(inputs).enumerate() {
@@ -151,7 +153,8 @@ fn scales(g: &[f32], inverse_norms: &[f32]) -> Vec<f32> {
 fn scale_columns(arch: Arch, mut columns: MatMut<'_, f32>, scales: &[f32]) {
     for row in 0..columns.nrows() {
         let row = row_mut(&mut columns, row);
-        arch.dispatch(
+        vectorised(
+            arch,
             #[inline(always)]
             || {
                 for (value, &scale) in row.iter_mut().zip(scales) {

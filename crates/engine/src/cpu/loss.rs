@@ -203,7 +203,7 @@ fn teacher_rows<'a>(op: &SoftCrossEntropy<'a, f32>, row: usize) -> Vec<&'a [f32]
 fn check_views(op: &SoftCrossEntropy<'_, f32>) -> usize {
     let student_rows = op.student_views * op.images;
     assert!(
-        student_rows > 0 && !op.logits.is_empty() && op.logits.len() % student_rows == 0,
+        student_rows > 0 && !op.logits.is_empty() && op.logits.len().is_multiple_of(student_rows),
         "`logits` has {} values for {student_rows} rows",
         op.logits.len()
     );

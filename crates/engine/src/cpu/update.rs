@@ -116,9 +116,9 @@ fn average_chunk(student: &[f32], teacher: Option<(&mut [f32], f64)>) {
 }
 
 /// The teacher's chunks, or endlessly many absences.
-fn teacher_chunks<'a>(
-    teacher: Option<(&'a mut [f32], f64)>,
-) -> impl IndexedParallelIterator<Item = Option<(&'a mut [f32], f64)>> {
+fn teacher_chunks(
+    teacher: Option<(&mut [f32], f64)>,
+) -> impl IndexedParallelIterator<Item = Option<(&mut [f32], f64)>> {
     let (values, momentum) = teacher.map_or((None, 0.0), |(values, momentum)| (Some(values), momentum));
     let absences = if values.is_some() { 0 } else { usize::MAX >> 1 };
     let chunks = values.unwrap_or_default().par_chunks_mut(CHUNK_LEN);

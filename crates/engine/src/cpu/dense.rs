@@ -7,7 +7,7 @@ use pulp::Arch;
 use rayon::prelude::*;
 
 use super::chunk::{check_len, reduce_chunks, rows_of, rows_per_chunk};
-use super::gelu::gelu_chunk;
+use super::gelu::gelu;
 use super::math::vectorised;
 use crate::kernels::{Linear, LinearSize, Write};
 
@@ -24,8 +24,7 @@ pub fn linear(op: Linear<'_, f32>, out: &mut [f32]) {
 pub fn linear_gelu(arch: Arch, op: Linear<'_, f32>, pre: &mut [f32], out: &mut [f32]) {
     check_len("out", out.len(), pre.len());
     linear(op, pre);
-    super::gelu::gelu(arch, pre, out);
-    let _ = gelu_chunk;
+    gelu(arch, pre, out);
 }
 
 /// See [`crate::kernels::Kernels::linear_input_grad`].

@@ -38,9 +38,9 @@ pub fn gelu_backward(arch: Arch, x: &[f32], grad: &mut [f32]) {
     });
 }
 
-/// GELU of a slice, for use inside `Arch::dispatch`.
+/// GELU of a chunk.
 #[inline(always)]
-pub fn gelu_chunk(x: &[f32], out: &mut [f32]) {
+fn gelu_chunk(x: &[f32], out: &mut [f32]) {
     for (out, &x) in out.iter_mut().zip(x) {
         *out = x * normal(x).0;
     }

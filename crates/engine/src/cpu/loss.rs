@@ -82,14 +82,18 @@ pub fn soft_cross_entropy(arch: Arch, op: SoftCrossEntropy<'_, f32>, log_sum_exp
     let tasks = log_sum_exp.par_iter_mut().zip(op.logits.par_chunks_exact(width)).enumerate();
     let losses: Vec<f64> = tasks
         .map(|(row, (log_sum_exp, logits))| {
+            let teachers = teacher_rows(&op, row);
             vectorised(
                 arch,
                 #[inline(always)]
                 || {
                     let lse = log_sum_exp_row(logits, inverse_temp);
                     *log_sum_exp = lse as f32;
-                    let teachers = teacher_rows(&op, row);
-                    teachers.iter().map(|&targets| cross_entropy(logits, targets, inverse_temp, lse)).sum::<f64>()
+                    let mut loss = 0.0;
+                    for targets in &teachers {
+                        loss += cross_entropy(logits, targets, inverse_temp, lse);
+                    }
+                    loss
                 },
             )
         })

@@ -26,7 +26,7 @@ def procedural(width, height, seed):
     image = np.stack([255 * x / (width - 1), 255 * y / (height - 1), 127.5 + 127.5 * np.sin(x / 3 + y / 5)], -1)
     image[height // 4 : height // 2, width // 3 : width // 2] = (250, 20, 30)
     image[(x - width * 0.7) ** 2 + (y - height * 0.6) ** 2 < (height / 4) ** 2] = (10, 200, 240)
-    image[height * 3 // 4 :, : width // 3] = rng.integers(0, 256, (height - height * 3 // 4, width // 3, 3))
+    image[height * 3 // 4 :, : width // 6] = rng.integers(0, 256, (height - height * 3 // 4, width // 6, 3))
     image[:3, :9] = 255
     image[-2:, -7:] = 0
     return Image.fromarray(image.astype(np.uint8))
@@ -60,8 +60,9 @@ def drawn_view(image, size, crop, flip, order, factors, gray, blur, solarize):
 
 
 def resize_cases():
-    wholes = [(24, 24), (96, 96), (61, 20), (17, 47), (128, 31), (1, 1)]
-    crops = [((5, 3, 40, 31), (24, 24)), ((5, 3, 40, 31), (60, 60)), ((60, 46, 1, 1), (8, 8)), ((0, 20, 61, 2), (16, 16))]
+    # Pillow 13 begins with the columns for (128, 31) and (58, 20), not for (50, 25): twice 11 is not less than 22.
+    wholes = [(24, 24), (96, 96), (61, 20), (17, 47), (128, 31), (58, 20), (50, 25), (1, 1)]
+    crops = [((5, 3, 40, 31), (24, 24)), ((60, 46, 1, 1), (8, 8)), ((0, 20, 61, 2), (16, 16))]
     for size in wholes:
         yield "small", "resize", {"filter": "bicubic", "crop": [0, 0, 61, 47], "size": list(size)}
     for crop, size in crops:
@@ -167,7 +168,12 @@ def write_odd():
     exif = Image.Exif()
     exif[0x0112] = 6
     image.convert("CMYK").save(odd / "cmyk.jpg", quality=95)
+    # Transform 2 in the Adobe marker makes the same file YCCK.
+    adobe = (odd / "cmyk.jpg").read_bytes().partition(b"Adobe")
+    (odd / "ycck.jpg").write_bytes(adobe[0] + adobe[1] + adobe[2][:6] + b"\x02" + adobe[2][7:])
     image.convert("L").save(odd / "gray.jpg", quality=95)
+    gray = (odd / "gray.jpg").read_bytes()
+    (odd / "gray_adobe.jpg").write_bytes(gray[:2] + b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00\x00" + gray[2:])
     image.save(odd / "exif6.jpg", quality=95, exif=exif)
     image.save(odd / "progressive.jpg", quality=95, progressive=True)
     Image.fromarray(ramp).save(odd / "gray16.png")

@@ -1,6 +1,8 @@
 //! Every pixel operation against Pillow and torchvision (`parity/generate/views.py`).
 //!
 //! The arithmetic is integer or replays Pillow's mixture of f32 and f64, so the results are expected to be equal.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a fixture that cannot be read fails the test")]
+
 use std::path::PathBuf;
 
 use dinoxide_views::blur::gaussian_blur;

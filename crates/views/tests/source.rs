@@ -1,4 +1,6 @@
 //! Finding images: folders, lists, globs, classes, and what is said when there are none.
+#![expect(clippy::unwrap_used, reason = "a file that cannot be written fails the test")]
+
 use std::fs;
 use std::path::Path;
 

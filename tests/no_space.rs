@@ -56,7 +56,6 @@ fn limit_on_file_sizes_is_an_error_and_harms_no_checkpoint() {
 fn full_disk_is_an_error_and_harms_no_checkpoint() {
     let folder = tempfile::tempdir().unwrap();
     let data = data(folder.path());
-    let expected = undisturbed(folder.path(), &data);
     let disk = folder.path().join("disk");
     std::fs::create_dir(&disk).unwrap();
     let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=4m", "tmpfs"]).arg(&disk).output();
@@ -65,16 +64,40 @@ fn full_disk_is_an_error_and_harms_no_checkpoint() {
         return;
     }
     let _unmount = Unmount(&disk);
-    let out = disk.join("run");
-    stop_early(&data, &out);
-    let before = Outcome::of(&out);
-    let mut ballast = std::fs::File::create(disk.join("ballast")).unwrap();
-    while ballast.write(&[0; 4096]).is_ok_and(|written| written > 0) {}
-    run(pretrain(&data, &out, &[])).expect(1).saying(&["error: ", "No space left on device"]);
-    Outcome::of(&out).assert_same_checkpoint(&before, "a full disk");
+    // Long enough to be under way when the disk fills up.
+    let long = ["--set", "run.epochs=30"];
+    let (out, expected) = (disk.join("run"), folder.path().join("expected"));
+    run(pretrain(&data, &expected, &long)).expect(0);
+    let mut running = Running::start(pretrain(&data, &out, &long));
+    running.wait_for_step(&out, 10);
+    fill(&disk.join("ballast"));
+    running.end().expect(1).saying(&["error: ", "No space left on device"]);
+    // At the start as well; and neither attempt harms what was saved.
+    let before = Checkpoint::newest(&out);
+    run(pretrain(&data, &out, &long)).expect(1).saying(&["error: ", "No space left on device"]);
+    assert!(Checkpoint::newest(&out) == before, "the checkpoint is as it was");
     std::fs::remove_file(disk.join("ballast")).unwrap();
-    run(pretrain(&data, &out, &[])).expect(0);
-    expected.assert_same(&Outcome::of(&out), "after a full disk");
+    run(pretrain(&data, &out, &long)).expect(0).saying(&["continuing after step"]);
+    Outcome::of(&expected).assert_same(&Outcome::of(&out), "after a full disk");
+}
+
+/// Takes all the space that is left.
+fn fill(ballast: &Path) {
+    let mut ballast = std::fs::File::create(ballast).unwrap();
+    for size in [65_536, 4096, 1] {
+        while ballast.write(&vec![0; size]).is_ok_and(|written| written > 0) {}
+    }
+}
+
+/// The files of the newest checkpoint.
+#[derive(PartialEq)]
+struct Checkpoint(Vec<Vec<u8>>);
+
+impl Checkpoint {
+    fn newest(out: &Path) -> Self {
+        let parts = ["student.safetensors", "teacher.safetensors", "optim.safetensors", "state.json", "manifest.json"];
+        Self(parts.map(|name| std::fs::read(out.join("checkpoints/last").join(name)).unwrap()).into())
+    }
 }
 
 /// Unmounts a folder, however the test ends.

@@ -54,7 +54,7 @@ fn check(name: &str, rule: Rule) {
             frozen: (step < fixture.usize("frozen_last_layer_steps")).then_some("last_layer"),
         };
         let returned = optimizer.step(&cpu, &mut params, &mut grads, None, &at);
-        assert!((returned - norm).abs() <= 1e-9 * norm, "{name}, step {step}: the norm before clipping");
+        assert!((returned - norm).abs() <= 1e-6 * norm, "{name}, step {step}: norm {returned} against {norm}");
         assert!(grads.iter().all(|grad| *grad == 0.0), "gradients are cleared for the next step");
         for (spec, values) in params.tensors() {
             let theirs = fixture.values(&format!("after.{step}.{}", spec.name));

@@ -79,7 +79,18 @@ impl<'a> Observer<'a> {
         let rate = Rate { begun: Instant::now(), first_step: 0 };
         let (since_row, losses) = (Interval::new(), VecDeque::new());
         let carried = Carried::default();
-        Ok(Self { folder, schedule, console, interrupt, metrics: None, carried, since_row, losses, rate, skips_noted: 0 })
+        Ok(Self {
+            folder,
+            schedule,
+            console,
+            interrupt,
+            metrics: None,
+            carried,
+            since_row,
+            losses,
+            rate,
+            skips_noted: 0,
+        })
     }
 
     /// Cuts the files of figures back to the state and takes over what its checkpoint carried.
@@ -159,7 +170,8 @@ impl<'a> Observer<'a> {
         let (step, per_epoch) = (state.step, self.schedule.steps_per_epoch());
         let epoch = step / per_epoch;
         let every = self.folder.config.eval.every_epochs.max(1);
-        let due = step.is_multiple_of(per_epoch) && (epoch.is_multiple_of(every) || step == self.schedule.total_steps());
+        let due =
+            step.is_multiple_of(per_epoch) && (epoch.is_multiple_of(every) || step == self.schedule.total_steps());
         if !due || self.metrics.as_ref().is_some_and(|metrics| metrics.has_eval(step)) {
             return Ok(());
         }
@@ -198,10 +210,9 @@ impl<'a> Observer<'a> {
         Status::now(status, state.step, total).write(&self.folder.path)?;
         match end {
             End::Finished => self.console.say(&format!("done in {minutes:.1} min: {path}")),
-            End::Stopped => self.console.say(&format!(
-                "saved after step {}; resume with: dinoxide pretrain -c {path}/config.toml",
-                state.step
-            )),
+            End::Stopped => self
+                .console
+                .say(&format!("saved after step {}; resume with: dinoxide pretrain -c {path}/config.toml", state.step)),
         }
         Ok(())
     }

@@ -49,6 +49,9 @@ pub fn dino_config(config: &Config) -> Result<DinoConfig, RunError> {
 }
 
 /// Loads weights into `student`.
-pub fn initialise(_student: &mut dinoxide_engine::params::Params, _weights: &std::path::Path) -> Result<String, RunError> {
+pub fn initialise(
+    _student: &mut dinoxide_engine::params::Params,
+    _weights: &std::path::Path,
+) -> Result<String, RunError> {
     Err(RunError::Unavailable { what: "--init" })
 }

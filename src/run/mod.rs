@@ -15,6 +15,7 @@ pub mod knn;
 pub mod lock;
 pub mod machine;
 pub mod metrics;
+pub mod model;
 pub mod plan;
 pub mod pretrain;
 pub mod progress;

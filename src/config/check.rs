@@ -118,7 +118,7 @@ fn views(config: &Config, check: &Checker<'_>) -> Result<(), ConfigError> {
         let ordered = 0.0 < low && low <= high && high <= 1.0;
         let key = format!("views.{name}.scale");
         check.require(ordered, &key, format!("{:?}", crop.scale), "two rising numbers above 0, at most 1")?;
-        check.at_least(&format!("views.{name}.size"), crop.size, 1)?;
+        check.at_least(&format!("views.{name}.size"), crop.size as usize, 1)?;
     }
     check.require(views.global.count == 2, "views.global.count", views.global.count, "2")?;
     for (key, chance) in
@@ -165,8 +165,8 @@ fn sizes_divide(config: &Config) -> Result<(), ConfigError> {
     let patch = config.model.patch_size;
     let sizes = [
         ("model.image_size", config.model.image_size),
-        ("views.global.size", config.views.global.size),
-        ("views.local.size", config.views.local.size),
+        ("views.global.size", config.views.global.size as usize),
+        ("views.local.size", config.views.local.size as usize),
     ];
     for (key, size) in sizes {
         if size % patch != 0 {

@@ -167,7 +167,7 @@ pub(super) fn model(draft: &mut Draft<'_>) -> Result<(), ConfigError> {
         None => (class.global_px, median_reason(class, draft.facts)),
     };
     draft.choose("views.global.size", whole(global), why)?;
-    let global = draft.config.views.global.size;
+    let global = draft.config.views.global.size as usize;
     let patch = step_up(&tuned::PATCH_BY_CROP, global);
     let grid = global / patch;
     draft.choose("model.patch_size", whole(patch), format!("a crop of {global} px becomes {grid} × {grid} patches"))?;
@@ -196,7 +196,7 @@ fn step_up<T: Copy>(table: &[(usize, T); 3], at: usize) -> T {
 
 /// Local crops and blur.
 pub(super) fn views(draft: &mut Draft<'_>) -> Result<(), ConfigError> {
-    let global = draft.config.views.global.size;
+    let global = draft.config.views.global.size as usize;
     let patch = draft.config.model.patch_size.max(1);
     let local = ((global as f64 * tuned::LOCAL_SHARE / patch as f64).round() as usize).max(1) * patch;
     draft.choose("views.local.size", whole(local), format!("half a global crop, in whole patches of {patch} px"))?;
@@ -255,8 +255,8 @@ pub(super) fn batch(draft: &mut Draft<'_>) -> Result<(), ConfigError> {
 fn tokens(config: &Config) -> (f64, f64) {
     let patch = config.model.patch_size.max(1);
     let of = |side: usize| ((side / patch).pow(2) + 1) as f64;
-    let teacher = config.views.global.count as f64 * of(config.views.global.size);
-    let student = teacher + config.views.local.count as f64 * of(config.views.local.size);
+    let teacher = config.views.global.count as f64 * of(config.views.global.size as usize);
+    let student = teacher + config.views.local.count as f64 * of(config.views.local.size as usize);
     (student, teacher)
 }
 

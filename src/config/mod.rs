@@ -104,7 +104,7 @@ impl Config {
 
     /// Crops of one image that the student sees.
     pub fn crops_per_image(&self) -> usize {
-        self.views.global.count + self.views.local.count
+        self.views.views() as usize
     }
 
     /// Micro-batches whose gradients are accumulated for one step.

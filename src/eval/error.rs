@@ -6,6 +6,12 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EvalError {
+    /// The images cannot be loaded.
+    #[error(transparent)]
+    Views(#[from] dinoxide_views::Error),
+    /// No image could be read.
+    #[error("none of the images could be read; look at the files, or point at another folder")]
+    NoImages,
     /// A list or matrix has another size than the rest of the input implies.
     #[error("{what} holds {found} values, but {expected} were expected; check that it belongs to the same images")]
     Size {

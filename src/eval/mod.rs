@@ -5,6 +5,7 @@
 pub mod attention;
 pub mod embedding;
 mod error;
+pub mod features;
 pub mod knn;
 pub mod labels;
 pub mod pixels;

@@ -65,6 +65,35 @@ pub enum RunError {
     /// The command line names no folder to resume and no data.
     #[error("no images given; type `dinoxide pretrain DATA`, where DATA is a folder, files or a glob")]
     NoData,
+    /// The images cannot be used.
+    #[error(transparent)]
+    Views(#[from] dinoxide_views::Error),
+    /// Training failed.
+    #[error(transparent)]
+    Train(#[from] crate::train::TrainError),
+    /// A checkpoint cannot be written or does not fit.
+    #[error(transparent)]
+    State(#[from] crate::train::state::StateError),
+    /// A file of weights cannot be used.
+    #[error(transparent)]
+    Checkpoint(#[from] crate::checkpoint::CheckpointError),
+    /// An evaluation failed.
+    #[error(transparent)]
+    Eval(#[from] crate::eval::EvalError),
+    /// The run is longer than its schedule.
+    #[error("the checkpoint has {done} steps but the data and configuration now give {total}; were images removed?")]
+    BeyondSchedule {
+        /// Steps done.
+        done: usize,
+        /// Steps of the schedule.
+        total: usize,
+    },
+    /// The threads cannot be started.
+    #[error("cannot start the compute threads; try a smaller `run.threads`")]
+    Threads {
+        /// Why.
+        source: rayon::ThreadPoolBuildError,
+    },
     /// A part that is not built yet.
     #[error("`{what}` is not available in this build")]
     Unavailable {

@@ -7,6 +7,7 @@ pub mod embed;
 pub mod environment;
 mod error;
 pub mod export;
+pub mod facts;
 pub mod folder;
 pub mod input;
 pub mod interrupt;
@@ -16,10 +17,12 @@ pub mod lock;
 pub mod machine;
 pub mod metrics;
 pub mod model;
+pub mod observer;
 pub mod plan;
 pub mod pretrain;
 pub mod progress;
 pub mod status;
+pub mod validation;
 
 mod atomic;
 

@@ -1,16 +1,42 @@
-//! `dinoxide pretrain`: plan, train, evaluate, report.
+//! `dinoxide pretrain`: facts → plan → run folder → loop → checkpoint → page.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use dinoxide_engine::cpu::Cpu;
+use dinoxide_engine::tensor::Pool;
+use dinoxide_views::{Exif, Loader, LoaderConfig, Source};
 
 use super::RunError;
-use super::console::{Figures, Verbosity};
-use super::folder::WhenExists;
-use crate::config::Partial;
+use super::console::{Console, Figures, Verbosity};
+use super::environment::Environment;
+use super::facts::gather;
+use super::folder::{RunFolder, Start, WhenExists, default_path};
+use super::interrupt::Interrupt;
+use super::model::{dino_config, initialise};
+use super::observer::Observer;
+use super::plan::Plan;
+use super::status::{State, Status};
+use super::validation::Validation;
+use crate::checkpoint::load_latest;
+use crate::config::{ClipMode, Config, ExifMode, OptimizerName, Partial, resolve};
+use crate::methods::Device;
+use crate::methods::dino::Dino;
+use crate::schedule::Schedule;
+use crate::train::optimizer::{Clip, Optimizer, Rule};
+use crate::train::step::TrainState;
+use crate::train::{End, train};
+
+/// Batches decoded ahead of the one in use.
+const PREFETCH: usize = 3;
+/// Folder of runs that were given no name.
+const RUNS: &str = "runs";
 
 /// What to pretrain, and where to.
 #[derive(Debug, Clone)]
 pub struct PretrainRequest {
-    /// Values given by file, flags and `--set`; the recipe is not yet laid under them.
+    /// Values given by file, flags and `--set`; the recipe is laid under them.
     pub given: Partial,
     /// The run folder; `None` for the next free `runs/<data>-<model>-<n>`.
     pub out: Option<PathBuf>,
@@ -56,6 +82,143 @@ pub enum Outcome {
 /// # Errors
 /// If the configuration, the data or the run folder cannot be used, or training fails.
 pub fn pretrain(request: &PretrainRequest) -> Result<Outcome, RunError> {
-    let _ = request;
-    Err(RunError::Unavailable { what: "pretrain" })
+    let console = Console::new(request.verbosity, request.figures);
+    let interrupt = Interrupt::install().map_err(RunError::file("listen for signals in", "this process"))?;
+    let source = Arc::new(open_source(&request.given)?);
+    let facts = gather(&source, request.given.text("data.val"))?;
+    let (config, choices) = resolve(&request.given, &facts)?;
+    let out = request.out.clone().unwrap_or_else(|| default_path(RUNS.as_ref(), &config));
+    let plan = Plan { config: &config, choices: &choices, facts: &facts, out: &out };
+    if request.goal == Goal::Plan {
+        console.say(&plan.text(request.verbosity));
+        return Ok(Outcome::Planned);
+    }
+    let folder = RunFolder::open(&out, &config, request.when_exists)?;
+    console.log_to(&out.join("train.log"))?;
+    console.say(&plan.text(request.verbosity));
+    plan.warnings().iter().chain(&folder.notices).for_each(|line| console.warn(line));
+    Environment::current().write(&out)?;
+    let threads = rayon::ThreadPoolBuilder::new().num_threads(folder.config.run.threads).build();
+    let threads = threads.map_err(|error| RunError::Threads { source: error })?;
+    let outcome = threads.install(|| Run { folder: &folder, source, console: &console, interrupt }.go());
+    if let Err(error) = &outcome {
+        console.end_progress();
+        console.detail(&format!("failed: {error}"));
+        Status::now(State::Failed, 0, 0).write(&out)?;
+    }
+    outcome
+}
+
+/// The images of `data.train`.
+fn open_source(given: &Partial) -> Result<Source, RunError> {
+    let places = given.value("data.train").and_then(|value| value.as_array().cloned()).unwrap_or_default();
+    let places: Vec<String> = places.iter().filter_map(|place| place.as_str().map(str::to_owned)).collect();
+    Ok(Source::open(&places)?)
+}
+
+/// A run that is about to train.
+struct Run<'a> {
+    folder: &'a RunFolder,
+    source: Arc<Source>,
+    console: &'a Console,
+    interrupt: Interrupt,
+}
+
+impl Run<'_> {
+    fn go(self) -> Result<Outcome, RunError> {
+        let (config, path) = (&self.folder.config, &self.folder.path);
+        let schedule = Schedule::new(config, config.steps_per_epoch(self.source.len()));
+        let (mut state, carried) = self.start()?;
+        if state.step > schedule.total_steps() {
+            return Err(RunError::BeyondSchedule { done: state.step, total: schedule.total_steps() });
+        }
+        let mut loader = Loader::new(Arc::clone(&self.source), config.views.clone(), self.loading(&state, &schedule))?;
+        let (cpu, pool) = (Cpu::new(), Pool::new());
+        let device = Device { kernels: &cpu, pool: &pool };
+        let validation = Validation::open(config, &self.source, self.console)?;
+        let mut observer = Observer::new(self.folder, &schedule, self.console, self.interrupt.clone())?;
+        observer.continue_from(carried, &state)?;
+        observer.validate_if_due(&validation, &state, device)?;
+        let begun = Instant::now();
+        let end = train::<RunError>(&mut state, &mut loader, &schedule, device, |state, loader, observed| {
+            let next = observer.step(state, loader, observed)?;
+            observer.validate_if_due(&validation, state, device)?;
+            Ok(next)
+        })?;
+        observer.save(&state)?;
+        self.console.end_progress();
+        observer.close(&loader, end, &state, begun.elapsed())?;
+        let run = path.clone();
+        Ok(match end {
+            End::Finished => Outcome::Finished { run },
+            End::Stopped => Outcome::Interrupted { run },
+        })
+    }
+
+    /// The state before the next step, from nothing, from weights or from a checkpoint, and what the checkpoint carried.
+    fn start(&self) -> Result<(TrainState, serde_json::Value), RunError> {
+        let config = &self.folder.config;
+        let (mut method, mut student) = Dino::new(dino_config(config)?);
+        let loaded = match self.folder.start {
+            Start::Fresh => None,
+            Start::Resume => load_latest(&self.folder.checkpoints())?,
+        };
+        if let (Some(weights), None) = (&config.model.init, &loaded) {
+            let report = initialise(&mut student, weights.as_ref())?;
+            self.console.say(&report);
+            crate::methods::Method::teacher_mut(&mut method).values_mut().copy_from_slice(student.values());
+        }
+        let optimizer = Optimizer::new(rule(config), &student);
+        let mut state = TrainState::new(Box::new(method), student, optimizer, clip(config));
+        state.micro_batch = config.run.micro_batch;
+        let mut carried = serde_json::Value::Null;
+        if let Some(loaded) = &loaded {
+            if let Some(warning) = &loaded.warning {
+                self.console.warn(warning);
+            }
+            carried = state.restore(loaded)?;
+            self.console.say(&format!("continuing after step {}", state.step));
+        }
+        Ok((state, carried))
+    }
+
+    fn loading(&self, state: &TrainState, schedule: &Schedule) -> LoaderConfig {
+        let config = &self.folder.config;
+        LoaderConfig {
+            batch: config.run.batch as u32,
+            workers: config.data.workers,
+            prefetch: PREFETCH,
+            seed: config.run.seed,
+            start_step: state.step as u64,
+            steps_per_epoch: schedule.steps_per_epoch() as u64,
+            exif: exif(config),
+            max_bad: config.data.max_bad,
+            cache_bytes: (config.data.cache_mb as u64) << 20,
+            ..LoaderConfig::new(self.source.len(), config.run.batch as u32)
+        }
+    }
+}
+
+/// How the orientation of photos is treated.
+pub(super) fn exif(config: &Config) -> Exif {
+    match config.data.exif {
+        ExifMode::Apply => Exif::Apply,
+        ExifMode::Ignore => Exif::Ignore,
+    }
+}
+
+fn rule(config: &Config) -> Rule {
+    match config.optim.name {
+        OptimizerName::Adamw => Rule::AdamW,
+        OptimizerName::Sgd => Rule::Sgd,
+        OptimizerName::Lars => Rule::Lars,
+    }
+}
+
+fn clip(config: &Config) -> Clip {
+    match (config.optim.clip, config.optim.clip_mode) {
+        (limit, _) if limit <= 0.0 => Clip::Off,
+        (limit, ClipMode::Tensor) => Clip::Tensor(limit),
+        (limit, ClipMode::Global) => Clip::Global(limit),
+    }
 }

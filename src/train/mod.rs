@@ -3,7 +3,7 @@
 //! `schedule → batch → step (teacher, student, loss, gradient, update, average, centre) → observe`. Everything around it
 //! (logs, checkpoints, evaluations, pictures) happens in the observer, which lives in `run`.
 
-use dinoxide_views::loader::{Batch, Loader};
+use dinoxide_views::loader::{Batch, Loader, ViewGroup};
 
 use crate::methods::Device;
 use crate::schedule::{Schedule, Scheduled};
@@ -37,15 +37,9 @@ pub enum TrainError {
         /// The step.
         step: usize,
     },
-    /// The loader ended before the schedule.
-    #[error("the images ended at step {step}; resume with the data the run began with")]
-    NoBatch {
-        /// The step.
-        step: usize,
-    },
     /// The images cannot be read.
     #[error(transparent)]
-    Views(#[from] dinoxide_views::error::ViewsError),
+    Views(#[from] dinoxide_views::Error),
 }
 
 /// What the observer wants next.
@@ -89,7 +83,7 @@ pub fn train<E: From<TrainError>>(
     mut observe: impl FnMut(&mut TrainState, &mut Loader, Observed<'_>) -> Result<Next, E>,
 ) -> Result<End, E> {
     while let Some(at) = schedule.at(state.step) {
-        let batch = loader.next().map_err(TrainError::from)?.ok_or(TrainError::NoBatch { step: at.step })?;
+        let batch = loader.next_batch().map_err(TrainError::from)?;
         let report = state.step(device, &crops(&batch), batch.samples.len(), &at)?;
         let observed = Observed { batch: &batch, at: &at, report: &report };
         if observe(state, loader, observed)? == Next::Stop {
@@ -100,7 +94,7 @@ pub fn train<E: From<TrainError>>(
 }
 
 fn crops(batch: &Batch) -> Vec<Crops<'_>> {
-    let crops = |group: &'_ dinoxide_views::loader::ViewGroup| (group.size as usize, group.views as usize);
-    let groups = batch.groups.iter();
-    groups.map(|group| Crops { pixels: &group.pixels, side: crops(group).0, views: crops(group).1 }).collect()
+    let crops = |group: &ViewGroup| (group.size as usize, group.views as usize);
+    let groups = batch.groups.iter().map(|group| (crops(group), &group.pixels));
+    groups.map(|((side, views), pixels)| Crops { pixels, side, views }).collect()
 }

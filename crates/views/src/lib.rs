@@ -1,1 +1,38 @@
-//! Images to views.
+//! Images to views: find, decode, augment with Pillow's arithmetic, sample and load.
+//!
+//! The flow, one module per arrow: [`source`] → [`decode`] → [`recipe`] → [`draw`] → [`render`]
+//! ([`resample`], [`color`], [`hsv`], [`blur`]) → [`loader`] ([`sampler`]) for training, and
+//! [`transform`] → [`evaluation`] for frozen features. [`sheet`] composes pictures to look at.
+//! This crate knows pixels only: no tensor, no network, no method.
+#![forbid(unsafe_code)]
+
+pub mod blur;
+pub mod color;
+pub mod decode;
+pub mod draw;
+pub mod error;
+pub mod evaluation;
+pub mod hsv;
+mod jpeg;
+pub mod loader;
+pub mod pixel;
+mod pool;
+pub mod random;
+pub mod recipe;
+pub mod render;
+pub mod resample;
+pub mod sampler;
+pub mod sheet;
+mod shelf;
+pub mod source;
+pub mod transform;
+
+pub use decode::{Exif, decode_bytes, decode_file};
+pub use error::{DecodeError, Error, Result, Skipped};
+pub use evaluation::{EvalBatch, EvalConfig, EvalLoader};
+pub use loader::{Batch, Loader, LoaderConfig, ViewGroup};
+pub use pixel::{Crop, Rgb8};
+pub use recipe::ViewRecipe;
+pub use render::{render, render_views};
+pub use source::Source;
+pub use transform::EvalTransform;

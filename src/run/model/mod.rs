@@ -47,3 +47,8 @@ pub fn dino_config(config: &Config) -> Result<DinoConfig, RunError> {
         seed: config.run.seed,
     })
 }
+
+/// Loads weights into `student`.
+pub fn initialise(_student: &mut dinoxide_engine::params::Params, _weights: &std::path::Path) -> Result<String, RunError> {
+    Err(RunError::Unavailable { what: "--init" })
+}

@@ -1,0 +1,132 @@
+//! Decoding: bytes of any known format to 8-bit RGB, as Pillow's `convert("RGB")` gives it.
+//!
+//! The content decides the format, not the name. Alpha is dropped, palettes are looked up, 16-bit samples keep
+//! their high byte, of animations the first frame is taken. A truncated file is an error.
+use std::fs::File;
+use std::io::{Cursor, Read};
+use std::path::Path;
+
+use image::metadata::Orientation;
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
+
+use crate::error::{DecodeError, guard};
+use crate::jpeg;
+use crate::pixel::Rgb8;
+
+/// Largest file that is read.
+pub const MAX_FILE_BYTES: u64 = 512 << 20;
+/// Largest number of pixels that is decoded: twice Pillow's `MAX_IMAGE_PIXELS`, where Pillow refuses too.
+pub const MAX_PIXELS: u64 = 178_956_970;
+/// Largest allocation of a decoder: sixteen bytes a pixel.
+const MAX_DECODER_BYTES: u64 = MAX_PIXELS * 16;
+
+/// What happens to the orientation that cameras write beside the pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Exif {
+    /// Pixels as stored: torchvision's behaviour.
+    #[default]
+    Ignore,
+    /// Pixels as a photo viewer shows them.
+    Apply,
+}
+
+/// Decodes a file.
+///
+/// # Errors
+/// Says why the file gives no image; never panics.
+pub fn decode_file(path: &Path, exif: Exif) -> Result<Rgb8, DecodeError> {
+    decode_bytes(&read_limited(path)?, exif)
+}
+
+/// Decodes the content of a file.
+///
+/// # Errors
+/// Says why the bytes give no image; never panics.
+pub fn decode_bytes(bytes: &[u8], exif: Exif) -> Result<Rgb8, DecodeError> {
+    guard(|| {
+        let format = image::guess_format(bytes).map_err(|_| DecodeError::NotAnImage)?;
+        match format {
+            ImageFormat::Jpeg => {
+                let (image, block) = jpeg::decode(bytes)?;
+                let orientation = block.and_then(|block| Orientation::from_exif_chunk(&block));
+                Ok(orient(image, orientation, exif))
+            }
+            ImageFormat::Png
+            | ImageFormat::Bmp
+            | ImageFormat::Gif
+            | ImageFormat::WebP
+            | ImageFormat::Tiff
+            | ImageFormat::Pnm => decode_other(bytes, format, exif),
+            _ => Err(DecodeError::NotAnImage),
+        }
+    })
+}
+
+pub(crate) fn check_pixels(width: u64, height: u64) -> Result<(), DecodeError> {
+    match width.checked_mul(height) {
+        Some(1..=MAX_PIXELS) => Ok(()),
+        _ => Err(DecodeError::PixelCount { width, height, limit: MAX_PIXELS }),
+    }
+}
+
+fn read_limited(path: &Path) -> Result<Vec<u8>, DecodeError> {
+    let io = |error: std::io::Error| DecodeError::Io(error.to_string());
+    let file = File::open(path).map_err(io)?;
+    let size = file.metadata().map_err(io)?.len();
+    let mut bytes = Vec::with_capacity(size.min(MAX_FILE_BYTES) as usize);
+    // One byte more than allowed tells a file that grew, or a pipe, from one that fits.
+    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(io)?;
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        return Err(DecodeError::FileTooLarge { bytes: size, limit: MAX_FILE_BYTES });
+    }
+    Ok(bytes)
+}
+
+fn decode_other(bytes: &[u8], format: ImageFormat, exif: Exif) -> Result<Rgb8, DecodeError> {
+    let broken = |error: image::ImageError| match &error {
+        image::ImageError::IoError(io) if io.kind() == std::io::ErrorKind::UnexpectedEof => DecodeError::Truncated,
+        _ => DecodeError::Broken { format: format!("{format:?}").to_uppercase(), reason: error.to_string() },
+    };
+    let mut limits = Limits::default();
+    limits.max_alloc = Some(MAX_DECODER_BYTES);
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+    reader.limits(limits);
+    let mut decoder = reader.into_decoder().map_err(broken)?;
+    let (width, height) = decoder.dimensions();
+    check_pixels(u64::from(width), u64::from(height))?;
+    let orientation = if exif == Exif::Apply { decoder.orientation().ok() } else { None };
+    let image = to_rgb8(DynamicImage::from_decoder(decoder).map_err(broken)?);
+    Ok(orient(image, orientation, exif))
+}
+
+/// Drops alpha and the low bytes of 16-bit samples.
+fn to_rgb8(image: DynamicImage) -> Rgb8 {
+    let (width, height) = (image.width(), image.height());
+    let high = |sample: u16| (sample >> 8) as u8;
+    let pixels = match image {
+        DynamicImage::ImageLuma16(image) => image.pixels().flat_map(|pixel| [high(pixel.0[0]); 3]).collect(),
+        DynamicImage::ImageLumaA16(image) => image.pixels().flat_map(|pixel| [high(pixel.0[0]); 3]).collect(),
+        DynamicImage::ImageRgb16(image) => image.as_raw().iter().copied().map(high).collect(),
+        DynamicImage::ImageRgba16(image) => {
+            image.pixels().flat_map(|pixel| [pixel.0[0], pixel.0[1], pixel.0[2]].map(high)).collect()
+        }
+        other => other.into_rgb8().into_raw(),
+    };
+    Rgb8 { width, height, pixels }
+}
+
+fn orient(image: Rgb8, orientation: Option<Orientation>, exif: Exif) -> Rgb8 {
+    let turn = match orientation {
+        Some(turn) if exif == Exif::Apply && turn != Orientation::NoTransforms => turn,
+        _ => return image,
+    };
+    let size = (image.width, image.height);
+    let Some(buffer) = image::RgbImage::from_raw(size.0, size.1, image.pixels) else {
+        // The buffer always has the size of its image, so this is never reached.
+        return Rgb8::filled(size.0, size.1, [0; 3]);
+    };
+    let mut turned = DynamicImage::ImageRgb8(buffer);
+    turned.apply_orientation(turn);
+    to_rgb8(turned)
+}

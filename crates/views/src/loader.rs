@@ -1,0 +1,283 @@
+//! The training loader: worker threads decode each image once, render all its views, and batches arrive in order.
+//!
+//! What a batch holds depends on (seed, step, rank, world) only: not on the number of workers, not on where a run was
+//! resumed, not on which thread was faster. Unreadable files are replaced, counted and reported.
+use std::collections::BTreeSet;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crate::decode::Exif;
+use crate::error::{Error, Result, Skipped};
+use crate::pixel::Rgb8;
+use crate::pool::{Pool, PoolConfig};
+use crate::random::Key;
+use crate::recipe::{CropRecipe, ViewRecipe};
+use crate::render::render_views;
+use crate::sampler::{Sampler, epoch_permutation, steps_per_epoch};
+use crate::shelf::{Found, Shelf};
+use crate::source::Source;
+
+/// Unreadable files that an error lists.
+const LISTED: usize = 3;
+
+/// How batches are cut and by whom they are made.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LoaderConfig {
+    /// Images of a batch on this rank.
+    pub batch: u32,
+    /// Worker threads.
+    pub workers: usize,
+    /// Batches made ahead.
+    pub prefetch: usize,
+    /// Seed of the run.
+    pub seed: u64,
+    /// This process, from 0.
+    pub rank: u32,
+    /// Number of processes.
+    pub world: u32,
+    /// Global step of the first batch.
+    pub start_step: u64,
+    /// Steps of an epoch: [`steps_per_epoch`], or a multiple's worth when gradients are accumulated.
+    pub steps_per_epoch: u64,
+    /// What to do with the camera's orientation.
+    pub exif: Exif,
+    /// Largest fraction of distinct unreadable files; exactly this fraction is still accepted, so 0 accepts none.
+    pub max_bad: f64,
+    /// Bytes of decoded images kept in memory; 0 keeps none.
+    pub cache_bytes: u64,
+}
+
+impl LoaderConfig {
+    /// Returns the simplest configuration: one worker, one process, from the first step, no cache.
+    pub fn new(images: usize, batch: u32) -> Self {
+        Self {
+            batch,
+            workers: 1,
+            prefetch: 2,
+            seed: 0,
+            rank: 0,
+            world: 1,
+            start_step: 0,
+            steps_per_epoch: steps_per_epoch(images as u32, batch, 1),
+            exif: Exif::Ignore,
+            max_bad: 0.01,
+            cache_bytes: 0,
+        }
+    }
+}
+
+/// Views of one size.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ViewGroup {
+    /// Side in pixels.
+    pub size: u32,
+    /// Views for each image.
+    pub views: u32,
+    /// [views, batch, size, size, 3]: all images of the first view, then all of the second.
+    pub pixels: Vec<u8>,
+}
+
+/// The images of one step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Batch {
+    /// Global step.
+    pub step: u64,
+    /// Index in the source of every image, after replacements.
+    pub samples: Vec<u32>,
+    /// Global views, then local views if there are any.
+    pub groups: Vec<ViewGroup>,
+    /// Time that [`Loader::next_batch`] waited.
+    pub wait: Duration,
+}
+
+/// A batch and the unreadable files that it met first.
+type Delivery = Result<(Batch, Vec<Skipped>)>;
+
+/// One image's place in a batch: its views, joined by group, [views, size, size, 3] each.
+type Item = Result<Found<Vec<Vec<u8>>>>;
+
+/// A running loader; dropping it stops its threads.
+pub struct Loader {
+    batches: Option<Receiver<Delivery>>,
+    assembler: Option<JoinHandle<()>>,
+    skipped: Vec<Skipped>,
+}
+
+impl Loader {
+    /// Starts the workers.
+    ///
+    /// # Errors
+    /// [`Error::Value`] if the recipe or the configuration makes no sense.
+    pub fn new(source: Arc<Source>, recipe: ViewRecipe, config: LoaderConfig) -> Result<Self> {
+        recipe.validate()?;
+        check(&source, &config)?;
+        let plan = Plan {
+            sampler: Sampler {
+                images: source.len() as u32,
+                batch: config.batch,
+                rank: config.rank,
+                world: config.world,
+                steps_per_epoch: config.steps_per_epoch,
+            },
+            shelf: Shelf::new(source, config.exif, config.cache_bytes),
+            recipe,
+            seed: config.seed,
+            order: Mutex::new(None),
+        };
+        let (sender, batches) = sync_channel(config.prefetch.saturating_sub(1));
+        let assembler = std::thread::Builder::new()
+            .name("views-batch".to_string())
+            .spawn(move || assemble(Arc::new(plan), &config, &sender))
+            .map_err(|_| Error::Stopped)?;
+        Ok(Self { batches: Some(batches), assembler: Some(assembler), skipped: Vec::new() })
+    }
+
+    /// Waits for the next batch. Batches never end: epochs follow each other.
+    ///
+    /// # Errors
+    /// [`Error::TooManyBad`] or [`Error::NothingReadable`]; [`Error::Stopped`] after either.
+    pub fn next_batch(&mut self) -> Result<Batch> {
+        let start = Instant::now();
+        let received = self.batches.as_ref().and_then(|batches| batches.recv().ok());
+        let (mut batch, skipped) = received.unwrap_or(Err(Error::Stopped))?;
+        batch.wait = start.elapsed();
+        self.skipped.extend(skipped);
+        Ok(batch)
+    }
+
+    /// Returns the unreadable files met by the batches handed out so far, each once, in order of appearance.
+    pub fn skipped(&self) -> &[Skipped] {
+        &self.skipped
+    }
+}
+
+impl Drop for Loader {
+    fn drop(&mut self) {
+        // Without a receiver the assembler's next send fails, and it stops the workers.
+        self.batches = None;
+        if let Some(assembler) = self.assembler.take() {
+            let _ = assembler.join();
+        }
+    }
+}
+
+fn check(source: &Source, config: &LoaderConfig) -> Result<()> {
+    let bad = |key: &str, problem: String| Err(Error::Value { key: key.to_string(), problem });
+    if source.is_empty() || source.len() > u32::MAX as usize {
+        return bad("data", format!("{} images; 1 to {} are possible", source.len(), u32::MAX));
+    }
+    if config.batch == 0 || config.steps_per_epoch == 0 {
+        return bad("batch", format!("{} images, {} steps; both at least 1", config.batch, config.steps_per_epoch));
+    }
+    if config.rank >= config.world {
+        return bad("rank", format!("{} of {} processes; ranks count from 0", config.rank, config.world));
+    }
+    if !(0.0..=1.0).contains(&config.max_bad) {
+        return bad("max_bad", format!("{}; a fraction between 0 and 1", config.max_bad));
+    }
+    Ok(())
+}
+
+/// What the workers share.
+struct Plan {
+    sampler: Sampler,
+    shelf: Shelf,
+    recipe: ViewRecipe,
+    seed: u64,
+    /// The permutation of the epoch used last.
+    order: Mutex<Option<(u64, Arc<Vec<u32>>)>>,
+}
+
+impl Plan {
+    fn item(&self, step: u64, slot: u32) -> Item {
+        let place = self.sampler.place(step, slot);
+        let sample = self.order(place.epoch)[place.position as usize];
+        let key = Key { seed: self.seed, epoch: place.key_epoch(), sample: u64::from(sample) };
+        self.shelf.find(&key, |image| {
+            let views = render_views(image, &self.recipe, &key);
+            let (global, local) = views.split_at(self.recipe.global.count as usize);
+            let join = |views: &[Rgb8]| views.iter().flat_map(|view| &view.pixels).copied().collect();
+            [global, local].into_iter().filter(|views| !views.is_empty()).map(join).collect()
+        })
+    }
+
+    fn order(&self, epoch: u64) -> Arc<Vec<u32>> {
+        let mut cached = self.order.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*cached {
+            Some((of, order)) if *of == epoch => Arc::clone(order),
+            _ => {
+                let order = Arc::new(epoch_permutation(self.seed, epoch, self.sampler.images));
+                *cached = Some((epoch, Arc::clone(&order)));
+                order
+            }
+        }
+    }
+}
+
+/// Runs the workers and joins their items to batches until the receiver is gone or an error was sent.
+fn assemble(plan: Arc<Plan>, config: &LoaderConfig, sender: &SyncSender<Delivery>) {
+    let size = u64::from(config.batch);
+    let pool = PoolConfig {
+        threads: config.workers,
+        // One batch is always in the making, and no worker idles when a batch is smaller than their number.
+        ahead: size + config.workers as u64,
+        first: config.start_step * size,
+        end: u64::MAX,
+    };
+    let workers = Arc::clone(&plan);
+    let pool = Pool::start(&pool, move |number| workers.item(number / size, (number % size) as u32));
+    let mut bad = BTreeSet::new();
+    for step in config.start_step.. {
+        let batch = next_batch(&plan, &pool, step, &mut bad).and_then(|(batch, skipped)| {
+            check_bad(&plan, &bad, config.max_bad)?;
+            Ok((batch, skipped))
+        });
+        let failed = batch.is_err();
+        if sender.send(batch).is_err() || failed {
+            return;
+        }
+    }
+}
+
+/// Collects one batch; `bad` gathers the distinct unreadable samples.
+fn next_batch(plan: &Plan, pool: &Pool<Item>, step: u64, bad: &mut BTreeSet<u32>) -> Delivery {
+    let size = plan.sampler.batch as usize;
+    let recipes = plan.recipe.groups();
+    let bytes = |crops: &CropRecipe| (crops.size * crops.size * 3) as usize;
+    let empty = |crops: &CropRecipe| ViewGroup {
+        size: crops.size,
+        views: crops.count,
+        pixels: vec![0; bytes(crops) * crops.count as usize * size],
+    };
+    let groups = recipes.iter().map(empty).collect();
+    let mut batch = Batch { step, samples: Vec::with_capacity(size), groups, wait: Duration::ZERO };
+    let mut skipped = Vec::new();
+    for slot in 0..size {
+        let found = pool.next().ok_or(Error::Stopped)??;
+        batch.samples.push(found.sample);
+        for (sample, reason) in found.unreadable {
+            if bad.insert(sample) {
+                skipped.push(Skipped { path: plan.shelf.path(sample).to_path_buf(), reason });
+            }
+        }
+        for ((group, crops), views) in batch.groups.iter_mut().zip(&recipes).zip(&found.value) {
+            // [views, size, size, 3] of one image → [views, batch, size, size, 3].
+            let places = group.pixels.chunks_exact_mut(bytes(crops)).skip(slot).step_by(size);
+            for (place, view) in places.zip(views.chunks_exact(bytes(crops))) {
+                place.copy_from_slice(view);
+            }
+        }
+    }
+    Ok((batch, skipped))
+}
+
+fn check_bad(plan: &Plan, bad: &BTreeSet<u32>, max_bad: f64) -> Result<()> {
+    let images = plan.sampler.images as usize;
+    if bad.len() as f64 <= max_bad * images as f64 {
+        return Ok(());
+    }
+    let first: Vec<String> = bad.iter().take(LISTED).map(|&sample| plan.shelf.describe(sample)).collect();
+    Err(Error::TooManyBad { bad: bad.len(), images, max_bad, first: first.join(", ") })
+}

@@ -1,0 +1,96 @@
+//! The shelf: decoded images of a source by number, kept in memory while there is room, with stand-ins for bad ones.
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use crate::decode::{Exif, decode_file};
+use crate::error::{DecodeError, Error, Result, guard};
+use crate::pixel::Rgb8;
+use crate::random::{Key, Purpose};
+use crate::source::Source;
+
+/// Files that are tried for one place in a batch.
+const ATTEMPTS: u32 = 64;
+
+/// Decoded images by number.
+pub(crate) struct Shelf {
+    source: Arc<Source>,
+    exif: Exif,
+    /// Images kept, one cell for each sample; empty if nothing is kept.
+    kept: Vec<OnceLock<Arc<Rgb8>>>,
+    /// Bytes that may still be kept.
+    room: AtomicU64,
+    /// Unreadable samples and why, so that none is decoded twice.
+    bad: Mutex<BTreeMap<u32, String>>,
+}
+
+/// What was made of a readable image, and what was tried before it.
+pub(crate) struct Found<T> {
+    pub sample: u32,
+    pub value: T,
+    /// Samples that were unreadable, with reasons.
+    pub unreadable: Vec<(u32, String)>,
+}
+
+impl Shelf {
+    pub fn new(source: Arc<Source>, exif: Exif, bytes: u64) -> Self {
+        let cells = if bytes == 0 { 0 } else { source.len() };
+        let kept = std::iter::repeat_with(OnceLock::new).take(cells).collect();
+        Self { source, exif, kept, room: AtomicU64::new(bytes), bad: Mutex::new(BTreeMap::new()) }
+    }
+
+    /// Applies `render` to the sample of the key or, if it is unreadable, to others drawn from the key.
+    pub fn find<T>(&self, key: &Key, render: impl Fn(&Rgb8) -> T) -> Result<Found<T>> {
+        let mut unreadable = Vec::new();
+        let mut sample = key.sample as u32;
+        for attempt in 0..ATTEMPTS {
+            match self.try_sample(sample, &render) {
+                Ok(value) => return Ok(Found { sample, value, unreadable }),
+                Err(reason) => unreadable.push((sample, reason)),
+            }
+            sample = key.draws(attempt, Purpose::Replacement).below(self.source.len() as u64) as u32;
+        }
+        let last = unreadable.last().map(|&(sample, _)| self.describe(sample));
+        Err(Error::NothingReadable { attempts: ATTEMPTS, last: last.unwrap_or_default() })
+    }
+
+    pub fn path(&self, sample: u32) -> &Path {
+        &self.source.images[sample as usize].path
+    }
+
+    /// Returns the path of a sample and why it is unreadable.
+    pub fn describe(&self, sample: u32) -> String {
+        let bad = self.bad.lock().unwrap_or_else(PoisonError::into_inner);
+        let reason = bad.get(&sample).map_or("", String::as_str);
+        format!("{} ({reason})", self.path(sample).display())
+    }
+
+    fn try_sample<T>(&self, sample: u32, render: &impl Fn(&Rgb8) -> T) -> std::result::Result<T, String> {
+        if let Some(reason) = self.bad.lock().unwrap_or_else(PoisonError::into_inner).get(&sample) {
+            return Err(reason.clone());
+        }
+        guard(|| Ok(render(&*self.image(sample)?))).map_err(|error| {
+            let reason = error.to_string();
+            self.bad.lock().unwrap_or_else(PoisonError::into_inner).insert(sample, reason.clone());
+            reason
+        })
+    }
+
+    fn image(&self, sample: u32) -> std::result::Result<Arc<Rgb8>, DecodeError> {
+        let cell = self.kept.get(sample as usize);
+        if let Some(image) = cell.and_then(OnceLock::get) {
+            return Ok(Arc::clone(image));
+        }
+        let image = Arc::new(decode_file(self.path(sample), self.exif)?);
+        if let Some(cell) = cell {
+            let size = image.pixels.len() as u64;
+            let take = |room: u64| room.checked_sub(size);
+            if self.room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok() {
+                // Two workers may decode the same image at once; the second copy is simply not kept.
+                let _ = cell.set(Arc::clone(&image));
+            }
+        }
+        Ok(image)
+    }
+}

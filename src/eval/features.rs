@@ -1,0 +1,90 @@
+//! Frozen features: images through a network that no longer learns.
+
+use dinoxide_engine::kernels::Kernels;
+use dinoxide_engine::params::Params;
+use dinoxide_engine::tape::{Images, Tape};
+use dinoxide_engine::tensor::Pool;
+use dinoxide_views::EvalLoader;
+
+use super::EvalError;
+use crate::nn::vit::Vit;
+
+/// A network and what it runs on.
+#[derive(Clone, Copy)]
+pub struct Frozen<'a> {
+    /// The kernels.
+    pub kernels: &'a dyn Kernels<f32>,
+    /// Where memory comes from.
+    pub pool: &'a Pool,
+    /// The network.
+    pub backbone: &'a Vit,
+    /// Its parameters.
+    pub params: &'a Params,
+}
+
+/// Byte images of one size, `[images, height, width, 3]`.
+#[derive(Debug, Clone, Copy)]
+pub struct ImageBatch<'a> {
+    /// The bytes.
+    pub pixels: &'a [u8],
+    /// Number of images.
+    pub images: usize,
+    /// Height in pixels.
+    pub height: usize,
+    /// Width in pixels.
+    pub width: usize,
+}
+
+/// One row of features for each image that could be read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Features {
+    /// `[N, D]`.
+    pub values: Vec<f32>,
+    /// Index in the source of each row's image.
+    pub indices: Vec<usize>,
+}
+
+impl Frozen<'_> {
+    /// Class tokens after the final norm, `[images, D]`.
+    pub fn class_features(&self, batch: ImageBatch<'_>) -> Vec<f32> {
+        let mut tape = Tape::infer(self.kernels, self.params, self.pool);
+        self.backbone.class_tokens(&mut tape, &[self.images(batch)], None).values().to_vec()
+    }
+
+    /// All tokens of the last block after the final norm, `[images, T, D]`, the class token first.
+    pub fn tokens(&self, batch: ImageBatch<'_>) -> Vec<f32> {
+        let mut tape = Tape::infer(self.kernels, self.params, self.pool);
+        let layers = self.backbone.intermediate_layers(&mut tape, &[self.images(batch)], 1);
+        layers.iter().flat_map(|layer| layer.tokens.values().iter().copied()).collect()
+    }
+
+    /// Attention of the class token to the patches in the last block, `[images, heads, T − 1]`.
+    pub fn class_attention(&self, batch: ImageBatch<'_>) -> Vec<f32> {
+        let images = self.images(batch);
+        let mut tape = Tape::infer(self.kernels, self.params, self.pool);
+        let rows = self.backbone.last_class_attention(&mut tape, &[images]);
+        // The first key of each row is the class token itself.
+        rows.chunks_exact(images.patches.per_image() + 1).flat_map(|row| &row[1..]).copied().collect()
+    }
+
+    /// Class features of all readable images, in order. Images are decoded while earlier ones are computed.
+    ///
+    /// # Errors
+    /// If the loader fails or no image can be read.
+    pub fn extract(&self, loader: &mut EvalLoader) -> Result<Features, EvalError> {
+        let mut features = Features { values: Vec::new(), indices: Vec::new() };
+        for batch in loader {
+            let batch = batch?;
+            let (height, width) = (batch.height as usize, batch.width as usize);
+            let images = ImageBatch { pixels: &batch.pixels, images: batch.samples.len(), height, width };
+            features.values.extend(self.class_features(images));
+            features.indices.extend(batch.samples.iter().map(|sample| *sample as usize));
+        }
+        if features.indices.is_empty() { Err(EvalError::NoImages) } else { Ok(features) }
+    }
+
+    fn images<'x>(&self, batch: ImageBatch<'x>) -> Images<'x> {
+        let patches = self.backbone.patches(batch.images, batch.height, batch.width);
+        Images { pixels: batch.pixels, patches }
+    }
+}

@@ -1,0 +1,39 @@
+//! What a plan is made from: how many images, how large, how many cores, how much memory.
+
+use std::path::Path;
+
+use dinoxide_views::{Exif, Source, decode_file};
+
+use super::{RunError, machine};
+use crate::config::Facts;
+
+/// Images opened to find the median size.
+const PROBED: usize = 48;
+
+/// Looks at the images and at the machine.
+///
+/// # Errors
+/// If `val` is given and holds no labelled images.
+pub fn gather(source: &Source, val: Option<&str>) -> Result<Facts, RunError> {
+    let val_classes = match val {
+        Some(val) => Some(Source::labelled(Path::new(val))?.classes.len()),
+        None => None,
+    };
+    Ok(Facts {
+        images: source.len(),
+        median_size: median_size(source),
+        cores: machine::cores(),
+        memory_bytes: machine::memory_bytes(),
+        val_classes,
+    })
+}
+
+fn median_size(source: &Source) -> Option<(u32, u32)> {
+    let stride = source.len().div_ceil(PROBED).max(1);
+    let probed = (0..source.len()).step_by(stride);
+    let readable = probed.filter_map(|index| decode_file(&source.images[index].path, Exif::Ignore).ok());
+    let (mut widths, mut heights): (Vec<u32>, Vec<u32>) = readable.map(|image| (image.width, image.height)).unzip();
+    widths.sort_unstable();
+    heights.sort_unstable();
+    Some((*widths.get(widths.len() / 2)?, *heights.get(heights.len() / 2)?))
+}

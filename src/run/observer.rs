@@ -1,0 +1,267 @@
+//! What happens after each step besides training: figures, progress, checkpoints, evaluations, signals.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use dinoxide_views::loader::Loader;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::console::Console;
+use super::folder::RunFolder;
+use super::interrupt::Interrupt;
+use super::metrics::{EpochSums, EvalRow, Metrics, StepRow};
+use super::progress::Snapshot;
+use super::status::{State, Status};
+use super::validation::Validation;
+use super::{RunError, machine};
+use crate::checkpoint::Slot;
+use crate::methods::Device;
+use crate::schedule::Schedule;
+use crate::train::step::TrainState;
+use crate::train::{End, Next, Observed};
+
+/// Rows between the two losses whose difference the arrow shows.
+const TREND_ROWS: usize = 10;
+
+/// What a checkpoint carries for the observer.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+struct Carried {
+    sums: EpochSums,
+    knn: Option<(f64, usize)>,
+}
+
+/// Watches a run.
+pub struct Observer<'a> {
+    folder: &'a RunFolder,
+    schedule: &'a Schedule,
+    console: &'a Console,
+    interrupt: Interrupt,
+    metrics: Option<Metrics>,
+    carried: Carried,
+    since_row: Interval,
+    losses: VecDeque<f64>,
+    rate: Rate,
+}
+
+/// Images and waiting since the last row.
+struct Interval {
+    begun: Instant,
+    images: usize,
+    waited: Duration,
+}
+
+impl Interval {
+    fn new() -> Self {
+        Self { begun: Instant::now(), images: 0, waited: Duration::ZERO }
+    }
+}
+
+/// Speed of this process, for the estimate of the end.
+struct Rate {
+    begun: Instant,
+    first_step: usize,
+}
+
+impl<'a> Observer<'a> {
+    /// An observer of the run in `folder`.
+    ///
+    /// # Errors
+    /// None yet; files are opened by [`Self::continue_from`].
+    pub fn new(
+        folder: &'a RunFolder,
+        schedule: &'a Schedule,
+        console: &'a Console,
+        interrupt: Interrupt,
+    ) -> Result<Self, RunError> {
+        let rate = Rate { begun: Instant::now(), first_step: 0 };
+        let (since_row, losses) = (Interval::new(), VecDeque::new());
+        let carried = Carried::default();
+        Ok(Self { folder, schedule, console, interrupt, metrics: None, carried, since_row, losses, rate })
+    }
+
+    /// Cuts the files of figures back to the state and takes over what its checkpoint carried.
+    ///
+    /// # Errors
+    /// If a file cannot be opened.
+    pub fn continue_from(&mut self, carried: Value, state: &TrainState) -> Result<(), RunError> {
+        let epochs = state.step / self.schedule.steps_per_epoch();
+        self.metrics = Some(Metrics::open(&self.folder.path, state.step, epochs)?);
+        self.carried = serde_json::from_value(carried).unwrap_or_default();
+        self.rate = Rate { begun: Instant::now(), first_step: state.step };
+        self.since_row = Interval::new();
+        Ok(())
+    }
+
+    /// Notes one step; saves when it is time, and says whether to go on.
+    ///
+    /// # Errors
+    /// If a file cannot be written.
+    pub fn step(&mut self, state: &mut TrainState, loader: &Loader, seen: Observed<'_>) -> Result<Next, RunError> {
+        let config = &self.folder.config;
+        let (per_epoch, total) = (self.schedule.steps_per_epoch(), self.schedule.total_steps());
+        self.since_row.images += seen.batch.samples.len();
+        self.since_row.waited += seen.batch.wait;
+        self.carried.sums.add(seen.report.loss, seen.at.lr, seen.at.weight_decay);
+        for skipped in loader.skipped() {
+            let (path, reason) = (skipped.path.display().to_string(), skipped.reason.clone());
+            self.metrics().map(|metrics| metrics.skip(&path, &reason)).transpose()?;
+        }
+        let epoch_ends = state.step.is_multiple_of(per_epoch);
+        if state.step.is_multiple_of(config.log.every_steps.max(1)) || state.step == total {
+            self.row(state, seen)?;
+        }
+        if epoch_ends {
+            let row = std::mem::take(&mut self.carried.sums).row(seen.at.epoch);
+            self.metrics().map(|metrics| metrics.epoch(&row)).transpose()?;
+        }
+        let stop = self.interrupt.requested() && state.step < total;
+        let due = state.step.is_multiple_of(config.run.checkpoint_every_steps.max(1));
+        if due && !stop && state.step < total {
+            self.save(state)?;
+        }
+        let keep = config.run.keep_every_epochs;
+        let epochs_done = state.step / per_epoch;
+        if epoch_ends && keep > 0 && epochs_done.is_multiple_of(keep) {
+            let name = format!("epoch-{epochs_done:04}");
+            state.save(&self.folder.checkpoints(), Slot::Named(&name), self.carry()?)?;
+        }
+        if stop {
+            self.console.say("finishing the step, saving…");
+            return Ok(Next::Stop);
+        }
+        Ok(Next::Step)
+    }
+
+    /// Writes the checkpoint `last`.
+    ///
+    /// # Errors
+    /// If it cannot be written; the earlier ones stay.
+    pub fn save(&mut self, state: &TrainState) -> Result<(), RunError> {
+        if let Some(metrics) = &self.metrics {
+            metrics.sync()?;
+        }
+        state.save(&self.folder.checkpoints(), Slot::Last, self.carry()?)?;
+        let total = self.schedule.total_steps();
+        Status::now(State::Running, state.step, total).write(&self.folder.path)
+    }
+
+    /// Evaluates at the start, every `eval.every_epochs` epochs and at the end, unless that is written already.
+    ///
+    /// # Errors
+    /// If the labelled images cannot be read.
+    pub fn validate_if_due(
+        &mut self,
+        validation: &Option<Validation>,
+        state: &TrainState,
+        device: Device<'_>,
+    ) -> Result<(), RunError> {
+        let Some(validation) = validation else { return Ok(()) };
+        let (step, per_epoch) = (state.step, self.schedule.steps_per_epoch());
+        let epoch = step / per_epoch;
+        let every = self.folder.config.eval.every_epochs.max(1);
+        let due = step.is_multiple_of(per_epoch) && (epoch.is_multiple_of(every) || step == self.schedule.total_steps());
+        if !due || self.metrics.as_ref().is_some_and(|metrics| metrics.has_eval(step)) {
+            return Ok(());
+        }
+        let begun = Instant::now();
+        let (backbone, teacher) = state.method.backbone();
+        let knn_top1 = validation.top1(backbone, teacher, device)?;
+        let student = validation.top1(backbone, &state.student, device)?;
+        let knn_k = self.folder.config.eval.knn_k;
+        let row = EvalRow { eval: true, step, epoch, knn_top1, knn_top1_student: Some(student), knn_k };
+        self.metrics().map(|metrics| metrics.eval(&row)).transpose()?;
+        self.console.figure(&row);
+        self.carried.knn = Some((knn_top1, epoch));
+        self.console.say(&format!("epoch {epoch}: k-NN {knn_top1:.2} % teacher, {student:.2} % student (k {knn_k})"));
+        // Evaluation is not training: it counts for neither the speed nor the estimate of the end.
+        self.rate.begun += begun.elapsed();
+        self.since_row.begun += begun.elapsed();
+        Ok(())
+    }
+
+    /// The last words: what was skipped, where everything is, how to go on.
+    ///
+    /// # Errors
+    /// If a file cannot be written.
+    pub fn close(&mut self, loader: &Loader, end: End, state: &TrainState, took: Duration) -> Result<(), RunError> {
+        let path = self.folder.path.display();
+        let skipped = loader.skipped().len();
+        if skipped > 0 {
+            self.console.warn(&format!("{skipped} images could not be read; see {path}/skipped.jsonl"));
+        }
+        let (total, minutes) = (self.schedule.total_steps(), took.as_secs_f64() / 60.0);
+        let status = match end {
+            End::Finished => State::Finished,
+            End::Stopped => State::Interrupted,
+        };
+        Status::now(status, state.step, total).write(&self.folder.path)?;
+        match end {
+            End::Finished => self.console.say(&format!("done in {minutes:.1} min: {path}")),
+            End::Stopped => self.console.say(&format!(
+                "saved after step {}; resume with: dinoxide pretrain -c {path}/config.toml",
+                state.step
+            )),
+        }
+        Ok(())
+    }
+
+    fn metrics(&mut self) -> Option<&mut Metrics> {
+        self.metrics.as_mut()
+    }
+
+    fn carry(&self) -> Result<Value, RunError> {
+        serde_json::to_value(&self.carried)
+            .map_err(|error| RunError::file("write", self.folder.checkpoints())(error.into()))
+    }
+
+    fn row(&mut self, state: &TrainState, seen: Observed<'_>) -> Result<(), RunError> {
+        let seconds = self.since_row.begun.elapsed().as_secs_f64().max(1e-9);
+        let (at, report) = (seen.at, seen.report);
+        let row = StepRow {
+            step: state.step,
+            epoch: at.epoch,
+            loss: report.loss,
+            lr: at.lr,
+            weight_decay: at.weight_decay,
+            momentum: at.momentum,
+            teacher_temp: at.teacher_temp,
+            entropy: report.entropy,
+            kl: report.kl(),
+            batch_entropy: report.batch_entropy,
+            grad_norm: report.grad_norm,
+            images_per_second: self.since_row.images as f64 / seconds,
+            data_wait: self.since_row.waited.as_secs_f64() / seconds,
+        };
+        self.since_row = Interval::new();
+        self.metrics().map(|metrics| metrics.step(&row)).transpose()?;
+        self.console.figure(&row);
+        self.console.progress(&self.snapshot(&row));
+        Ok(())
+    }
+
+    fn snapshot(&mut self, row: &StepRow) -> Snapshot {
+        let total_steps = self.schedule.total_steps();
+        self.losses.push_back(row.loss);
+        let loss_before = (self.losses.len() > TREND_ROWS).then(|| self.losses.pop_front()).flatten();
+        let done = (row.step - self.rate.first_step).max(1) as f64;
+        let eta = self.rate.begun.elapsed().mul_f64((total_steps - row.step) as f64 / done);
+        Snapshot {
+            epoch: row.epoch + 1,
+            epochs: self.folder.config.run.epochs,
+            step: row.step,
+            total_steps,
+            loss: row.loss,
+            loss_before,
+            images_per_second: row.images_per_second,
+            data_wait: row.data_wait,
+            eta: Some(eta),
+            entropy: row.entropy,
+            out_dim: self.folder.config.head.out_dim,
+            kl: row.kl,
+            grad_norm: row.grad_norm,
+            knn: self.carried.knn,
+            memory_bytes: machine::used_bytes(),
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! k-NN while training: how well the frozen features of the moment tell labelled images apart.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use dinoxide_engine::params::Params;
+use dinoxide_views::{EvalConfig, EvalLoader, EvalTransform, Source};
+
+use super::RunError;
+use super::console::Console;
+use super::pretrain::exif;
+use crate::config::Config;
+use crate::eval::features::Frozen;
+use crate::eval::knn::KnnBank;
+use crate::eval::labels::Labels;
+use crate::methods::Device;
+use crate::nn::vit::Vit;
+
+/// Images per forward pass.
+const EVAL_BATCH: usize = 64;
+/// Most images that vote: enough for a stable figure, few enough for a training run.
+const MOST_VOTERS: usize = 20_000;
+
+/// Labelled images that vote and labelled images that are classified.
+pub struct Validation {
+    bank: Split,
+    queries: Split,
+    classes: usize,
+    k: usize,
+    config: Config,
+}
+
+struct Split {
+    source: Arc<Source>,
+    /// Label of each image of the source; absent for images that are not used.
+    labels: Vec<Option<u32>>,
+}
+
+impl Validation {
+    /// Prepares the evaluation `config` asks for; nothing without `data.val`.
+    ///
+    /// The training images vote if they lie in the same class folders; else every second image of the labelled folder.
+    ///
+    /// # Errors
+    /// If the labelled folder cannot be used.
+    pub fn open(config: &Config, train: &Arc<Source>, console: &Console) -> Result<Option<Self>, RunError> {
+        let Some(val) = &config.data.val else { return Ok(None) };
+        let val = Source::labelled(Path::new(val))?;
+        let label = |index: usize| val.images[index].label.unwrap_or_default();
+        let val_names: Vec<String> = (0..val.len()).map(|index| val.classes[label(index) as usize].clone()).collect();
+        let train_names = class_folders(train);
+        let of_train = Labels::from_names(&train_names, &val_names);
+        let (bank, queries, classes) = match of_train {
+            Ok(labels) => {
+                let stride = train.len().div_ceil(MOST_VOTERS);
+                let voters = labels.train.iter().enumerate();
+                let voters = voters.map(|(index, label)| index.is_multiple_of(stride).then_some(*label)).collect();
+                let bank = Split { source: Arc::clone(train), labels: voters };
+                let labels_of_val = labels.val.iter().map(|label| Some(*label)).collect();
+                let queries = Split { source: Arc::new(val), labels: labels_of_val };
+                (bank, queries, labels.classes.len())
+            }
+            Err(_) => {
+                console.say("k-NN: the training images have no classes; every second labelled image votes");
+                let all = Arc::new(val);
+                let half = |parity: usize| {
+                    let labels = all.images.iter().enumerate();
+                    let labels = labels.map(|(index, image)| image.label.filter(|_| index % 2 == parity)).collect();
+                    Split { source: Arc::clone(&all), labels }
+                };
+                (half(0), half(1), all.classes.len())
+            }
+        };
+        Ok(Some(Self { bank, queries, classes, k: config.eval.knn_k, config: config.clone() }))
+    }
+
+    /// Number of classes.
+    pub fn classes(&self) -> usize {
+        self.classes
+    }
+
+    /// Top-1 accuracy in percent of the network `backbone` with `params`.
+    ///
+    /// # Errors
+    /// If no image can be read.
+    pub fn top1(&self, backbone: &Vit, params: &Params, device: Device<'_>) -> Result<f64, RunError> {
+        let frozen = Frozen { kernels: device.kernels, pool: device.pool, backbone, params };
+        let (features, labels) = self.features(&frozen, &self.bank)?;
+        let bank = KnnBank::new(features, labels, self.classes)?;
+        let (features, labels) = self.features(&frozen, &self.queries)?;
+        let result = bank.evaluate(&features, &labels, &[self.k])?;
+        Ok(result.per_k.first().map_or(0.0, |score| score.top1))
+    }
+
+    fn features(&self, frozen: &Frozen<'_>, split: &Split) -> Result<(Vec<f32>, Vec<u32>), RunError> {
+        let used: Vec<usize> = (0..split.labels.len()).filter(|index| split.labels[*index].is_some()).collect();
+        let (workers, exif) = (self.config.data.workers, exif(&self.config));
+        let images = used.iter().map(|index| split.source.images[*index].clone()).collect();
+        let source = Arc::new(Source { images, classes: split.source.classes.clone() });
+        let mut images = EvalLoader::new(source, eval_transform(&self.config), EvalConfig { batch: EVAL_BATCH, workers, exif })?;
+        let features = frozen.extract(&mut images)?;
+        let labels = features.indices.iter().filter_map(|index| split.labels[used[*index]]).collect();
+        Ok((features.values, labels))
+    }
+}
+
+/// How a run's images are shown to its network: small ones whole, photos with the margin of the official protocol
+/// (shorter side 256, centre 224, in proportion to the size of the global crops).
+pub fn eval_transform(config: &Config) -> EvalTransform {
+    /// Global crops up to this side belong to images that are hardly larger.
+    const SMALL_PX: u32 = 64;
+    let crop = config.views.global.size;
+    let resize = if crop <= SMALL_PX { crop } else { (crop * 256).div_ceil(224) };
+    EvalTransform::ResizeCrop { resize, crop }
+}
+
+/// The top folder each image lies in; empty where it lies in none.
+fn class_folders(source: &Source) -> Vec<String> {
+    let folder = |name: &str| name.split_once('/').map_or_else(String::new, |(folder, _)| folder.to_owned());
+    source.images.iter().map(|image| folder(&image.name)).collect()
+}

@@ -160,7 +160,8 @@ impl<'a> Observer<'a> {
         let (step, per_epoch) = (state.step, self.schedule.steps_per_epoch());
         let epoch = step / per_epoch;
         let every = self.folder.config.eval.every_epochs.max(1);
-        let due = step.is_multiple_of(per_epoch) && (epoch.is_multiple_of(every) || step == self.schedule.total_steps());
+        let due =
+            step.is_multiple_of(per_epoch) && (epoch.is_multiple_of(every) || step == self.schedule.total_steps());
         if !due || self.metrics.as_ref().is_some_and(|metrics| metrics.has_eval(step)) {
             return Ok(());
         }
@@ -198,10 +199,9 @@ impl<'a> Observer<'a> {
         Status::now(status, state.step, total).write(&self.folder.path)?;
         match end {
             End::Finished => self.console.say(&format!("done in {minutes:.1} min: {path}")),
-            End::Stopped => self.console.say(&format!(
-                "saved after step {}; resume with: dinoxide pretrain -c {path}/config.toml",
-                state.step
-            )),
+            End::Stopped => self
+                .console
+                .say(&format!("saved after step {}; resume with: dinoxide pretrain -c {path}/config.toml", state.step)),
         }
         Ok(())
     }

@@ -97,7 +97,8 @@ impl Validation {
         let (workers, exif) = (self.config.data.workers, exif(&self.config));
         let images = used.iter().map(|index| split.source.images[*index].clone()).collect();
         let source = Arc::new(Source { images, classes: split.source.classes.clone() });
-        let mut images = EvalLoader::new(source, eval_transform(&self.config), EvalConfig { batch: EVAL_BATCH, workers, exif })?;
+        let mut images =
+            EvalLoader::new(source, eval_transform(&self.config), EvalConfig { batch: EVAL_BATCH, workers, exif })?;
         let features = frozen.extract(&mut images)?;
         let labels = features.indices.iter().filter_map(|index| split.labels[used[*index]]).collect();
         Ok((features.values, labels))

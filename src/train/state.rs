@@ -32,7 +32,9 @@ pub enum StateError {
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
     /// It lacks a tensor, or has it in another size.
-    #[error("the checkpoint has no `{tensor}` of {expected} values in its `{part}`; it belongs to another configuration")]
+    #[error(
+        "the checkpoint has no `{tensor}` of {expected} values in its `{part}`; it belongs to another configuration"
+    )]
     Tensor {
         /// The part.
         part: &'static str,

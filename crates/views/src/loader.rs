@@ -3,6 +3,7 @@
 //! What a batch holds depends on (seed, step, rank, world) only: not on the number of workers, not on where a run was
 //! resumed, not on which thread was faster. Unreadable files are replaced, counted and reported.
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -101,6 +102,7 @@ type Item = Result<Found<Vec<Vec<u8>>>>;
 /// A running loader; dropping it stops its threads.
 pub struct Loader {
     batches: Option<Receiver<Delivery>>,
+    plan: Arc<Plan>,
     assembler: Option<JoinHandle<()>>,
     skipped: Vec<Skipped>,
 }
@@ -125,13 +127,16 @@ impl Loader {
             recipe,
             seed: config.seed,
             order: Mutex::new(None),
+            stop: AtomicBool::new(false),
         };
+        let plan = Arc::new(plan);
+        let assembled = Arc::clone(&plan);
         let (sender, batches) = sync_channel(config.prefetch.saturating_sub(1));
         let assembler = std::thread::Builder::new()
             .name("views-batch".to_string())
-            .spawn(move || assemble(Arc::new(plan), &config, &sender))
+            .spawn(move || assemble(&assembled, &config, &sender))
             .map_err(|_| Error::Stopped)?;
-        Ok(Self { batches: Some(batches), assembler: Some(assembler), skipped: Vec::new() })
+        Ok(Self { batches: Some(batches), plan, assembler: Some(assembler), skipped: Vec::new() })
     }
 
     /// Waits for the next batch. Batches never end: epochs follow each other.
@@ -155,7 +160,8 @@ impl Loader {
 
 impl Drop for Loader {
     fn drop(&mut self) {
-        // Without a receiver the assembler's next send fails, and it stops the workers.
+        // Ends the batch in the making; without a receiver the next send fails, and the assembler stops the workers.
+        self.plan.stop.store(true, Ordering::Relaxed);
         self.batches = None;
         if let Some(assembler) = self.assembler.take() {
             let _ = assembler.join();
@@ -188,6 +194,8 @@ struct Plan {
     seed: u64,
     /// The permutation of the epoch used last.
     order: Mutex<Option<(u64, Arc<Vec<u32>>)>>,
+    /// Set when the loader is dropped.
+    stop: AtomicBool,
 }
 
 impl Plan {
@@ -217,7 +225,7 @@ impl Plan {
 }
 
 /// Runs the workers and joins their items to batches until the receiver is gone or an error was sent.
-fn assemble(plan: Arc<Plan>, config: &LoaderConfig, sender: &SyncSender<Delivery>) {
+fn assemble(plan: &Arc<Plan>, config: &LoaderConfig, sender: &SyncSender<Delivery>) {
     let size = u64::from(config.batch);
     let pool = PoolConfig {
         threads: config.workers,
@@ -226,12 +234,12 @@ fn assemble(plan: Arc<Plan>, config: &LoaderConfig, sender: &SyncSender<Delivery
         first: config.start_step * size,
         end: u64::MAX,
     };
-    let workers = Arc::clone(&plan);
+    let workers = Arc::clone(plan);
     let pool = Pool::start(&pool, move |number| workers.item(number / size, (number % size) as u32));
     let mut bad = BTreeSet::new();
     for step in config.start_step.. {
-        let batch = next_batch(&plan, &pool, step, &mut bad).and_then(|(batch, skipped)| {
-            check_bad(&plan, &bad, config.max_bad)?;
+        let batch = next_batch(plan, &pool, step, &mut bad).and_then(|(batch, skipped)| {
+            check_bad(plan, &bad, config.max_bad)?;
             Ok((batch, skipped))
         });
         let failed = batch.is_err();
@@ -255,6 +263,9 @@ fn next_batch(plan: &Plan, pool: &Pool<Item>, step: u64, bad: &mut BTreeSet<u32>
     let mut batch = Batch { step, samples: Vec::with_capacity(size), groups, wait: Duration::ZERO };
     let mut skipped = Vec::new();
     for slot in 0..size {
+        if plan.stop.load(Ordering::Relaxed) {
+            return Err(Error::Stopped);
+        }
         let found = pool.next().ok_or(Error::Stopped)??;
         batch.samples.push(found.sample);
         for (sample, reason) in found.unreadable {

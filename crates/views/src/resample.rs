@@ -1,7 +1,8 @@
 //! Resizing with the arithmetic of Pillow's `Image.resize`: antialiased, separable, 8 bits between the passes.
 //!
 //! The kernel is stretched by the down-scaling factor, its weights are normalised in f64 and rounded to
-//! fixed point; rows come first, then columns (Pillow's `Resample.c`). Results equal Pillow's bit for bit.
+//! fixed point (Pillow's `Resample.c`). Rows come first, then columns, except where Pillow 13 turns the order
+//! round, see [`PassOrder`]. Results equal Pillow 13's bit for bit.
 use std::ops::Range;
 
 use crate::pixel::{Crop, Rgb8};
@@ -60,13 +61,37 @@ pub fn resize_window(image: &Rgb8, crop: Crop, size: (u32, u32), window: Window)
     if window.filter == Filter::Nearest {
         return nearest(image, crop, size, want);
     }
-    let columns = Taps::new(crop.width, size.0, want.x..want.x + want.width, window.filter);
+    let mut columns = Taps::new(crop.width, size.0, want.x..want.x + want.width, window.filter);
     let rows = Taps::new(crop.height, size.1, want.y..want.y + want.height, window.filter);
+    let order = PassOrder::of(crop, size);
     pulp::Arch::new().dispatch(|| {
         let needed = rows.span();
-        let middle = horizontal(image, crop, needed.clone(), &columns);
-        Rgb8 { width: want.width, height: want.height, pixels: vertical(&middle, needed.start, &rows) }
+        if order == PassOrder::RowsFirst {
+            let middle = horizontal(image, crop, needed.clone(), &columns);
+            return vertical(&middle, needed.start, &rows);
+        }
+        let span = columns.span();
+        let middle = vertical(&Rows::cut(image, crop, &needed, &span), needed.start, &rows);
+        columns.starts.iter_mut().for_each(|start| *start -= span.start);
+        horizontal(&middle, middle.bounds(), 0..want.height as usize, &columns).into_image()
     })
+}
+
+/// Which pass rounds to 8 bits first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum PassOrder {
+    RowsFirst,
+    ColumnsFirst,
+}
+
+impl PassOrder {
+    /// Since version 13 Pillow begins with the columns where the height loses more than twice what the width loses
+    /// (found by experiment, 3,000 random sizes without exception; its pull request 9549). Before, rows were first.
+    fn of(crop: Crop, size: (u32, u32)) -> Self {
+        let lost = |from: u32, to: u32| i64::from(from) - i64::from(to);
+        let (width, height) = (lost(crop.width, size.0), lost(crop.height, size.1));
+        if height > 0 && width != 0 && height > 2 * width { Self::ColumnsFirst } else { Self::RowsFirst }
+    }
 }
 
 /// The weights of one axis.
@@ -148,19 +173,37 @@ struct Rows {
     stride: usize,
 }
 
-/// The first pass: rows `needed` of the crop, at the new width.
+impl Rows {
+    /// Copies a part of a crop.
+    fn cut(image: &Rgb8, crop: Crop, rows: &Range<usize>, columns: &Range<usize>) -> Self {
+        let width = columns.len() * 3;
+        let stride = width.next_multiple_of(LANES);
+        let mut bytes = vec![0; stride * rows.len()];
+        for (line, y) in bytes.chunks_exact_mut(stride.max(1)).zip(rows.clone()) {
+            let start = (crop.x as usize + columns.start) * 3;
+            line[..width].copy_from_slice(&image.row(crop.y + y as u32)[start..][..width]);
+        }
+        Self { bytes, width, stride }
+    }
+
+    fn into_image(self) -> Rgb8 {
+        let lines = self.bytes.chunks_exact(self.stride.max(1));
+        let height = lines.len() as u32;
+        let pixels = lines.flat_map(|line| &line[..self.width]).copied().collect();
+        Rgb8 { width: self.width as u32 / 3, height, pixels }
+    }
+}
+
+/// The pass along rows: rows `needed` of the crop, at the new width.
 #[inline(always)]
 fn horizontal(image: &Rgb8, crop: Crop, needed: Range<usize>, taps: &Taps) -> Rows {
+    if let Some(left) = taps.identity {
+        return Rows::cut(image, crop, &needed, &(left..left + taps.starts.len()));
+    }
     let width = taps.starts.len() * 3;
     let stride = width.next_multiple_of(LANES);
     let mut middle = Rows { bytes: vec![0; stride * needed.len()], width, stride };
     let row = |y: usize| &image.row(crop.y + y as u32)[crop.x as usize * 3..][..crop.width as usize * 3];
-    if let Some(left) = taps.identity {
-        for (line, y) in middle.bytes.chunks_exact_mut(stride.max(1)).zip(needed) {
-            line[..width].copy_from_slice(&row(y)[left * 3..][..width]);
-        }
-        return middle;
-    }
     let span = taps.span();
     let mut strip = vec![0u8; span.len() * LANES];
     for (block, top) in needed.clone().step_by(STRIP_ROWS).enumerate() {
@@ -183,9 +226,9 @@ fn horizontal(image: &Rgb8, crop: Crop, needed: Range<usize>, taps: &Taps) -> Ro
     middle
 }
 
-/// The second pass: columns, from rows that begin at input row `first`.
+/// The pass along columns, from rows that begin at input row `first`.
 #[inline(always)]
-fn vertical(middle: &Rows, first: usize, taps: &Taps) -> Vec<u8> {
+fn vertical(middle: &Rows, first: usize, taps: &Taps) -> Rgb8 {
     let height = taps.starts.len();
     let mut pixels = vec![0u8; middle.width * height];
     for (output, line) in pixels.chunks_exact_mut(middle.width.max(1)).enumerate() {
@@ -201,7 +244,7 @@ fn vertical(middle: &Rows, first: usize, taps: &Taps) -> Vec<u8> {
             bytes.copy_from_slice(&sums[..bytes.len()]);
         }
     }
-    pixels
+    Rgb8 { width: middle.width as u32 / 3, height: height as u32, pixels }
 }
 
 /// Returns Σ weight · byte for [`LANES`] neighbouring bytes, rounded and clipped to 8 bits.

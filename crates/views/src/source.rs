@@ -48,7 +48,10 @@ impl Source {
             images.extend(found);
         }
         let mut seen = HashSet::new();
-        images.retain(|image: &SourceImage| seen.insert(image.path.clone()));
+        images.retain(|image: &SourceImage| {
+            // `./a.jpg` and `a.jpg` are one file; a link and its target are two.
+            seen.insert(std::path::absolute(&image.path).unwrap_or_else(|_| image.path.clone()))
+        });
         if images.is_empty() {
             return Err(no_images(&inputs.join("`, `")));
         }

@@ -12,7 +12,7 @@ use rayon::prelude::*;
 
 use super::attention_head::{Backward, Forward};
 use super::chunk::{check_len, rows_of};
-use super::math::{dot, exp, fold, join, larger};
+use super::math::{dot, exp, fold, join, larger, vectorised};
 use crate::kernels::{Attention, AttentionBackward, Segment};
 
 /// Multiplications that a rayon task should have at least; short segments are joined up to it.
@@ -79,18 +79,31 @@ pub fn first_token_attention(arch: Arch, op: Attention<'_, f32>, out: &mut [f32]
     }
     let scale = (head_dim as f32).powf(-0.5);
     tasks.into_par_iter().filter(|(segment, _)| segment.len > 0).for_each(|(segment, out)| {
-        arch.dispatch(|| {
-            for (head, probs) in out.chunks_exact_mut(segment.len).enumerate() {
-                let query = head_row(&op, segment.start, head);
-                for (token, score) in probs.iter_mut().enumerate() {
-                    *score = dot(query, head_row(&op, segment.start + token, heads + head)) * scale;
+        vectorised(
+            arch,
+            #[inline(always)]
+            || {
+                for (head, probs) in out.chunks_exact_mut(segment.len).enumerate() {
+                    let query = head_row(&op, segment.start, head);
+                    for (token, score) in probs.iter_mut().enumerate() {
+                        *score = dot(query, head_row(&op, segment.start + token, heads + head)) * scale;
+                    }
+                    let max = join(fold(f32::NEG_INFINITY, probs, larger), larger);
+                    probs.iter_mut().for_each(|score| *score = exp(*score - max));
+                    let total = join(
+                        fold(
+                            0.0,
+                            probs,
+                            #[inline(always)]
+                            |a, b| a + b,
+                        ),
+                        #[inline(always)]
+                        |a, b| a + b,
+                    );
+                    probs.iter_mut().for_each(|prob| *prob /= total);
                 }
-                let max = join(fold(f32::NEG_INFINITY, probs, larger), larger);
-                probs.iter_mut().for_each(|score| *score = exp(*score - max));
-                let total = join(fold(0.0, probs, |a, b| a + b), |a, b| a + b);
-                probs.iter_mut().for_each(|prob| *prob /= total);
-            }
-        });
+            },
+        );
     });
 }
 

@@ -131,7 +131,12 @@ fn softmax_row(scores: &mut [f32], len: usize, scale: f32) -> (f32, f32) {
     for score in scores.iter_mut() {
         *score = exp((*score - max) * scale);
     }
-    let total = reduce(scores, 0.0, |a, b| a + b);
+    let total = reduce(
+        scores,
+        0.0,
+        #[inline(always)]
+        |a, b| a + b,
+    );
     (total, max.mul_add(scale, total.ln()))
 }
 

@@ -4,6 +4,7 @@ use pulp::Arch;
 use rayon::prelude::*;
 
 use super::chunk::{check_len, reduce_chunks, rows_of, rows_per_chunk};
+use super::math::vectorised;
 use crate::kernels::{BatchNormBackward, LayerNorm};
 
 /// Rows of one partial of the column sums, at least.
@@ -18,19 +19,41 @@ pub fn batch_norm(arch: Arch, op: LayerNorm<'_, f32>, out: &mut [f32], stats: [&
     check_len("out", out.len(), op.x.len());
     check_len("mean", mean.len(), width);
     check_len("variance", variance.len(), width);
-    column_means(arch, (rows, op.x), mean, |_, x| x);
+    column_means(
+        arch,
+        (rows, op.x),
+        mean,
+        #[inline(always)]
+        |_, x| x,
+    );
     let means: &[f32] = mean;
-    column_means(arch, (rows, op.x), variance, |column, x| (x - means[column]) * (x - means[column]));
+    column_means(
+        arch,
+        (rows, op.x),
+        variance,
+        #[inline(always)]
+        |column, x| (x - means[column]) * (x - means[column]),
+    );
     let scale: Vec<f32> = variance.iter().zip(op.gamma).map(|(&v, &gamma)| gamma * rstd(v, op.eps)).collect();
     let chunk = rows_per_chunk(width) * width;
-    out.par_chunks_mut(chunk).zip(op.x.par_chunks(chunk)).for_each(|(out, x)| {
-        arch.dispatch(|| {
-            for (out, x) in out.chunks_exact_mut(width).zip(x.chunks_exact(width)) {
-                let columns = out.iter_mut().zip(x).zip(means).zip(&scale).zip(op.beta);
-                columns.for_each(|((((out, &x), &mean), &scale), &beta)| *out = (x - mean).mul_add(scale, beta));
-            }
-        });
-    });
+    out.par_chunks_mut(chunk).zip(op.x.par_chunks(chunk)).for_each(
+        #[inline(always)]
+        |(out, x)| {
+            vectorised(
+                arch,
+                #[inline(always)]
+                || {
+                    for (out, x) in out.chunks_exact_mut(width).zip(x.chunks_exact(width)) {
+                        let columns = out.iter_mut().zip(x).zip(means).zip(&scale).zip(op.beta);
+                        columns.for_each(
+                            #[inline(always)]
+                            |((((out, &x), &mean), &scale), &beta)| *out = (x - mean).mul_add(scale, beta),
+                        );
+                    }
+                },
+            );
+        },
+    );
 }
 
 /// See [`crate::kernels::Kernels::batch_norm_backward`].
@@ -51,23 +74,33 @@ pub fn batch_norm_backward(arch: Arch, op: BatchNormBackward<'_, f32>, d_x: &mut
     let rstds: Vec<f32> = op.variance.iter().map(|&variance| rstd(variance, op.eps)).collect();
     let sums = gradient_sums(arch, &op, &rstds);
     let (sum_dn, sum_d) = sums.split_at(width);
-    d_gamma.iter_mut().zip(sum_dn).for_each(|(to, &sum)| *to += sum);
-    d_beta.iter_mut().zip(sum_d).for_each(|(to, &sum)| *to += sum);
+    d_gamma.iter_mut().zip(sum_dn).for_each(
+        #[inline(always)]
+        |(to, &sum)| *to += sum,
+    );
+    d_beta.iter_mut().zip(sum_d).for_each(
+        #[inline(always)]
+        |(to, &sum)| *to += sum,
+    );
     // With n = (x − mean)·rstd: d_x = gamma·rstd·(d − mean(d) − n·mean(d·n)).
     let per_row = 1.0 / rows as f32;
     let chunk = rows_per_chunk(width) * width;
     let tasks = d_x.par_chunks_mut(chunk).zip(op.x.par_chunks(chunk)).zip(op.d_out.par_chunks(chunk));
     tasks.for_each(|((d_x, x), d_out)| {
-        arch.dispatch(|| {
-            let rows = d_x.chunks_exact_mut(width).zip(x.chunks_exact(width)).zip(d_out.chunks_exact(width));
-            for ((d_x, x), d_out) in rows {
-                for column in 0..width {
-                    let n = (x[column] - op.mean[column]) * rstds[column];
-                    let centred = n.mul_add(-sum_dn[column] * per_row, d_out[column] - sum_d[column] * per_row);
-                    d_x[column] = op.gamma[column] * rstds[column] * centred;
+        vectorised(
+            arch,
+            #[inline(always)]
+            || {
+                let rows = d_x.chunks_exact_mut(width).zip(x.chunks_exact(width)).zip(d_out.chunks_exact(width));
+                for ((d_x, x), d_out) in rows {
+                    for column in 0..width {
+                        let n = (x[column] - op.mean[column]) * rstds[column];
+                        let centred = n.mul_add(-sum_dn[column] * per_row, d_out[column] - sum_d[column] * per_row);
+                        d_x[column] = op.gamma[column] * rstds[column] * centred;
+                    }
                 }
-            }
-        });
+            },
+        );
     });
 }
 
@@ -79,16 +112,23 @@ fn gradient_sums(arch: Arch, op: &BatchNormBackward<'_, f32>, rstds: &[f32]) -> 
     reduce_chunks(op.x.len().div_ceil(chunk), &mut sums, |index, partial| {
         let values = index * chunk..op.x.len().min((index + 1) * chunk);
         let (dn, d) = partial.split_at_mut(width);
-        arch.dispatch(|| {
-            let rows = op.x[values.clone()].chunks_exact(width).zip(op.d_out[values].chunks_exact(width));
-            for (x, d_out) in rows {
-                let columns = dn.iter_mut().zip(d.iter_mut()).zip(x).zip(d_out).zip(op.mean).zip(rstds);
-                columns.for_each(|(((((dn, sum), &x), &d), &mean), &rstd)| {
-                    *dn = d.mul_add((x - mean) * rstd, *dn);
-                    *sum += d;
-                });
-            }
-        });
+        vectorised(
+            arch,
+            #[inline(always)]
+            || {
+                let rows = op.x[values.clone()].chunks_exact(width).zip(op.d_out[values.clone()].chunks_exact(width));
+                for (x, d_out) in rows {
+                    let columns = dn.iter_mut().zip(d.iter_mut()).zip(x).zip(d_out).zip(op.mean).zip(rstds);
+                    columns.for_each(
+                        #[inline(always)]
+                        |(((((dn, sum), &x), &d), &mean), &rstd)| {
+                            *dn = d.mul_add((x - mean) * rstd, *dn);
+                            *sum += d;
+                        },
+                    );
+                }
+            },
+        );
     });
     sums
 }
@@ -105,13 +145,17 @@ fn column_means(
     let chunk = rows_per_chunk(width).max(SUM_ROWS) * width;
     reduce_chunks(x.len().div_ceil(chunk), means, |index, partial| {
         let values = &x[index * chunk..x.len().min((index + 1) * chunk)];
-        arch.dispatch(|| {
-            for row in values.chunks_exact(width) {
-                for (column, (sum, &x)) in partial.iter_mut().zip(row).enumerate() {
-                    *sum += value(column, x);
+        vectorised(
+            arch,
+            #[inline(always)]
+            || {
+                for row in values.chunks_exact(width) {
+                    for (column, (sum, &x)) in partial.iter_mut().zip(row).enumerate() {
+                        *sum += value(column, x);
+                    }
                 }
-            }
-        });
+            },
+        );
     });
     means.iter_mut().for_each(|mean| *mean /= rows.max(1) as f32);
 }

@@ -20,7 +20,7 @@ pub fn check_len(what: &str, len: usize, expected: usize) {
 /// Rows of a matrix whose rows have `width` values.
 #[track_caller]
 pub fn rows_of(what: &str, len: usize, width: usize) -> usize {
-    assert!(width > 0 && len % width == 0, "`{what}` has {len} values, not whole rows of {width}");
+    assert!(width > 0 && len.is_multiple_of(width), "`{what}` has {len} values, not whole rows of {width}");
     len / width
 }
 

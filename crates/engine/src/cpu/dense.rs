@@ -7,7 +7,8 @@ use pulp::Arch;
 use rayon::prelude::*;
 
 use super::chunk::{check_len, reduce_chunks, rows_of, rows_per_chunk};
-use super::gelu::gelu_chunk;
+use super::gelu::gelu;
+use super::math::vectorised;
 use crate::kernels::{Linear, LinearSize, Write};
 
 /// See [`crate::kernels::Kernels::linear`].
@@ -23,8 +24,7 @@ pub fn linear(op: Linear<'_, f32>, out: &mut [f32]) {
 pub fn linear_gelu(arch: Arch, op: Linear<'_, f32>, pre: &mut [f32], out: &mut [f32]) {
     check_len("out", out.len(), pre.len());
     linear(op, pre);
-    super::gelu::gelu(arch, pre, out);
-    let _ = gelu_chunk;
+    gelu(arch, pre, out);
 }
 
 /// See [`crate::kernels::Kernels::linear_input_grad`].
@@ -56,13 +56,17 @@ pub fn add_column_sums(arch: Arch, x: &[f32], out: &mut [f32]) {
     let rows = rows_per_chunk(width).max(32);
     reduce_chunks(x.len().div_ceil(rows * width), out, |index, partial| {
         let chunk = &x[index * rows * width..x.len().min((index + 1) * rows * width)];
-        arch.dispatch(|| {
-            for row in chunk.chunks_exact(width) {
-                for (sum, &value) in partial.iter_mut().zip(row) {
-                    *sum += value;
+        vectorised(
+            arch,
+            #[inline(always)]
+            || {
+                for row in chunk.chunks_exact(width) {
+                    for (sum, &value) in partial.iter_mut().zip(row) {
+                        *sum += value;
+                    }
                 }
-            }
-        });
+            },
+        );
     });
 }
 

@@ -4,32 +4,43 @@ use pulp::Arch;
 use rayon::prelude::*;
 
 use super::chunk::{CHUNK_LEN, check_len};
-use super::math::normal;
+use super::math::{normal, vectorised};
 
 /// See [`crate::kernels::Kernels::gelu`].
 pub fn gelu(arch: Arch, x: &[f32], out: &mut [f32]) {
     check_len("out", out.len(), x.len());
-    out.par_chunks_mut(CHUNK_LEN).zip(x.par_chunks(CHUNK_LEN)).for_each(|(out, x)| {
-        arch.dispatch(|| gelu_chunk(x, out));
-    });
+    out.par_chunks_mut(CHUNK_LEN).zip(x.par_chunks(CHUNK_LEN)).for_each(
+        #[inline(always)]
+        |(out, x)| {
+            vectorised(
+                arch,
+                #[inline(always)]
+                || gelu_chunk(x, out),
+            );
+        },
+    );
 }
 
 /// See [`crate::kernels::Kernels::gelu_backward`].
 pub fn gelu_backward(arch: Arch, x: &[f32], grad: &mut [f32]) {
     check_len("grad", grad.len(), x.len());
     grad.par_chunks_mut(CHUNK_LEN).zip(x.par_chunks(CHUNK_LEN)).for_each(|(grad, x)| {
-        arch.dispatch(|| {
-            for (grad, &x) in grad.iter_mut().zip(x) {
-                let (cdf, density) = normal(x);
-                *grad *= x.mul_add(density, cdf);
-            }
-        });
+        vectorised(
+            arch,
+            #[inline(always)]
+            || {
+                for (grad, &x) in grad.iter_mut().zip(x) {
+                    let (cdf, density) = normal(x);
+                    *grad *= x.mul_add(density, cdf);
+                }
+            },
+        );
     });
 }
 
-/// GELU of a slice, for use inside `Arch::dispatch`.
+/// GELU of a chunk.
 #[inline(always)]
-pub fn gelu_chunk(x: &[f32], out: &mut [f32]) {
+fn gelu_chunk(x: &[f32], out: &mut [f32]) {
     for (out, &x) in out.iter_mut().zip(x) {
         *out = x * normal(x).0;
     }

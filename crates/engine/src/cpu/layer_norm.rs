@@ -4,7 +4,7 @@ use pulp::Arch;
 use rayon::prelude::*;
 
 use super::chunk::{check_len, rows_of, rows_per_chunk};
-use super::math::{dot, fold, fold3, join, sum};
+use super::math::{dot, fold, fold3, join, sum, vectorised};
 use crate::kernels::{LayerNorm, LayerNormBackward, Write};
 
 /// Rows whose sums for gamma and beta form one partial.
@@ -19,18 +19,25 @@ pub fn layer_norm(arch: Arch, op: LayerNorm<'_, f32>, out: &mut [f32], stats: &m
     check_len("stats", stats.len(), rows * 2);
     let chunk = rows_per_chunk(width);
     let tasks = out.par_chunks_mut(chunk * width).zip(op.x.par_chunks(chunk * width));
-    tasks.zip(stats.par_chunks_mut(chunk * 2)).for_each(|((out, x), stats)| {
-        arch.dispatch(|| {
-            let rows = out.chunks_exact_mut(width).zip(x.chunks_exact(width));
-            for ((out, x), stats) in rows.zip(stats.as_chunks_mut::<2>().0) {
-                let (mean, rstd) = row_stats(x, op.eps as f32);
-                *stats = [mean, rstd];
-                for (((out, &x), &gamma), &beta) in out.iter_mut().zip(x).zip(op.gamma).zip(op.beta) {
-                    *out = ((x - mean) * rstd).mul_add(gamma, beta);
-                }
-            }
-        });
-    });
+    tasks.zip(stats.par_chunks_mut(chunk * 2)).for_each(
+        #[inline(always)]
+        |((out, x), stats)| {
+            vectorised(
+                arch,
+                #[inline(always)]
+                || {
+                    let rows = out.chunks_exact_mut(width).zip(x.chunks_exact(width));
+                    for ((out, x), stats) in rows.zip(stats.as_chunks_mut::<2>().0) {
+                        let (mean, rstd) = row_stats(x, op.eps as f32);
+                        *stats = [mean, rstd];
+                        for (((out, &x), &gamma), &beta) in out.iter_mut().zip(x).zip(op.gamma).zip(op.beta) {
+                            *out = ((x - mean) * rstd).mul_add(gamma, beta);
+                        }
+                    }
+                },
+            );
+        },
+    );
 }
 
 /// See [`crate::kernels::Kernels::layer_norm_backward`].
@@ -55,7 +62,11 @@ pub fn layer_norm_backward(
     let tasks = tasks.zip(op.d_out.par_chunks(chunk * width)).zip(op.stats.par_chunks(chunk * 2));
     tasks.zip(partials.par_chunks_mut(2 * width)).for_each(|((((d_x, x), d_out), stats), partial)| {
         let rows = LayerNormBackward { d_out, x, gamma: op.gamma, stats };
-        arch.dispatch(|| backward_rows(rows, write, d_x, partial));
+        vectorised(
+            arch,
+            #[inline(always)]
+            || backward_rows(rows, write, d_x, partial),
+        );
     });
     let [d_gamma, d_beta] = grads;
     for partial in partials.chunks_exact(2 * width) {
@@ -81,8 +92,18 @@ fn backward_rows(op: LayerNormBackward<'_, f32>, write: Write, d_x: &mut [f32], 
         }
         // With g = d_out·gamma and n = (x − mean)·rstd: d_x = rstd·(g − mean(g) − n·mean(g·n)).
         let g_mean = dot(d_out, op.gamma) / width as f32;
-        let gn = fold3(d_out, op.gamma, x, |total, [d, gamma, x]| (d * gamma).mul_add((x - mean) * rstd, total));
-        let gn_mean = join(gn, |a, b| a + b) / width as f32;
+        let gn = fold3(
+            d_out,
+            op.gamma,
+            x,
+            #[inline(always)]
+            |total, [d, gamma, x]| (d * gamma).mul_add((x - mean) * rstd, total),
+        );
+        let gn_mean = join(
+            gn,
+            #[inline(always)]
+            |a, b| a + b,
+        ) / width as f32;
         for (((d_x, &x), &d), &gamma) in d_x.iter_mut().zip(x).zip(d_out).zip(op.gamma) {
             let value = rstd * ((x - mean) * rstd).mul_add(-gn_mean, d.mul_add(gamma, -g_mean));
             *d_x = match write {
@@ -97,7 +118,16 @@ fn backward_rows(op: LayerNormBackward<'_, f32>, write: Write, d_x: &mut [f32], 
 #[inline(always)]
 fn row_stats(x: &[f32], eps: f32) -> (f32, f32) {
     let mean = sum(x) / x.len() as f32;
-    let squares = join(fold(0.0, x, |total, x| (x - mean).mul_add(x - mean, total)), |a, b| a + b);
+    let squares = join(
+        fold(
+            0.0,
+            x,
+            #[inline(always)]
+            |total, x| (x - mean).mul_add(x - mean, total),
+        ),
+        #[inline(always)]
+        |a, b| a + b,
+    );
     (mean, 1.0 / (squares / x.len() as f32 + eps).sqrt())
 }
 
@@ -107,18 +137,26 @@ pub fn l2_normalize(arch: Arch, x: &[f32], eps: f64, out: &mut [f32], norms: &mu
     let Some(width) = width_of(x, norms) else { return };
     let chunk = rows_per_chunk(width);
     let tasks = out.par_chunks_mut(chunk * width).zip(x.par_chunks(chunk * width));
-    tasks.zip(norms.par_chunks_mut(chunk)).for_each(|((out, x), norms)| {
-        arch.dispatch(|| {
-            for ((out, x), norm) in out.chunks_exact_mut(width).zip(x.chunks_exact(width)).zip(norms) {
-                let length = dot(x, x).sqrt();
-                *norm = if length < eps as f32 { eps as f32 } else { length };
-                let inverse = 1.0 / *norm;
-                for (out, &x) in out.iter_mut().zip(x) {
-                    *out = x * inverse;
-                }
-            }
-        });
-    });
+    tasks.zip(norms.par_chunks_mut(chunk)).for_each(
+        #[inline(always)]
+        |((out, x), norms)| {
+            vectorised(
+                arch,
+                #[inline(always)]
+                || {
+                    for ((out, x), norm) in out.chunks_exact_mut(width).zip(x.chunks_exact(width)).zip(norms.iter_mut())
+                    {
+                        let length = dot(x, x).sqrt();
+                        *norm = if length < eps as f32 { eps as f32 } else { length };
+                        let inverse = 1.0 / *norm;
+                        for (out, &x) in out.iter_mut().zip(x) {
+                            *out = x * inverse;
+                        }
+                    }
+                },
+            );
+        },
+    );
 }
 
 /// See [`crate::kernels::Kernels::l2_normalize_backward`].
@@ -130,15 +168,19 @@ pub fn l2_normalize_backward(arch: Arch, d_out: &[f32], saved: [&[f32]; 2], eps:
     let chunk = rows_per_chunk(width);
     let tasks = d_x.par_chunks_mut(chunk * width).zip(d_out.par_chunks(chunk * width));
     tasks.zip(out.par_chunks(chunk * width)).zip(norms.par_chunks(chunk)).for_each(|(((d_x, d_out), out), norms)| {
-        arch.dispatch(|| {
-            let rows = d_x.chunks_exact_mut(width).zip(d_out.chunks_exact(width)).zip(out.chunks_exact(width));
-            for (((d_x, d_out), out), &norm) in rows.zip(norms) {
-                let along = if norm > eps as f32 { dot(d_out, out) } else { 0.0 };
-                for ((d_x, &d), &out) in d_x.iter_mut().zip(d_out).zip(out) {
-                    *d_x = out.mul_add(-along, d) / norm;
+        vectorised(
+            arch,
+            #[inline(always)]
+            || {
+                let rows = d_x.chunks_exact_mut(width).zip(d_out.chunks_exact(width)).zip(out.chunks_exact(width));
+                for (((d_x, d_out), out), &norm) in rows.zip(norms) {
+                    let along = if norm > eps as f32 { dot(d_out, out) } else { 0.0 };
+                    for ((d_x, &d), &out) in d_x.iter_mut().zip(d_out).zip(out) {
+                        *d_x = out.mul_add(-along, d) / norm;
+                    }
                 }
-            }
-        });
+            },
+        );
     });
 }
 

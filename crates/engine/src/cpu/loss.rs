@@ -8,7 +8,7 @@ use pulp::Arch;
 use rayon::prelude::*;
 
 use super::chunk::{check_len, rows_of};
-use super::math::{exp, fold, fold3, join, larger};
+use super::math::{exp, fold, fold3, join, larger, vectorised};
 use crate::kernels::{SoftCrossEntropy, Targets};
 
 /// Values summed in `f32` before the sum goes to an `f64`.
@@ -21,8 +21,15 @@ pub fn targets(arch: Arch, op: Targets<'_, f32>, probs: &mut [f32]) -> f64 {
     check_len("probs", probs.len(), op.logits.len());
     let inverse_temp = (1.0 / op.temp) as f32;
     let tasks = probs.par_chunks_exact_mut(width).zip(op.logits.par_chunks_exact(width));
-    let entropies: Vec<f64> =
-        tasks.map(|(probs, logits)| arch.dispatch(|| target_row(logits, op.center, inverse_temp, probs))).collect();
+    let entropies: Vec<f64> = tasks
+        .map(|(probs, logits)| {
+            vectorised(
+                arch,
+                #[inline(always)]
+                || target_row(logits, op.center, inverse_temp, probs),
+            )
+        })
+        .collect();
     entropies.iter().sum::<f64>() / rows.max(1) as f64
 }
 
@@ -36,11 +43,29 @@ fn target_row(logits: &[f32], center: &[f32], inverse_temp: f32, probs: &mut [f3
     let (mut total, mut weighted) = (0.0, 0.0);
     for block in probs.chunks_mut(BLOCK) {
         // Σ e^z·z is taken with z before it is overwritten: fold3 reads what the first loop leaves in `block`.
-        weighted += f64::from(join(fold(0.0, block, |sum, z| exp(z - max).mul_add(z - max, sum)), |a, b| a + b));
+        weighted += f64::from(join(
+            fold(
+                0.0,
+                block,
+                #[inline(always)]
+                |sum, z| exp(z - max).mul_add(z - max, sum),
+            ),
+            #[inline(always)]
+            |a, b| a + b,
+        ));
         for z in block.iter_mut() {
             *z = exp(*z - max);
         }
-        total += f64::from(join(fold(0.0, block, |sum, e| sum + e), |a, b| a + b));
+        total += f64::from(join(
+            fold(
+                0.0,
+                block,
+                #[inline(always)]
+                |sum, e| sum + e,
+            ),
+            #[inline(always)]
+            |a, b| a + b,
+        ));
     }
     let inverse = (1.0 / total) as f32;
     for e in probs.iter_mut() {
@@ -57,15 +82,23 @@ pub fn soft_cross_entropy(arch: Arch, op: SoftCrossEntropy<'_, f32>, log_sum_exp
     let tasks = log_sum_exp.par_iter_mut().zip(op.logits.par_chunks_exact(width)).enumerate();
     let losses: Vec<f64> = tasks
         .map(|(row, (log_sum_exp, logits))| {
-            arch.dispatch(|| {
-                let lse = log_sum_exp_row(logits, inverse_temp);
-                *log_sum_exp = lse as f32;
-                let teachers = teacher_rows(&op, row);
-                teachers.iter().map(|&targets| cross_entropy(logits, targets, inverse_temp, lse)).sum::<f64>()
-            })
+            let teachers = teacher_rows(&op, row);
+            vectorised(
+                arch,
+                #[inline(always)]
+                || {
+                    let lse = log_sum_exp_row(logits, inverse_temp);
+                    *log_sum_exp = lse as f32;
+                    let mut loss = 0.0;
+                    for targets in &teachers {
+                        loss += cross_entropy(logits, targets, inverse_temp, lse);
+                    }
+                    loss
+                },
+            )
         })
         .collect();
-    let pairs = (op.terms() * op.images).max(1);
+    let pairs = op.terms() * op.images;
     losses.iter().sum::<f64>() / pairs as f64
 }
 
@@ -75,8 +108,17 @@ fn log_sum_exp_row(logits: &[f32], inverse_temp: f32) -> f64 {
     let max = join(fold(f32::NEG_INFINITY, logits, larger), larger) * inverse_temp;
     let mut total = 0.0;
     for block in logits.chunks(BLOCK) {
-        let sums = fold(0.0, block, |sum, logit| sum + exp(logit.mul_add(inverse_temp, -max)));
-        total += f64::from(join(sums, |a, b| a + b));
+        let sums = fold(
+            0.0,
+            block,
+            #[inline(always)]
+            |sum, logit| sum + exp(logit.mul_add(inverse_temp, -max)),
+        );
+        total += f64::from(join(
+            sums,
+            #[inline(always)]
+            |a, b| a + b,
+        ));
     }
     f64::from(max) + total.ln()
 }
@@ -87,10 +129,18 @@ fn cross_entropy(logits: &[f32], targets: &[f32], inverse_temp: f32, lse: f64) -
     let lse = lse as f32;
     let mut total = 0.0;
     for (logits, targets) in logits.chunks(BLOCK).zip(targets.chunks(BLOCK)) {
-        let sums = fold3(logits, targets, targets, |sum, [logit, target, _]| {
-            target.mul_add(logit.mul_add(-inverse_temp, lse), sum)
-        });
-        total += f64::from(join(sums, |a, b| a + b));
+        let sums = fold3(
+            logits,
+            targets,
+            targets,
+            #[inline(always)]
+            |sum, [logit, target, _]| target.mul_add(logit.mul_add(-inverse_temp, lse), sum),
+        );
+        total += f64::from(join(
+            sums,
+            #[inline(always)]
+            |a, b| a + b,
+        ));
     }
     total
 }
@@ -107,35 +157,38 @@ pub fn soft_cross_entropy_backward(
     check_len("log_sum_exp", log_sum_exp.len(), op.student_views * op.images);
     check_len("d_logits", d_logits.len(), op.logits.len());
     let inverse_temp = (1.0 / op.temp) as f32;
-    let factor = (scale / (op.temp * (op.images * op.terms()).max(1) as f64)) as f32;
+    let factor = (scale / (op.temp * (op.images * op.terms()) as f64)) as f32;
     let tasks = d_logits.par_chunks_exact_mut(width).zip(op.logits.par_chunks_exact(width));
     tasks.zip(log_sum_exp).enumerate().for_each(|(row, ((d_logits, logits), &lse))| {
         let teachers = teacher_rows(&op, row);
         let weight = teachers.len() as f32 * factor;
-        let softmax = |logit: f32| exp(logit.mul_add(inverse_temp, -lse));
-        arch.dispatch(|| match teachers[..] {
-            [] => d_logits.fill(0.0),
-            [one] => {
-                for ((d, &logit), &one) in d_logits.iter_mut().zip(logits).zip(one) {
-                    *d = softmax(logit).mul_add(weight, -(one * factor));
-                }
-            }
-            [first, ref others @ ..] => {
-                // Blocks stay in the first-level cache while further teachers are taken off.
-                for (start, d_logits) in (0..width).step_by(BLOCK).zip(d_logits.chunks_mut(BLOCK)) {
-                    let block = start..start + d_logits.len();
-                    let values = d_logits.iter_mut().zip(&logits[block.clone()]).zip(&first[block.clone()]);
-                    for ((d, &logit), &target) in values {
-                        *d = softmax(logit).mul_add(weight, -(target * factor));
+        vectorised(
+            arch,
+            #[inline(always)]
+            || match teachers[..] {
+                [] => d_logits.fill(0.0),
+                [one] => {
+                    for ((d, &logit), &one) in d_logits.iter_mut().zip(logits).zip(one) {
+                        *d = exp(logit.mul_add(inverse_temp, -lse)).mul_add(weight, -(one * factor));
                     }
-                    for other in others {
-                        for (d, &target) in d_logits.iter_mut().zip(&other[block.clone()]) {
-                            *d -= target * factor;
+                }
+                [first, ref others @ ..] => {
+                    // Blocks stay in the first-level cache while further teachers are taken off.
+                    for (start, d_logits) in (0..width).step_by(BLOCK).zip(d_logits.chunks_mut(BLOCK)) {
+                        let block = start..start + d_logits.len();
+                        let values = d_logits.iter_mut().zip(&logits[block.clone()]).zip(&first[block.clone()]);
+                        for ((d, &logit), &target) in values {
+                            *d = exp(logit.mul_add(inverse_temp, -lse)).mul_add(weight, -(target * factor));
+                        }
+                        for other in others {
+                            for (d, &target) in d_logits.iter_mut().zip(&other[block.clone()]) {
+                                *d -= target * factor;
+                            }
                         }
                     }
                 }
-            }
-        });
+            },
+        );
     });
 }
 
@@ -154,10 +207,11 @@ fn teacher_rows<'a>(op: &SoftCrossEntropy<'a, f32>, row: usize) -> Vec<&'a [f32]
 fn check_views(op: &SoftCrossEntropy<'_, f32>) -> usize {
     let student_rows = op.student_views * op.images;
     assert!(
-        student_rows > 0 && !op.logits.is_empty() && op.logits.len() % student_rows == 0,
+        student_rows > 0 && !op.logits.is_empty() && op.logits.len().is_multiple_of(student_rows),
         "`logits` has {} values for {student_rows} rows",
         op.logits.len()
     );
+    assert!(op.terms() > 0, "one view on each side leaves no pair of different views");
     let width = op.logits.len() / student_rows;
     check_len("targets", op.targets.len(), op.teacher_views * op.images * width);
     width

@@ -5,7 +5,8 @@
 //! - **Tasks.** Element-wise and row-wise kernels cut their matrices into chunks of about 64 KB of whole rows
 //!   (`chunk`). Attention has one task per segment and head, short ones joined; DINO's loss one per row; the
 //!   weight-normalised layer one per 512 outputs. A matrix of one chunk runs on the calling thread at once.
-//! - **Vectors.** Loops are plain Rust inside `Arch::dispatch`, which compiles them for AVX-512, AVX2 and the baseline;
+//! - **Vectors.** Loops are plain Rust inside `Arch::dispatch`, which compiles them for AVX-512, AVX2 and the baseline
+//!   (every closure in it is `#[inline(always)]`: one that is not inlined falls back to the baseline, a hundred times slower);
 //!   exp and the normal distribution (`math`) are branch-free, so they are vectorised too. Attention's small products
 //!   have a register tile of their own (`tile`).
 //! - **Determinism.** The size of a chunk depends on the shape alone. Sums within a chunk have a fixed number of

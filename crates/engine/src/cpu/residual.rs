@@ -4,6 +4,7 @@ use pulp::Arch;
 use rayon::prelude::*;
 
 use super::chunk::{CHUNK_LEN, check_len, reduce_chunks, rows_of, rows_per_chunk};
+use super::math::vectorised;
 use crate::kernels::Residual;
 
 /// Rows whose sums for gamma form one partial, at least.
@@ -18,19 +19,29 @@ pub fn residual(arch: Arch, x: &[f32], op: Residual<'_, f32>, out: &mut [f32]) {
     let chunk = rows_per_chunk(width);
     let tasks = out.par_chunks_mut(chunk * width).zip(x.par_chunks(chunk * width));
     tasks.zip(op.branch.par_chunks(chunk * width)).enumerate().for_each(|(index, ((out, x), branch))| {
-        arch.dispatch(|| {
-            let rows = out.chunks_exact_mut(width).zip(x.chunks_exact(width)).zip(branch.chunks_exact(width));
-            for (row, ((out, x), branch)) in rows.enumerate() {
-                let scale = row_scale(&op, index * chunk + row);
-                let values = out.iter_mut().zip(x).zip(branch);
-                match op.gamma {
-                    Some(gamma) => values.zip(gamma).for_each(|(((out, &x), &branch), &gamma)| {
-                        *out = (scale * gamma).mul_add(branch, x);
-                    }),
-                    None => values.for_each(|((out, &x), &branch)| *out = scale.mul_add(branch, x)),
+        vectorised(
+            arch,
+            #[inline(always)]
+            || {
+                let rows = out.chunks_exact_mut(width).zip(x.chunks_exact(width)).zip(branch.chunks_exact(width));
+                for (row, ((out, x), branch)) in rows.enumerate() {
+                    let scale = row_scale(&op, index * chunk + row);
+                    let values = out.iter_mut().zip(x).zip(branch);
+                    match op.gamma {
+                        Some(gamma) => values.zip(gamma).for_each(
+                            #[inline(always)]
+                            |(((out, &x), &branch), &gamma)| {
+                                *out = (scale * gamma).mul_add(branch, x);
+                            },
+                        ),
+                        None => values.for_each(
+                            #[inline(always)]
+                            |((out, &x), &branch)| *out = scale.mul_add(branch, x),
+                        ),
+                    }
                 }
-            }
-        });
+            },
+        );
     });
 }
 
@@ -49,17 +60,27 @@ pub fn residual_backward(
     let chunk = rows_per_chunk(width);
     d_branch.par_chunks_mut(chunk * width).zip(d_out.par_chunks(chunk * width)).enumerate().for_each(
         |(index, (d_branch, d_out))| {
-            arch.dispatch(|| {
-                let rows = d_branch.chunks_exact_mut(width).zip(d_out.chunks_exact(width));
-                for (row, (d_branch, d_out)) in rows.enumerate() {
-                    let scale = row_scale(&op, index * chunk + row);
-                    let values = d_branch.iter_mut().zip(d_out);
-                    match op.gamma {
-                        Some(gamma) => values.zip(gamma).for_each(|((to, &d), &gamma)| *to = d * (scale * gamma)),
-                        None => values.for_each(|(to, &d)| *to = d * scale),
+            vectorised(
+                arch,
+                #[inline(always)]
+                || {
+                    let rows = d_branch.chunks_exact_mut(width).zip(d_out.chunks_exact(width));
+                    for (row, (d_branch, d_out)) in rows.enumerate() {
+                        let scale = row_scale(&op, index * chunk + row);
+                        let values = d_branch.iter_mut().zip(d_out);
+                        match op.gamma {
+                            Some(gamma) => values.zip(gamma).for_each(
+                                #[inline(always)]
+                                |((to, &d), &gamma)| *to = d * (scale * gamma),
+                            ),
+                            None => values.for_each(
+                                #[inline(always)]
+                                |(to, &d)| *to = d * scale,
+                            ),
+                        }
                     }
-                }
-            });
+                },
+            );
         },
     );
     if let Some(d_gamma) = d_gamma {
@@ -76,27 +97,38 @@ fn gamma_grad(arch: Arch, d_out: &[f32], op: Residual<'_, f32>, d_gamma: &mut [f
         let first = index * chunk;
         let values = first * width..rows.min(first + chunk) * width;
         let (d_out, branch) = (&d_out[values.clone()], &op.branch[values]);
-        arch.dispatch(|| {
-            for (row, (d_out, branch)) in d_out.chunks_exact(width).zip(branch.chunks_exact(width)).enumerate() {
-                let scale = row_scale(&op, first + row);
-                for ((sum, &d), &branch) in partial.iter_mut().zip(d_out).zip(branch) {
-                    *sum = (d * scale).mul_add(branch, *sum);
+        vectorised(
+            arch,
+            #[inline(always)]
+            || {
+                for (row, (d_out, branch)) in d_out.chunks_exact(width).zip(branch.chunks_exact(width)).enumerate() {
+                    let scale = row_scale(&op, first + row);
+                    for ((sum, &d), &branch) in partial.iter_mut().zip(d_out).zip(branch) {
+                        *sum = (d * scale).mul_add(branch, *sum);
+                    }
                 }
-            }
-        });
+            },
+        );
     });
 }
 
 /// See [`crate::kernels::Kernels::add`].
 pub fn add(arch: Arch, from: &[f32], to: &mut [f32]) {
     check_len("from", from.len(), to.len());
-    to.par_chunks_mut(CHUNK_LEN).zip(from.par_chunks(CHUNK_LEN)).for_each(|(to, from)| {
-        arch.dispatch(|| {
-            for (to, &from) in to.iter_mut().zip(from) {
-                *to += from;
-            }
-        });
-    });
+    to.par_chunks_mut(CHUNK_LEN).zip(from.par_chunks(CHUNK_LEN)).for_each(
+        #[inline(always)]
+        |(to, from)| {
+            vectorised(
+                arch,
+                #[inline(always)]
+                || {
+                    for (to, &from) in to.iter_mut().zip(from) {
+                        *to += from;
+                    }
+                },
+            );
+        },
+    );
 }
 
 #[inline(always)]

@@ -4,6 +4,7 @@ use pulp::Arch;
 use rayon::prelude::*;
 
 use super::chunk::{check_len, rows_of, rows_per_chunk};
+use super::math::vectorised;
 use crate::kernels::{Normalize, Patches, RowMix, Tokens, TokensGrad};
 
 /// See [`crate::kernels::Kernels::patchify`].
@@ -57,14 +58,18 @@ pub fn tokens(arch: Arch, op: Tokens<'_, f32>, out: &mut [f32]) {
     out.par_chunks_exact_mut(sequence).enumerate().for_each(|(image, out)| {
         let patches = &op.patches[image * op.positions.len()..][..op.positions.len()];
         let (first, rest) = out.split_at_mut(width);
-        arch.dispatch(|| {
-            for ((out, &cls), &position) in first.iter_mut().zip(op.cls).zip(op.cls_position) {
-                *out = cls + position;
-            }
-            for ((out, &patch), &position) in rest.iter_mut().zip(patches).zip(op.positions) {
-                *out = patch + position;
-            }
-        });
+        vectorised(
+            arch,
+            #[inline(always)]
+            || {
+                for ((out, &cls), &position) in first.iter_mut().zip(op.cls).zip(op.cls_position) {
+                    *out = cls + position;
+                }
+                for ((out, &patch), &position) in rest.iter_mut().zip(patches).zip(op.positions) {
+                    *out = patch + position;
+                }
+            },
+        );
     });
 }
 
@@ -104,14 +109,20 @@ pub fn gather_rows(x: &[f32], rows: &[u32], width: usize, out: &mut [f32]) {
     rows_of("x", x.len(), width);
     check_len("out", out.len(), rows.len() * width);
     let tasks = out.par_chunks_exact_mut(width).with_min_len(rows_per_chunk(width)).zip(rows);
-    tasks.for_each(|(out, &row)| out.copy_from_slice(&x[row as usize * width..][..width]));
+    tasks.for_each(
+        #[inline(always)]
+        |(out, &row)| out.copy_from_slice(&x[row as usize * width..][..width]),
+    );
 }
 
 /// See [`crate::kernels::Kernels::scatter_add_rows`].
 pub fn scatter_add_rows(d_out: &[f32], rows: &[u32], width: usize, d_x: &mut [f32]) {
     rows_of("d_x", d_x.len(), width);
     check_len("d_out", d_out.len(), rows.len() * width);
-    if !rows.is_sorted_by(|a, b| a < b) {
+    if !rows.is_sorted_by(
+        #[inline(always)]
+        |a, b| a < b,
+    ) {
         return add_rows(d_out, rows, width, (d_x, 0));
     }
     // In ascending order, the rows of each chunk lie in a piece of `d_x` of their own.
@@ -143,18 +154,22 @@ pub fn mix_rows(arch: Arch, x: &[f32], mix: &RowMix<f32>, width: usize, out: &mu
     check_mix(mix, out.len(), width);
     let chunk = rows_per_chunk(width * mix.taps);
     out.par_chunks_mut(chunk * width).enumerate().for_each(|(index, out)| {
-        arch.dispatch(|| {
-            for (row, out) in out.chunks_exact_mut(width).enumerate() {
-                out.fill(0.0);
-                let first = (index * chunk + row) * mix.taps;
-                for tap in first..first + mix.taps {
-                    let (from, weight) = (mix.index[tap] as usize, mix.weights[tap]);
-                    for (sum, &x) in out.iter_mut().zip(&x[from * width..][..width]) {
-                        *sum = weight.mul_add(x, *sum);
+        vectorised(
+            arch,
+            #[inline(always)]
+            || {
+                for (row, out) in out.chunks_exact_mut(width).enumerate() {
+                    out.fill(0.0);
+                    let first = (index * chunk + row) * mix.taps;
+                    for tap in first..first + mix.taps {
+                        let (from, weight) = (mix.index[tap] as usize, mix.weights[tap]);
+                        for (sum, &x) in out.iter_mut().zip(&x[from * width..][..width]) {
+                            *sum = weight.mul_add(x, *sum);
+                        }
                     }
                 }
-            }
-        });
+            },
+        );
     });
 }
 
@@ -162,16 +177,20 @@ pub fn mix_rows(arch: Arch, x: &[f32], mix: &RowMix<f32>, width: usize, out: &mu
 pub fn mix_rows_backward(arch: Arch, d_out: &[f32], mix: &RowMix<f32>, width: usize, d_x: &mut [f32]) {
     rows_of("d_x", d_x.len(), width);
     check_mix(mix, d_out.len(), width);
-    arch.dispatch(|| {
-        for (row, d_out) in d_out.chunks_exact(width).enumerate() {
-            for tap in row * mix.taps..(row + 1) * mix.taps {
-                let (to, weight) = (mix.index[tap] as usize, mix.weights[tap]);
-                for (sum, &d) in d_x[to * width..][..width].iter_mut().zip(d_out) {
-                    *sum = weight.mul_add(d, *sum);
+    vectorised(
+        arch,
+        #[inline(always)]
+        || {
+            for (row, d_out) in d_out.chunks_exact(width).enumerate() {
+                for tap in row * mix.taps..(row + 1) * mix.taps {
+                    let (to, weight) = (mix.index[tap] as usize, mix.weights[tap]);
+                    for (sum, &d) in d_x[to * width..][..width].iter_mut().zip(d_out) {
+                        *sum = weight.mul_add(d, *sum);
+                    }
                 }
             }
-        }
-    });
+        },
+    );
 }
 
 fn check_mix(mix: &RowMix<f32>, out_len: usize, width: usize) {

@@ -4,7 +4,7 @@ use pulp::Arch;
 use rayon::prelude::*;
 
 use super::chunk::{CHUNK_LEN, check_len};
-use super::math::dot;
+use super::math::{dot, vectorised};
 use crate::kernels::{AdamW, Sgd, Update};
 
 /// See [`crate::kernels::Kernels::adamw`].
@@ -21,20 +21,24 @@ pub fn adamw(arch: Arch, update: Update<'_, f32>, with: AdamW) {
     let Update { value, grad, first, second, teacher } = update;
     let tasks = value.par_chunks_mut(CHUNK_LEN).zip(grad.par_chunks_mut(CHUNK_LEN));
     let tasks = tasks.zip(first.par_chunks_mut(CHUNK_LEN)).zip(second.par_chunks_mut(CHUNK_LEN));
-    tasks.zip(teacher_chunks(teacher)).for_each(|((((value, grad), first), second), teacher)| {
-        arch.dispatch(|| {
-            let values = value.iter_mut().zip(grad.iter_mut()).zip(first.iter_mut()).zip(second.iter_mut());
-            for (((value, grad), first), second) in values {
-                let g = *grad * grad_scale;
-                *grad = 0.0;
-                let m = beta1.mul_add(*first, rest1 * g);
-                let v = beta2.mul_add(*second, rest2 * g * g);
-                (*first, *second) = (m, v);
-                let denominator = v.sqrt().mul_add(inverse_root, eps);
-                *value = value.mul_add(decay, -(rate * m / denominator));
-            }
-            average_chunk(value, teacher);
-        });
+    tasks.zip(teacher_chunks(teacher)).for_each(|((((value, grad), first), second), mut teacher)| {
+        vectorised(
+            arch,
+            #[inline(always)]
+            || {
+                let values = value.iter_mut().zip(grad.iter_mut()).zip(first.iter_mut()).zip(second.iter_mut());
+                for (((value, grad), first), second) in values {
+                    let g = *grad * grad_scale;
+                    *grad = 0.0;
+                    let m = beta1.mul_add(*first, rest1 * g);
+                    let v = beta2.mul_add(*second, rest2 * g * g);
+                    (*first, *second) = (m, v);
+                    let denominator = v.sqrt().mul_add(inverse_root, eps);
+                    *value = value.mul_add(decay, -(rate * m / denominator));
+                }
+                average_chunk(value, teacher.take());
+            },
+        );
     });
 }
 
@@ -46,16 +50,20 @@ pub fn sgd(arch: Arch, update: Update<'_, f32>, with: Sgd) {
     let Update { value, grad, first, teacher, .. } = update;
     let tasks = value.par_chunks_mut(CHUNK_LEN).zip(grad.par_chunks_mut(CHUNK_LEN));
     let tasks = tasks.zip(first.par_chunks_mut(CHUNK_LEN)).zip(teacher_chunks(teacher));
-    tasks.for_each(|(((value, grad), first), teacher)| {
-        arch.dispatch(|| {
-            for ((value, grad), first) in value.iter_mut().zip(grad.iter_mut()).zip(first.iter_mut()) {
-                let g = trust * weight_decay.mul_add(*value, grad_scale * *grad);
-                *grad = 0.0;
-                *first = momentum.mul_add(*first, g);
-                *value = (-lr).mul_add(*first, *value);
-            }
-            average_chunk(value, teacher);
-        });
+    tasks.for_each(|(((value, grad), first), mut teacher)| {
+        vectorised(
+            arch,
+            #[inline(always)]
+            || {
+                for ((value, grad), first) in value.iter_mut().zip(grad.iter_mut()).zip(first.iter_mut()) {
+                    let g = trust * weight_decay.mul_add(*value, grad_scale * *grad);
+                    *grad = 0.0;
+                    *first = momentum.mul_add(*first, g);
+                    *value = (-lr).mul_add(*first, *value);
+                }
+                average_chunk(value, teacher.take());
+            },
+        );
     });
 }
 
@@ -63,20 +71,39 @@ pub fn sgd(arch: Arch, update: Update<'_, f32>, with: Sgd) {
 pub fn average(arch: Arch, student: &[f32], momentum: f64, teacher: &mut [f32]) {
     check_len("student", student.len(), teacher.len());
     let chunks = teacher.par_chunks_mut(CHUNK_LEN).zip(student.par_chunks(CHUNK_LEN));
-    chunks.for_each(|(teacher, student)| arch.dispatch(|| average_chunk(student, Some((teacher, momentum)))));
+    chunks.for_each(|(teacher, student)| {
+        vectorised(
+            arch,
+            #[inline(always)]
+            || average_chunk(student, Some((teacher, momentum))),
+        )
+    });
 }
 
 /// See [`crate::kernels::Kernels::dot`].
 pub fn inner_product(arch: Arch, x: &[f32], y: &[f32]) -> f64 {
     check_len("y", y.len(), x.len());
-    // Small blocks keep the `f32` sums within them short.
-    let chunk = |x: &[f32], y: &[f32]| {
-        let blocks = x.chunks(1024).zip(y.chunks(1024));
-        blocks.map(|(x, y)| f64::from(dot(x, y))).sum::<f64>()
-    };
     let chunks = x.par_chunks(CHUNK_LEN).zip(y.par_chunks(CHUNK_LEN));
-    let sums: Vec<f64> = chunks.map(|(x, y)| arch.dispatch(|| chunk(x, y))).collect();
+    let sums: Vec<f64> = chunks
+        .map(|(x, y)| {
+            vectorised(
+                arch,
+                #[inline(always)]
+                || chunk_product(x, y),
+            )
+        })
+        .collect();
     sums.iter().sum()
+}
+
+/// Σ x·y of a chunk: `f32` within short blocks, `f64` across them.
+#[inline(always)]
+fn chunk_product(x: &[f32], y: &[f32]) -> f64 {
+    let mut total = 0.0;
+    for (x, y) in x.chunks(1024).zip(y.chunks(1024)) {
+        total += f64::from(dot(x, y));
+    }
+    total
 }
 
 /// The teacher's average over a chunk that is still in cache.
@@ -90,9 +117,9 @@ fn average_chunk(student: &[f32], teacher: Option<(&mut [f32], f64)>) {
 }
 
 /// The teacher's chunks, or endlessly many absences.
-fn teacher_chunks<'a>(
-    teacher: Option<(&'a mut [f32], f64)>,
-) -> impl IndexedParallelIterator<Item = Option<(&'a mut [f32], f64)>> {
+fn teacher_chunks(
+    teacher: Option<(&mut [f32], f64)>,
+) -> impl IndexedParallelIterator<Item = Option<(&mut [f32], f64)>> {
     let (values, momentum) = teacher.map_or((None, 0.0), |(values, momentum)| (Some(values), momentum));
     let absences = if values.is_some() { 0 } else { usize::MAX >> 1 };
     let chunks = values.unwrap_or_default().par_chunks_mut(CHUNK_LEN);

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use super::chunk::check_len;
 use super::dense::{matrix, multiply, row_mut};
-use super::math::dot;
+use super::math::{dot, vectorised};
 use crate::kernels::{LinearSize, WeightNormLinear, WeightNormLinearGrad, Write};
 
 /// Outputs of one block: 512 rows of 256 values are half a megabyte, a part of the second-level cache.
@@ -39,12 +39,16 @@ pub fn weight_norm_linear(arch: Arch, op: WeightNormLinear<'_, f32>, inverse_nor
         rest = after;
     }
     blocks.into_par_iter().for_each(|mut block| {
-        let scales = arch.dispatch(|| {
-            for (inverse, v) in block.inverse_norms.iter_mut().zip(block.v.chunks_exact(inputs)) {
-                *inverse = 1.0 / dot(v, v).sqrt();
-            }
-            scales(block.g, block.inverse_norms)
-        });
+        let scales = vectorised(
+            arch,
+            #[inline(always)]
+            || {
+                for (inverse, v) in block.inverse_norms.iter_mut().zip(block.v.chunks_exact(inputs)) {
+                    *inverse = 1.0 / dot(v, v).sqrt();
+                }
+                scales(block.g, block.inverse_norms)
+            },
+        );
         let v = matrix(block.v, block.g.len(), inputs);
         multiply(block.out.rb_mut(), Write::Replace, matrix(op.x, rows, inputs), v.transpose(), Par::Seq);
         scale_columns(arch, block.out, &scales);
@@ -106,22 +110,26 @@ fn weight_grads(
         let mut d_w = vec![0.0f32; len * inputs];
         let out = MatMut::from_row_major_slice_mut(&mut d_w, len, inputs);
         multiply(out, Write::Replace, d_out.subcols(first, len).transpose(), x, Par::Seq);
-        arch.dispatch(|| {
-            for (row, d_w) in d_w.chunks_exact(inputs).enumerate() {
-                let v = &op.v[(first + row) * inputs..][..inputs];
-                let inverse = inverse_norms[first + row];
-                let along = dot(d_w, v) * inverse;
-                if let Some(d_g) = d_g {
-                    d_g[row] += along;
-                }
-                if let Some(d_v) = d_v {
-                    let scale = op.g[first + row] * inverse;
-                    for ((sum, &d), &v) in d_v[row * inputs..][..inputs].iter_mut().zip(d_w).zip(v) {
-                        *sum = scale.mul_add((v * inverse).mul_add(-along, d), *sum);
+        vectorised(
+            arch,
+            #[inline(always)]
+            || {
+                for (row, d_w) in d_w.chunks_exact(inputs).enumerate() {
+                    let v = &op.v[(first + row) * inputs..][..inputs];
+                    let inverse = inverse_norms[first + row];
+                    let along = dot(d_w, v) * inverse;
+                    if let Some(d_g) = d_g {
+                        d_g[row] += along;
+                    }
+                    if let Some(d_v) = d_v {
+                        let scale = op.g[first + row] * inverse;
+                        for ((sum, &d), &v) in d_v[row * inputs..][..inputs].iter_mut().zip(d_w).zip(v) {
+                            *sum = scale.mul_add((v * inverse).mul_add(-along, d), *sum);
+                        }
                     }
                 }
-            }
-        });
+            },
+        );
     });
 }
 
@@ -145,11 +153,15 @@ fn scales(g: &[f32], inverse_norms: &[f32]) -> Vec<f32> {
 fn scale_columns(arch: Arch, mut columns: MatMut<'_, f32>, scales: &[f32]) {
     for row in 0..columns.nrows() {
         let row = row_mut(&mut columns, row);
-        arch.dispatch(|| {
-            for (value, &scale) in row.iter_mut().zip(scales) {
-                *value *= scale;
-            }
-        });
+        vectorised(
+            arch,
+            #[inline(always)]
+            || {
+                for (value, &scale) in row.iter_mut().zip(scales) {
+                    *value *= scale;
+                }
+            },
+        );
     }
 }
 

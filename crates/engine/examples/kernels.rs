@@ -1,0 +1,238 @@
+//! Measures the kernels on the shapes of one training step: ViT-S/16, 2×224 + 8×96 crops, batch 8, 65,536 prototypes.
+//!
+//! `cargo run --release -p dinoxide-engine --example kernels [filter]` prints the median of ten runs after two to warm
+//! up, in `f32` on all cores.
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use dinoxide_engine::cpu::Cpu;
+use dinoxide_engine::kernels::*;
+
+/// Tokens of the packed batch: 16 global crops of 197 and 64 local ones of 37.
+const TOKENS: usize = 16 * 197 + 64 * 37;
+const WIDTH: usize = 384;
+const PROTOTYPES: usize = 65_536;
+
+fn main() {
+    let bench = Bench { filter: std::env::args().nth(1).unwrap_or_default(), cpu: Cpu::new() };
+    bench.peak();
+    bench.products();
+    bench.attentions();
+    bench.rows();
+    bench.head();
+    bench.updates();
+}
+
+/// What a kernel's time is held against.
+enum Work {
+    /// Floating-point operations.
+    Flops(f64),
+    /// Bytes read and written.
+    Bytes(f64),
+}
+
+struct Bench {
+    filter: String,
+    cpu: Cpu,
+}
+
+/// Values between −1 and 1 without a pattern that a cache or branch could learn.
+fn values(len: usize) -> Vec<f32> {
+    let mut state = 0x9e37_79b9u32;
+    let next = || {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        state as i32 as f32 / i32::MAX as f32
+    };
+    std::iter::repeat_with(next).take(len).collect()
+}
+
+impl Bench {
+    fn time(&self, name: &str, work: Work, mut run: impl FnMut()) {
+        if !name.contains(&self.filter) {
+            return;
+        }
+        let mut seconds: Vec<f64> = (0..12)
+            .map(|_| {
+                let start = Instant::now();
+                run();
+                start.elapsed().as_secs_f64()
+            })
+            .skip(2)
+            .collect();
+        seconds.sort_by(f64::total_cmp);
+        let median = seconds[seconds.len() / 2];
+        let (rate, unit) = match work {
+            Work::Flops(flops) => (flops / median / 1e9, "GFLOP/s"),
+            Work::Bytes(bytes) => (bytes / median / 1e9, "GB/s"),
+        };
+        println!("{name:<44} {:>9.3} ms  {rate:>8.1} {unit}", median * 1e3);
+    }
+
+    /// Multiply-adds on registers alone, on every core.
+    fn peak(&self) {
+        const STEPS: usize = 2_000_000;
+        let threads = rayon::current_num_threads();
+        // Sixteen lanes, a chain for each of twelve registers.
+        let flops = (threads * STEPS * 12 * 16 * 2) as f64;
+        self.time("peak of multiply-add", Work::Flops(flops), || {
+            rayon::broadcast(|_| {
+                dinoxide_engine::cpu::math::vectorised(
+                    pulp::Arch::new(),
+                    #[inline(always)]
+                    || {
+                        let mut sums = [[0.0f32; 16]; 12];
+                        let factor = black_box([1.000_1f32; 16]);
+                        for _ in 0..STEPS {
+                            for sum in &mut sums {
+                                for (sum, &factor) in sum.iter_mut().zip(&factor) {
+                                    *sum = sum.mul_add(factor, factor);
+                                }
+                            }
+                        }
+                        black_box(sums);
+                    },
+                );
+            });
+        });
+    }
+
+    fn products(&self) {
+        for (name, rows, inputs, outputs) in [
+            ("qkv", TOKENS, WIDTH, 3 * WIDTH),
+            ("projection", TOKENS, WIDTH, WIDTH),
+            ("mlp up", TOKENS, WIDTH, 4 * WIDTH),
+            ("mlp down", TOKENS, 4 * WIDTH, WIDTH),
+            ("head 1", 80, WIDTH, 2048),
+            ("head 2", 80, 2048, 2048),
+            ("head 3", 80, 2048, 256),
+        ] {
+            let size = LinearSize { rows, inputs, outputs };
+            let (x, weight, bias) = (values(rows * inputs), values(outputs * inputs), values(outputs));
+            let (mut out, mut pre) = (values(rows * outputs), values(rows * outputs));
+            let (mut d_x, mut d_weight) = (values(rows * inputs), values(outputs * inputs));
+            let mut d_bias = values(outputs);
+            let flops = 2.0 * (rows * inputs * outputs) as f64;
+            let op = Linear { x: &x, weight: &weight, bias: Some(&bias), size };
+            self.time(&format!("{name}: linear"), Work::Flops(flops), || self.cpu.linear(op, &mut out));
+            if name == "mlp up" || name == "head 2" {
+                let name = format!("{name}: linear_gelu");
+                self.time(&name, Work::Flops(flops), || self.cpu.linear_gelu(op, &mut pre, &mut out));
+            }
+            self.time(&format!("{name}: linear_input_grad"), Work::Flops(flops), || {
+                self.cpu.linear_input_grad(&out, &weight, size, Write::Replace, &mut d_x);
+            });
+            self.time(&format!("{name}: linear_weight_grad"), Work::Flops(flops), || {
+                self.cpu.linear_weight_grad(&out, &x, size, &mut d_weight, Some(&mut d_bias));
+            });
+        }
+    }
+
+    fn attentions(&self) {
+        for (name, count, len) in
+            [("global", 16, 197), ("local", 64, 37), ("cifar global", 512, 17), ("cifar local", 512, 5)]
+        {
+            let (heads, head_dim) = (6, 64);
+            let segments: Vec<Segment> = (0..count).map(|index| Segment { start: index * len, len }).collect();
+            let tokens = count * len;
+            let qkv = values(tokens * 3 * heads * head_dim);
+            let d_out = values(tokens * heads * head_dim);
+            let (mut out, mut log_sum_exp) = (d_out.clone(), values(tokens * heads));
+            let mut d_qkv = qkv.clone();
+            let op = Attention { qkv: &qkv, heads, head_dim, segments: &segments };
+            let flops = 4.0 * (count * heads * len * len * head_dim) as f64;
+            self.time(&format!("attention {name}: forward"), Work::Flops(flops), || {
+                self.cpu.attention(op, &mut out, &mut log_sum_exp);
+            });
+            let saved = AttentionBackward { d_out: &d_out, out: &out, log_sum_exp: &log_sum_exp };
+            self.time(&format!("attention {name}: backward"), Work::Flops(2.5 * flops), || {
+                self.cpu.attention_backward(op, saved, &mut d_qkv);
+            });
+        }
+    }
+
+    fn rows(&self) {
+        let len = TOKENS * WIDTH;
+        let bytes = |arrays: usize| Work::Bytes((arrays * len * 4) as f64);
+        let (x, d_out, gamma, beta) = (values(len), values(len), values(WIDTH), values(WIDTH));
+        let (mut out, mut stats) = (values(len), values(2 * TOKENS));
+        let op = LayerNorm { x: &x, gamma: &gamma, beta: &beta, eps: 1e-6 };
+        self.time("layer_norm", bytes(2), || self.cpu.layer_norm(op, &mut out, &mut stats));
+        let (mut d_x, mut d_gamma, mut d_beta) = (values(len), values(WIDTH), values(WIDTH));
+        let op = LayerNormBackward { d_out: &d_out, x: &x, gamma: &gamma, stats: &stats };
+        self.time("layer_norm_backward", bytes(4), || {
+            self.cpu.layer_norm_backward(op, Write::Add, &mut d_x, &mut d_gamma, &mut d_beta);
+        });
+        let op = Residual { branch: &d_out, gamma: None, row_scale: None, width: WIDTH };
+        self.time("residual", bytes(3), || self.cpu.residual(&x, op, &mut out));
+        self.time("residual_backward", bytes(2), || self.cpu.residual_backward(&x, op, &mut out, None));
+        self.time("add", bytes(3), || self.cpu.add(&x, &mut out));
+        let wide = values(4 * len);
+        let mut out = wide.clone();
+        self.time("gelu", bytes(8), || self.cpu.gelu(&wide, &mut out));
+        self.time("gelu_backward", bytes(12), || self.cpu.gelu_backward(&wide, &mut out));
+        let mut sums = values(4 * WIDTH);
+        self.time("add_column_sums", bytes(4), || self.cpu.add_column_sums(&wide, &mut sums));
+    }
+
+    fn head(&self) {
+        let (images, inputs) = (8, 256);
+        for (name, rows) in [("student", 10 * images), ("teacher", 2 * images)] {
+            let size = LinearSize { rows, inputs, outputs: PROTOTYPES };
+            let (x, v, g) = (values(rows * inputs), values(PROTOTYPES * inputs), vec![1.0; PROTOTYPES]);
+            let (mut inverse_norms, mut out) = (values(PROTOTYPES), values(rows * PROTOTYPES));
+            let op = WeightNormLinear { x: &x, v: &v, g: &g, size };
+            let flops = 2.0 * (rows * inputs * PROTOTYPES) as f64;
+            self.time(&format!("weight_norm_linear {name}"), Work::Flops(flops), || {
+                self.cpu.weight_norm_linear(op, &mut inverse_norms, &mut out);
+            });
+            let (mut d_x, mut d_v) = (x.clone(), v.clone());
+            self.time(&format!("weight_norm_linear_backward {name}"), Work::Flops(2.0 * flops), || {
+                let grad = WeightNormLinearGrad { x: Some(&mut d_x), v: Some(&mut d_v), g: None };
+                self.cpu.weight_norm_linear_backward(op, &inverse_norms, &mut out, grad);
+            });
+        }
+        let (logits, center) = (values(10 * images * PROTOTYPES), values(PROTOTYPES));
+        let mut probs = values(2 * images * PROTOTYPES);
+        let bytes = |rows: usize| Work::Bytes((rows * PROTOTYPES * 4) as f64);
+        let teacher = Targets { logits: &logits[..probs.len()], center: &center, temp: 0.04 };
+        self.time("targets", bytes(2 * 2 * images), || {
+            self.cpu.targets(teacher, &mut probs);
+        });
+        let views = SoftCrossEntropy {
+            logits: &logits,
+            targets: &probs,
+            temp: 0.1,
+            images,
+            teacher_views: 2,
+            student_views: 10,
+        };
+        let (mut log_sum_exp, mut d_logits) = (values(10 * images), logits.clone());
+        self.time("soft_cross_entropy", bytes(10 * images), || {
+            self.cpu.soft_cross_entropy(views, &mut log_sum_exp);
+        });
+        self.time("soft_cross_entropy_backward", bytes(2 * 10 * images), || {
+            self.cpu.soft_cross_entropy_backward(views, &log_sum_exp, 1.0, &mut d_logits);
+        });
+    }
+
+    fn updates(&self) {
+        // Parameters of ViT-S/16 with DINO's head.
+        let len = 21_670_000 + 22_300_000;
+        let bytes = |passes: usize| Work::Bytes((passes * len * 4) as f64);
+        let mut buffers: Vec<Vec<f32>> = (0..5).map(|_| vec![0.01; len]).collect();
+        let [value, grad, first, second, teacher] = &mut buffers[..] else { return };
+        let with =
+            AdamW { lr: 1e-4, weight_decay: 0.04, beta1: 0.9, beta2: 0.999, eps: 1e-8, step: 5, grad_scale: 1.0 };
+        self.time("adamw with teacher", bytes(10), || {
+            let teacher = Some((&mut teacher[..], 0.996));
+            self.cpu.adamw(Update { value, grad, first, second, teacher }, with);
+        });
+        self.time("average", bytes(3), || self.cpu.average(value, 0.996, teacher));
+        self.time("sum_of_squares", bytes(1), || {
+            black_box(self.cpu.sum_of_squares(value));
+        });
+    }
+}

@@ -41,6 +41,8 @@ pub fn read_any(path: &Path) -> Result<WeightFile> {
     let refused = |found, hint| CheckpointError::Format { path: path.to_path_buf(), found, hint };
     let content = match start.as_slice() {
         [] => return Err(refused("empty", "download or copy the file again")),
+        // Eight bytes of header length, far below 2^32, then JSON. Before the others: the length may begin as they do.
+        [_, _, _, _, 0, 0, 0, 0, b'{', ..] => Content::Safetensors(safetensors::read(path)?),
         // PROTO opcode: a pickle. Only the older torch format starts with its magic number.
         [b'P', b'K', ..] => Content::Pytorch(Box::new(pytorch::read(path)?)),
         [0x80, ..] if start.windows(LEGACY_MAGIC.len()).any(|window| window == LEGACY_MAGIC) => {
@@ -50,8 +52,6 @@ pub fn read_any(path: &Path) -> Result<WeightFile> {
             let hint = "save the weights with `torch.save(model.state_dict(), path)`";
             return Err(refused("a pickle that `torch.save` did not write", hint));
         }
-        // Eight bytes of header length, then JSON.
-        [_, _, _, _, _, _, _, _, b'{', ..] => Content::Safetensors(safetensors::read(path)?),
         [b'<', ..] => return Err(refused("a web page", "the download failed; fetch the file again")),
         _ if start.get(TAR_WORD) == Some(b"ustar") => {
             let hint = "unpack it, or load and save it once with a current PyTorch";

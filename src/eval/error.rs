@@ -51,6 +51,12 @@ pub enum EvalError {
     /// `k` is zero or no `k` was given.
     #[error("k-NN needs one or more `k`, each at least 1; use for example 10, 20, 100, 200")]
     NoNeighbours,
+    /// The temperature of the votes is not above 0.
+    #[error("temperature {temperature} gives no votes; use a number above 0, the paper's is 0.07")]
+    Temperature {
+        /// The temperature asked for.
+        temperature: f64,
+    },
     /// Validation images bear classes which the training images do not have.
     #[error(
         "validation has {} that training lacks: {}; use folders of the same names in both, or leave these out",

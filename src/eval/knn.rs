@@ -114,6 +114,7 @@ pub struct KnnBank {
     labels: Vec<u32>,   // [N]
     dim: usize,
     classes: usize,
+    temperature: f64,
 }
 
 impl KnnBank {
@@ -135,7 +136,18 @@ impl KnnBank {
         }
         check_labels(&labels, classes)?;
         normalise_rows(&mut features, dim, "the training features")?;
-        Ok(Self { features, labels, dim, classes })
+        Ok(Self { features, labels, dim, classes, temperature: TEMPERATURE })
+    }
+
+    /// The same bank with another temperature of the votes.
+    ///
+    /// # Errors
+    /// [`EvalError::Temperature`] unless it is a number above 0.
+    pub fn with_temperature(self, temperature: f64) -> Result<Self, EvalError> {
+        if !(temperature > 0.0 && temperature.is_finite()) {
+            return Err(EvalError::Temperature { temperature });
+        }
+        Ok(Self { temperature, ..self })
     }
 
     /// Returns the number of training images.
@@ -274,10 +286,12 @@ impl KnnBank {
 
     /// Returns the five classes with the most votes, best first. Classes without a vote fill up in label order.
     fn rank_classes(&self, neighbours: &[Neighbour]) -> Vec<u32> {
+        // Votes relative to the nearest's: a common factor changes no ranking, and none overflows at a low temperature.
+        let nearest = neighbours.first().map_or(0.0, |nearest| f64::from(nearest.similarity));
         let mut votes: Vec<(u32, f64)> = Vec::new(); // Only classes with a vote: cheap for 20,000 classes too.
         for neighbour in neighbours {
             let label = self.labels[neighbour.index];
-            let weight = (f64::from(neighbour.similarity) / TEMPERATURE).exp();
+            let weight = ((f64::from(neighbour.similarity) - nearest) / self.temperature).exp();
             match votes.iter_mut().find(|(voted, _)| *voted == label) {
                 Some((_, sum)) => *sum += weight,
                 None => votes.push((label, weight)),

@@ -59,6 +59,11 @@ impl Registry {
         (weight, self.trained(format!("{name}.bias"), &[width], Init::Zeros))
     }
 
+    /// Names and shapes alone, for values that come from a file.
+    pub fn into_layout(self) -> Layout {
+        self.layout
+    }
+
     /// Draws all tensors.
     pub fn finish(self, seed: u64) -> Params {
         let layout = Arc::new(self.layout);

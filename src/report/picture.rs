@@ -331,7 +331,7 @@ pub fn sheet(rows: &[Vec<Picture>], captions: &[String]) -> Picture {
 
 const SHEET_PADDING: u32 = 6;
 /// A middle grey that sits well on light and dark pages.
-const SHEET_GROUND: [u8; 3] = [43, 47, 56];
+pub(super) const SHEET_GROUND: [u8; 3] = [43, 47, 56];
 
 /// From `a` at 0 to `b` at 1, channel by channel.
 fn mix(a: [u8; 3], b: [u8; 3], share: f32) -> [u8; 3] {

@@ -1,11 +1,33 @@
 //! `dinoxide attention`: where the model looks.
 
-use std::path::PathBuf;
+use std::collections::BTreeSet;
+use std::io::Write as _;
+use std::path::{Component, Path, PathBuf};
 
+use dinoxide_engine::cpu::Cpu;
+use dinoxide_engine::tensor::Pool;
+use dinoxide_views::{Crop, EvalTransform, Rgb8, Skipped, Source, decode_file};
 use serde::Serialize;
 
 use super::RunError;
-use super::input::{ImageSize, Network};
+use super::atomic::write_atomic;
+use super::console::{Console, Figures, Verbosity};
+use super::input::{ImageSize, Network, warn_of_skipped};
+use super::model::Model;
+use crate::eval::EvalError;
+use crate::eval::attention::{AttentionMaps, mass_mask};
+use crate::eval::embedding::{FeatureKind, FeatureWriter};
+use crate::eval::features::ImageBatch;
+use crate::report::attention_sheet::{AttentionRow, OVERLAY_OPACITY, SheetStyle, attention_panel};
+use crate::report::picture::{ColourMap, Grid, Picture, PictureError};
+
+/// Most patches of an image at its own size: about 1450 pixels a side with patches of 16.
+const MOST_PATCHES: f64 = 8192.0;
+/// Colours of the maps.
+const MAP: ColourMap = ColourMap::Viridis;
+/// Width of a picture on the sheet.
+const SMALLEST_CELL_PX: u32 = 160;
+const LARGEST_CELL_PX: u32 = 320;
 
 /// What to do.
 #[derive(Debug, Clone)]
@@ -29,15 +51,150 @@ pub struct AttentionRequest {
 pub struct AttentionReport {
     /// Images looked at.
     pub images: usize,
+    /// Images that could not be read.
+    pub skipped: usize,
     /// Files written.
     pub files: Vec<PathBuf>,
 }
 
-/// Does it.
+/// Looks at every image and writes a folder for each: the sheet, every head, the mean, masks, and the numbers.
 ///
 /// # Errors
-/// If the model or the images cannot be read, or the results cannot be written.
+/// If the model or all images cannot be read, or the results cannot be written.
 pub fn attention(request: &AttentionRequest) -> Result<AttentionReport, RunError> {
-    let _ = request;
-    Err(RunError::Unavailable { what: "attention" })
+    let console = Console::new(Verbosity::Normal, Figures::Talk);
+    mass_mask(&[], request.threshold)?;
+    let model = Model::load(&request.model, request.network)?;
+    model.notices.iter().for_each(|notice| console.warn(notice));
+    let fixed = match request.image_size {
+        Some(_) => Some(model.transform(request.image_size)?),
+        None => None,
+    };
+    let source = Source::open(&request.images)?;
+    let (cpu, pool) = (Cpu::new(), Pool::new());
+    let frozen = model.frozen(&cpu, &pool);
+    let mut report = AttentionReport { images: 0, skipped: 0, files: Vec::new() };
+    let mut skipped = Vec::new();
+    let mut folders = BTreeSet::new();
+    for image in &source.images {
+        let decoded = match decode_file(&image.path, model.exif) {
+            Ok(decoded) => decoded,
+            Err(error) => {
+                skipped.push(Skipped { path: image.path.clone(), reason: error.to_string() });
+                continue;
+            }
+        };
+        let seen = match fixed {
+            Some(transform) => transform.apply(&decoded),
+            None => own_size(&console, &image.name, &decoded, model.backbone.config().patch_size),
+        };
+        let seen = whole_patches(&seen, model.backbone.config().patch_size);
+        let (height, width) = (seen.height as usize, seen.width as usize);
+        let values = frozen.class_attention(ImageBatch { pixels: &seen.pixels, images: 1, height, width });
+        let patches = model.backbone.patches(1, height, width);
+        let look = Look { name: &image.name, image: &seen, maps: AttentionMaps::new(values, patches.grid())? };
+        let folder = request.out.join(free_folder(&image.name, &mut folders));
+        report.files.extend(look.write(&folder, request.threshold)?);
+        report.images += 1;
+    }
+    warn_of_skipped(&console, &skipped);
+    report.skipped = skipped.len();
+    if report.images == 0 { Err(EvalError::NoImages.into()) } else { Ok(report) }
+}
+
+/// The image as it is, made smaller if it has more patches than can be computed in reasonable time, and larger if it has none.
+fn own_size(console: &Console, name: &str, image: &Rgb8, patch_size: usize) -> Rgb8 {
+    let patch = patch_size as f64;
+    let (width, height) = (f64::from(image.width), f64::from(image.height));
+    let patches = (width / patch).floor() * (height / patch).floor();
+    let scale = if patches > MOST_PATCHES { (MOST_PATCHES / patches).sqrt() } else { 1.0 };
+    let side = |side: f64| (side * scale).round().max(patch) as u32;
+    let transform = EvalTransform::Exact { width: side(width), height: side(height) };
+    if transform.size() == (image.width, image.height) {
+        return image.clone();
+    }
+    let ((width, height), (old_width, old_height)) = (transform.size(), (image.width, image.height));
+    console.say(&format!(
+        "{name}: {old_width}x{old_height} resized to {width}x{height}; `--image-size` chooses another size"
+    ));
+    transform.apply(image)
+}
+
+/// The part that whole patches cover: right and bottom edges are cut, as `visualize_attention.py` does.
+fn whole_patches(image: &Rgb8, patch_size: usize) -> Rgb8 {
+    let covered = |side: u32| side - side % patch_size as u32;
+    image.crop(Crop { x: 0, y: 0, width: covered(image.width), height: covered(image.height) })
+}
+
+/// A folder name that no earlier image took: the image's name without its ending, or with it if that is taken.
+fn free_folder(name: &str, taken: &mut BTreeSet<PathBuf>) -> PathBuf {
+    // Names in lists may lead anywhere; results stay below the output folder.
+    let inside = Path::new(name).components().filter(|part| matches!(part, Component::Normal(_)));
+    let whole: PathBuf = inside.collect();
+    let numbered = (2..).map(|number| PathBuf::from(format!("{}-{number}", whole.display())));
+    let mut candidates = [whole.with_extension(""), whole.clone()].into_iter().chain(numbered);
+    let free = candidates.find(|candidate| !taken.contains(candidate)).unwrap_or(whole);
+    taken.insert(free.clone());
+    free
+}
+
+/// One image with what the network attends to.
+struct Look<'a> {
+    name: &'a str,
+    image: &'a Rgb8,
+    maps: AttentionMaps,
+}
+
+impl Look<'_> {
+    fn write(&self, folder: &Path, mass: f64) -> Result<Vec<PathBuf>, RunError> {
+        std::fs::create_dir_all(folder).map_err(RunError::file("create", folder))?;
+        let image = Picture::new(self.image.width, self.image.height, self.image.pixels.clone())?;
+        let mut files = Vec::new();
+        let mut save = |name: String, picture: &Picture| -> Result<(), RunError> {
+            let (path, bytes) = (folder.join(name), picture.to_png()?);
+            write_atomic(&path, |file| file.write_all(&bytes)).map_err(RunError::file("write", &path))?;
+            files.push(path);
+            Ok(())
+        };
+        save("attention.png".to_owned(), &self.sheet(&image, mass)?)?;
+        let mean = self.maps.mean();
+        save("mean.png".to_owned(), &self.heat(&image, &mean)?)?;
+        save("overlay.png".to_owned(), &image.with_heat(&self.grid(mean.clone())?, MAP, OVERLAY_OPACITY))?;
+        save("mask.png".to_owned(), &self.masked(&image, &mean, mass)?)?;
+        for (number, head) in (1..).zip(self.maps.heads()) {
+            save(format!("head-{number}.png"), &self.heat(&image, head)?)?;
+            save(format!("mask-{number}.png"), &self.masked(&image, head, mass)?)?;
+        }
+        let path = folder.join("attention.npz");
+        let (rows, columns) = self.maps.grid();
+        let heads = self.maps.heads();
+        let shape = [heads.len(), rows, columns];
+        let mut writer = FeatureWriter::create(&path, FeatureKind::Attention, &shape)?;
+        writer.push(self.name, &heads.flatten().copied().collect::<Vec<f32>>())?;
+        writer.finish()?;
+        files.push(path);
+        Ok(files)
+    }
+
+    fn sheet(&self, image: &Picture, mass: f64) -> Result<Picture, PictureError> {
+        let (grid_rows, grid_columns) = self.maps.grid();
+        let heads = self.maps.heads().map(<[f32]>::to_vec).collect();
+        let row = AttentionRow { image: image.clone(), grid_columns, grid_rows, heads, truth: None };
+        let cell_px = image.width().clamp(SMALLEST_CELL_PX, LARGEST_CELL_PX);
+        attention_panel(&row, &SheetStyle { mass: mass as f32, cell_px, map: MAP })
+    }
+
+    fn grid(&self, values: Vec<f32>) -> Result<Grid, PictureError> {
+        let (rows, columns) = self.maps.grid();
+        Grid::new(columns, rows, values)
+    }
+
+    fn heat(&self, image: &Picture, map: &[f32]) -> Result<Picture, PictureError> {
+        Ok(self.grid(map.to_vec())?.normalised().to_picture(MAP, image.width(), image.height()))
+    }
+
+    fn masked(&self, image: &Picture, map: &[f32], mass: f64) -> Result<Picture, RunError> {
+        let kept = mass_mask(map, mass)?.into_iter().map(|kept| f32::from(u8::from(kept)));
+        Ok(image.with_mask(&self.grid(kept.collect())?))
+    }
 }

@@ -1,11 +1,20 @@
 //! `dinoxide embed`: frozen features of a folder of images.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use dinoxide_engine::cpu::Cpu;
+use dinoxide_engine::tensor::Pool;
+use dinoxide_views::{EvalTransform, Source};
 use serde::Serialize;
 
 use super::RunError;
-use super::input::{ImageSize, Network};
+use super::console::{Console, Figures, Verbosity};
+use super::input::{ImageSize, Network, introduce, loader, warn_of_skipped};
+use super::model::Model;
+use crate::eval::EvalError;
+use crate::eval::embedding::{FeatureKind, FeatureWriter};
+use crate::eval::features::{Frozen, ImageBatch};
 
 /// What to do.
 #[derive(Debug, Clone)]
@@ -18,7 +27,7 @@ pub struct EmbedRequest {
     pub out: PathBuf,
     /// Which features.
     pub what: EmbedWhat,
-    /// Exact size to resize to; `None` for shorter side 256, centre crop 224.
+    /// Exact size to resize to; `None` for the model's own: shorter side 256, centre crop 224 unless it says otherwise.
     pub image_size: Option<ImageSize>,
     /// Which network.
     pub network: Network,
@@ -49,11 +58,68 @@ pub struct EmbedReport {
     pub out: PathBuf,
 }
 
-/// Does it.
+impl EmbedWhat {
+    fn kind(self) -> FeatureKind {
+        match self {
+            Self::Cls => FeatureKind::Embeddings,
+            Self::Tokens => FeatureKind::Tokens,
+            Self::Attention => FeatureKind::Attention,
+        }
+    }
+
+    /// Shape of one image's features.
+    fn row_shape(self, model: &Model, transform: EvalTransform) -> Vec<usize> {
+        let (width, height) = transform.size();
+        let patches = model.backbone.patches(1, height as usize, width as usize).per_image();
+        let config = model.backbone.config();
+        match self {
+            Self::Cls => vec![config.embed_dim],
+            Self::Tokens => vec![patches + 1, config.embed_dim],
+            Self::Attention => vec![config.num_heads, patches],
+        }
+    }
+
+    fn compute(self, frozen: &Frozen<'_>, batch: ImageBatch<'_>) -> Vec<f32> {
+        match self {
+            Self::Cls => frozen.class_features(batch),
+            Self::Tokens => frozen.tokens(batch),
+            Self::Attention => frozen.class_attention(batch),
+        }
+    }
+}
+
+/// Writes features image by image, as they are computed: memory does not grow with the number of images.
 ///
 /// # Errors
-/// If the model or the images cannot be read, or the results cannot be written.
+/// If the model or the images cannot be read, or the file cannot be written.
 pub fn embed(request: &EmbedRequest) -> Result<EmbedReport, RunError> {
-    let _ = request;
-    Err(RunError::Unavailable { what: "embed" })
+    let console = Console::new(Verbosity::Normal, Figures::Talk);
+    let model = Model::load(&request.model, request.network)?;
+    let transform = model.transform(request.image_size)?;
+    let row_shape = request.what.row_shape(&model, transform);
+    let row_len: usize = row_shape.iter().product();
+    let source = Arc::new(Source::open(&request.data)?);
+    let mut writer = FeatureWriter::create(&request.out, request.what.kind(), &row_shape)?;
+    introduce(&console, &model, transform);
+    let mut images = loader(&model, &source, transform)?;
+    let (cpu, pool) = (Cpu::new(), Pool::new());
+    let frozen = model.frozen(&cpu, &pool);
+    let mut written = 0;
+    for batch in &mut images {
+        let batch = batch?;
+        let (height, width) = (batch.height as usize, batch.width as usize);
+        let images = ImageBatch { pixels: &batch.pixels, images: batch.names.len(), height, width };
+        let features = request.what.compute(&frozen, images);
+        for (name, row) in batch.names.iter().zip(features.chunks_exact(row_len)) {
+            writer.push(name, row)?;
+        }
+        written += batch.names.len();
+    }
+    warn_of_skipped(&console, images.skipped());
+    if written == 0 {
+        return Err(EvalError::NoImages.into());
+    }
+    writer.finish()?;
+    let shape = std::iter::once(written).chain(row_shape).collect();
+    Ok(EmbedReport { images: written, skipped: images.skipped().len(), shape, out: request.out.clone() })
 }

@@ -80,6 +80,55 @@ pub enum RunError {
     /// An evaluation failed.
     #[error(transparent)]
     Eval(#[from] crate::eval::EvalError),
+    /// A picture cannot be drawn.
+    #[error(transparent)]
+    Picture(#[from] crate::report::picture::PictureError),
+    /// MODEL is a folder that holds no run.
+    #[error("`{}` is a folder without `config.toml`; MODEL is a run folder, a `.safetensors` or a `.pth` file", path.display())]
+    NoModel {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The run has no weights yet.
+    #[error("`{}` holds no checkpoint; let the run reach its first one, or resume it", path.display())]
+    NoCheckpoint {
+        /// The run folder.
+        path: PathBuf,
+    },
+    /// The weights are those of another kind of network.
+    #[error("`{}` does not hold a ViT: {reason}; give the weights of a DINO ViT under their official names", path.display())]
+    NotAVit {
+        /// The file.
+        path: PathBuf,
+        /// What gives it away.
+        reason: String,
+    },
+    /// The number of attention heads cannot be told from the weights.
+    #[error(
+        "`{}` does not say how its width {embed_dim} is divided into attention heads; store the weights as safetensors with \
+         the metadata entry `num_heads`",
+        path.display()
+    )]
+    NumHeads {
+        /// The file.
+        path: PathBuf,
+        /// The width.
+        embed_dim: usize,
+    },
+    /// Images of this size hold no patch.
+    #[error("images of {size} pixels are smaller than one patch of {patch_size}; choose a larger `--image-size`")]
+    SmallerThanPatch {
+        /// Width and height asked for.
+        size: String,
+        /// Side of a patch.
+        patch_size: usize,
+    },
+    /// The full state was asked for, but the model has only a backbone.
+    #[error("`{}` is no run folder, so there is no student, head or centre to export; use `--what backbone`", path.display())]
+    NoFullState {
+        /// The model.
+        path: PathBuf,
+    },
     /// The run is longer than its schedule.
     #[error("the checkpoint has {done} steps but the data and configuration now give {total}; were images removed?")]
     BeyondSchedule {

@@ -1,12 +1,163 @@
 //! Networks from what is stored: a configuration, a run folder, a file of weights.
+//!
+//! | file | gives |
+//! |---|---|
+//! | `mod.rs` | a trained network with everything needed to show it images |
+//! | `recognise.rs` | the sizes of a network from the names and shapes of its tensors, and the metadata that states them |
+//! | `initial.rs` | weights to start a run from |
+//!
+//! **Invariant:** every tensor is accounted for; nothing stays at a random value unless it is said.
 
-use dinoxide_engine::kernels::Normalize;
+use std::path::Path;
+use std::sync::Arc;
+
+use dinoxide_engine::kernels::{Kernels, Normalize};
+use dinoxide_engine::params::Params;
+use dinoxide_engine::tensor::Pool;
+use dinoxide_views::{EvalTransform, Exif};
 
 use super::RunError;
+use super::folder::stored_config;
+use super::input::{ImageSize, Network};
+use super::pretrain::exif;
+use super::validation::eval_transform;
+use crate::checkpoint::{Content, Loaded, NamedTensor, Section, load_latest, match_names, names, read_any};
 use crate::config::{Config, ConfigError, Origin};
-use crate::methods::dino::DinoConfig;
+use crate::eval::features::Frozen;
+use crate::methods::dino::{DinoConfig, HEAD};
 use crate::nn::dino_head::{DinoHeadConfig, HeadNorm, LastLayer};
-use crate::nn::vit::VitConfig;
+use crate::nn::init::Registry;
+use crate::nn::vit::{Vit, VitConfig};
+
+mod initial;
+mod recognise;
+
+pub use initial::initialise;
+pub use recognise::{Metadata, metadata, recognise};
+
+/// Folder of the checkpoints in a run folder.
+pub(super) const CHECKPOINTS: &str = "checkpoints";
+/// Tokens of one forward pass: enough to fill the machine, few enough for a laptop's memory.
+const TOKENS_AT_ONCE: usize = 6400;
+/// Images of one forward pass, however small they are.
+const MOST_IMAGES_AT_ONCE: usize = 256;
+
+/// A trained backbone and how images are shown to it.
+#[derive(Debug, Clone)]
+pub struct Model {
+    /// The network.
+    pub backbone: Vit,
+    /// Its weights, under the official names without a prefix.
+    pub params: Params,
+    /// How images are brought to size unless the user says otherwise.
+    pub transform: EvalTransform,
+    /// What happens to the orientation that cameras note.
+    pub exif: Exif,
+    /// What the user should know about the weights.
+    pub notices: Vec<String>,
+}
+
+impl Model {
+    /// Loads MODEL: a run folder, a `.pth` of the reference program, or a safetensors file with the same names.
+    ///
+    /// # Errors
+    /// If nothing usable is there, or a tensor is missing, unexpected or of another shape.
+    pub fn load(path: &Path, network: Network) -> Result<Self, RunError> {
+        if path.is_dir() { Self::from_run(path, network) } else { Self::from_file(path, network) }
+    }
+
+    fn from_run(folder: &Path, network: Network) -> Result<Self, RunError> {
+        let (config, loaded) = open_run(folder)?;
+        let tensors = part(&loaded, network, folder)?;
+        let (backbone, params) = load_backbone(dino_config(&config)?.backbone, &tensors, folder)?;
+        let (transform, exif) = (eval_transform(&config), exif(&config));
+        Ok(Self { backbone, params, transform, exif, notices: loaded.warning.into_iter().collect() })
+    }
+
+    fn from_file(path: &Path, network: Network) -> Result<Self, RunError> {
+        let mut file = read_any(path)?;
+        let texts = match file.content() {
+            Content::Safetensors(file) => file.metadata.clone(),
+            Content::Pytorch(_) => Metadata::new(),
+        };
+        let tensors = file.network(section(network))?;
+        let (backbone, params) = load_backbone(recognise(&tensors, &texts, path)?, &tensors, path)?;
+        let transform = recognise::transform(&texts).unwrap_or_default();
+        Ok(Self { backbone, params, transform, exif: recognise::exif(&texts), notices: Vec::new() })
+    }
+
+    /// The backbone ready to be shown images.
+    pub fn frozen<'a>(&'a self, kernels: &'a dyn Kernels<f32>, pool: &'a Pool) -> Frozen<'a> {
+        Frozen { kernels, pool, backbone: &self.backbone, params: &self.params }
+    }
+
+    /// How images are brought to size: exactly to `image_size`, or the model's own way.
+    ///
+    /// # Errors
+    /// If the size is too large, or smaller than a patch.
+    pub fn transform(&self, image_size: Option<ImageSize>) -> Result<EvalTransform, RunError> {
+        let transform = match image_size {
+            Some(size) => size.to_string().parse()?,
+            None => self.transform,
+        };
+        let ((width, height), patch_size) = (transform.size(), self.backbone.config().patch_size);
+        if (width.min(height) as usize) < patch_size {
+            return Err(RunError::SmallerThanPatch { size: format!("{width}x{height}"), patch_size });
+        }
+        Ok(transform)
+    }
+
+    /// Images of the transform's size to compute at once.
+    pub fn images_at_once(&self, transform: EvalTransform) -> usize {
+        let (width, height) = transform.size();
+        let tokens = self.backbone.patches(1, height as usize, width as usize).per_image() + 1;
+        (TOKENS_AT_ONCE / tokens).clamp(1, MOST_IMAGES_AT_ONCE)
+    }
+}
+
+/// The configuration and the newest intact checkpoint of a run.
+pub(super) fn open_run(folder: &Path) -> Result<(Config, Loaded), RunError> {
+    let config = stored_config(folder)?.ok_or_else(|| RunError::NoModel { path: folder.to_path_buf() })?;
+    let loaded = load_latest(&folder.join(CHECKPOINTS))?;
+    Ok((config, loaded.ok_or_else(|| RunError::NoCheckpoint { path: folder.to_path_buf() })?))
+}
+
+/// One network of a checkpoint, with the names of its tensors as files have them.
+fn part(loaded: &Loaded, network: Network, folder: &Path) -> Result<Vec<NamedTensor>, RunError> {
+    let key = section(network).key();
+    let file = loaded.parts.get(key).ok_or_else(|| RunError::NoCheckpoint { path: folder.to_path_buf() })?;
+    let mut tensors = file.tensors.clone();
+    names::strip_all(&mut tensors, folder)?;
+    Ok(tensors)
+}
+
+/// A network of these sizes with these weights; the head, where there is one, is left out.
+///
+/// # Errors
+/// A tensor is missing, unexpected or of another shape; the message lists all of them.
+pub fn load_backbone(config: VitConfig, tensors: &[NamedTensor], path: &Path) -> Result<(Vit, Params), RunError> {
+    let mut registry = Registry::new();
+    let backbone = Vit::new(config, "", &mut registry);
+    let layout = Arc::new(registry.into_layout());
+    let expected: Vec<_> = layout.specs().iter().map(|spec| (spec.name.clone(), spec.shape.clone())).collect();
+    match_names(&expected, tensors, &[HEAD]).into_result(path)?;
+    // Only now is memory taken: names and shapes of a stranger's file have been checked.
+    let mut params = Params::zeros(layout);
+    for tensor in tensors {
+        if let Some(id) = params.layout().find(&tensor.name) {
+            params.get_mut(id).copy_from_slice(&tensor.values);
+        }
+    }
+    Ok((backbone, params))
+}
+
+/// The network as files call it.
+pub(super) fn section(network: Network) -> Section {
+    match network {
+        Network::Teacher => Section::Teacher,
+        Network::Student => Section::Student,
+    }
+}
 
 /// What DINO is made of under this configuration.
 ///
@@ -46,12 +197,4 @@ pub fn dino_config(config: &Config) -> Result<DinoConfig, RunError> {
         drop_path: model.drop_path,
         seed: config.run.seed,
     })
-}
-
-/// Loads weights into `student`.
-pub fn initialise(
-    _student: &mut dinoxide_engine::params::Params,
-    _weights: &std::path::Path,
-) -> Result<String, RunError> {
-    Err(RunError::Unavailable { what: "--init" })
 }

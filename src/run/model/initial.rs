@@ -1,0 +1,115 @@
+//! Weights to start a run from: `--init`.
+
+use std::path::Path;
+
+use dinoxide_engine::params::Params;
+
+use super::recognise::square_root;
+use super::{open_run, part};
+use crate::checkpoint::{CheckpointError, MatchReport, NamedTensor, Section, match_names, names, read_any};
+use crate::methods::dino::{BACKBONE, HEAD};
+use crate::nn::pos_embed::position_mix;
+use crate::run::RunError;
+use crate::run::input::Network;
+
+/// Name of the stored positions.
+const POSITIONS: &str = "pos_embed";
+
+/// Puts the weights at `path` (a run folder or a file; of several networks the teacher) into `student`, and says in words
+/// what was used.
+///
+/// The backbone must fit, except that a square grid of positions of another size is interpolated. The head is used if
+/// all of it fits, and else starts anew.
+///
+/// # Errors
+/// If the weights cannot be read, or tensors of the backbone are missing, unexpected or of another shape.
+pub fn initialise(student: &mut Params, path: &Path) -> Result<String, RunError> {
+    let mut found = read_weights(path)?;
+    let mut expected: Vec<(String, Vec<usize>)> = Vec::new();
+    let mut expected_head = Vec::new();
+    for spec in student.layout().specs() {
+        match spec.name.strip_prefix(BACKBONE) {
+            Some(name) => expected.push((name.to_owned(), spec.shape.clone())),
+            None => expected_head.push((spec.name.clone(), spec.shape.clone())),
+        }
+    }
+    let mut report = Vec::new();
+    if let Some(notice) = fit_positions(&expected, &mut found) {
+        report.push(notice);
+    }
+    let backbone = match_names(&expected, &found, &[HEAD]).into_result(path)?;
+    report.insert(0, format!("started from `{}`: {} tensors of the backbone", path.display(), backbone.matched.len()));
+    let (head, backbone): (Vec<_>, Vec<_>) = found.into_iter().partition(|tensor| tensor.name.starts_with(HEAD));
+    copy(student, BACKBONE, &backbone);
+    let fit = match_names(&expected_head, &head, &[]);
+    if fit.is_complete() {
+        copy(student, "", &head);
+        report.push(format!("{} tensors of the head", fit.matched.len()));
+    } else {
+        report.push(format!("the head starts anew ({})", why_not(&fit, head.len())));
+    }
+    Ok(report.join("; "))
+}
+
+fn read_weights(path: &Path) -> Result<Vec<NamedTensor>, RunError> {
+    if path.is_dir() {
+        let (_, loaded) = open_run(path)?;
+        return part(&loaded, Network::Teacher, path);
+    }
+    let mut file = read_any(path)?;
+    let found = file.section_names();
+    // A checkpoint of nothing but a student is fine to start from.
+    let wanted = match names::choose_section(&found, Section::Teacher, path) {
+        Err(CheckpointError::NoSection { .. }) => Section::Student,
+        _ => Section::Teacher,
+    };
+    Ok(file.network(wanted)?)
+}
+
+/// Interpolates the stored positions if both grids are square and differ in nothing but their side.
+fn fit_positions(expected: &[(String, Vec<usize>)], found: &mut [NamedTensor]) -> Option<String> {
+    let (_, shape) = expected.iter().find(|(name, _)| name == POSITIONS)?;
+    let stored = found.iter_mut().find(|tensor| tensor.name == POSITIONS)?;
+    let (&[1, wanted, width], &[1, given, stored_width]) = (shape.as_slice(), stored.shape.as_slice()) else {
+        return None;
+    };
+    if wanted == given || width != stored_width {
+        return None;
+    }
+    let (to, from) = (square_root(wanted.checked_sub(1)?)?, square_root(given.checked_sub(1)?)?);
+    let mix = position_mix(from, to, to, true)?;
+    let (class, grid) = stored.values.split_at(width);
+    let mut values = class.to_vec();
+    for (sources, weights) in mix.index.chunks_exact(mix.taps).zip(mix.weights.chunks_exact(mix.taps)) {
+        let mut position = vec![0.0_f32; width];
+        for (source, weight) in sources.iter().zip(weights) {
+            let row = &grid[*source as usize * width..][..width];
+            position.iter_mut().zip(row).for_each(|(sum, value)| *sum += weight * value);
+        }
+        values.extend(position);
+    }
+    (stored.values, stored.shape) = (values, shape.clone());
+    Some(format!("positions interpolated from {from}x{from} to {to}x{to}"))
+}
+
+fn copy(student: &mut Params, prefix: &str, tensors: &[NamedTensor]) {
+    for tensor in tensors {
+        if let Some(id) = student.layout().find(&format!("{prefix}{}", tensor.name)) {
+            student.get_mut(id).copy_from_slice(&tensor.values);
+        }
+    }
+}
+
+fn why_not(fit: &MatchReport, tensors: usize) -> String {
+    if tensors == 0 {
+        return "there is none in the file".to_owned();
+    }
+    if let Some(shape) = fit.shape_mismatch.first() {
+        return format!("`{}` is {:?} there and {:?} here", shape.name, shape.found, shape.expected);
+    }
+    match (fit.missing.first(), fit.unexpected.first()) {
+        (Some(missing), _) => format!("`{}` is missing there", missing.name),
+        (None, Some(name)) => format!("`{name}` is not part of this head"),
+        (None, None) => "it does not fit".to_owned(),
+    }
+}

@@ -1,0 +1,157 @@
+//! The sizes of a ViT from the names and shapes of its tensors, and the text entries that state what shapes do not show.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use dinoxide_engine::kernels::Normalize;
+use dinoxide_views::{EvalTransform, Exif};
+
+use super::Model;
+use crate::checkpoint::NamedTensor;
+use crate::config::DataConfig;
+use crate::nn::vit::VitConfig;
+use crate::run::RunError;
+
+/// Text entries of a safetensors file.
+pub type Metadata = BTreeMap<String, String>;
+
+/// Width of a head in every published ViT; what is assumed where a file does not state the number of heads.
+const HEAD_DIM: usize = 64;
+/// Patch and grid that are expected where the tensors that show them are missing, so that these are listed as missing.
+const USUAL_PATCH: usize = 16;
+const USUAL_GRID: usize = 14;
+const USUAL_MLP_RATIO: usize = 4;
+
+/// The sizes of the ViT that these tensors belong to.
+///
+/// Width, depth, patch, stored grid and MLP follow from shapes. The number of heads does not: it is read from `texts`, or
+/// is the one that gives heads of 64.
+///
+/// # Errors
+/// If the tensors are not those of a ViT with a square position grid, or the number of heads cannot be told.
+pub fn recognise(tensors: &[NamedTensor], texts: &Metadata, path: &Path) -> Result<VitConfig, RunError> {
+    let shapes: BTreeMap<&str, &[usize]> =
+        tensors.iter().map(|tensor| (tensor.name.as_str(), tensor.shape.as_slice())).collect();
+    let wrong = |reason: String| RunError::NotAVit { path: path.to_path_buf(), reason };
+    let patches = shapes.get("patch_embed.proj.weight").copied();
+    let (embed_dim, patch_size) = match (patches, shapes.get("cls_token").copied()) {
+        (Some(&[width, 3, rows, columns]), _) if rows == columns && rows > 0 => (width, rows),
+        (Some(shape), _) => {
+            return Err(wrong(format!("`patch_embed.proj.weight` is {shape:?}, not [width, 3, patch, patch]")));
+        }
+        (None, Some(&[1, 1, width])) => (width, USUAL_PATCH),
+        _ => {
+            let some = tensors.first().map_or("none at all", |tensor| &tensor.name);
+            return Err(wrong(format!(
+                "it has neither `patch_embed.proj.weight` nor `cls_token` among its {} tensors (the first is `{some}`)",
+                tensors.len()
+            )));
+        }
+    };
+    if embed_dim == 0 {
+        return Err(wrong("its tokens have no width".to_owned()));
+    }
+    let grid = match shapes.get("pos_embed") {
+        Some(&&[1, positions, _]) => square_root(positions.saturating_sub(1))
+            .ok_or_else(|| wrong(format!("`pos_embed` has {positions} rows: one more than no square grid has")))?,
+        Some(shape) => return Err(wrong(format!("`pos_embed` is {shape:?}, not [1, 1 + positions, width]"))),
+        None => USUAL_GRID,
+    };
+    let hidden = match shapes.get("blocks.0.mlp.fc1.weight") {
+        Some(&&[hidden, _]) => hidden,
+        _ => USUAL_MLP_RATIO * embed_dim,
+    };
+    let depth = block_count(&shapes);
+    if depth == 0 {
+        return Err(wrong("it has no `blocks.0`".to_owned()));
+    }
+    Ok(VitConfig {
+        image_size: grid * patch_size,
+        patch_size,
+        embed_dim,
+        depth,
+        num_heads: num_heads(embed_dim, texts, path)?,
+        mlp_ratio: ratio(hidden, embed_dim),
+        normalize: normalize(texts),
+    })
+}
+
+/// What a file of this model says about it, for [`recognise`] and for other programs.
+pub fn metadata(model: &Model) -> Metadata {
+    let config = model.backbone.config();
+    let name = match config.embed_dim {
+        192 => "vit_tiny",
+        384 => "vit_small",
+        768 => "vit_base",
+        _ => "vit",
+    };
+    let mut texts = Metadata::from([
+        // Readers of other programs expect this entry.
+        ("format".to_owned(), "pt".to_owned()),
+        ("architecture".to_owned(), format!("{name}_patch{}_{}", config.patch_size, config.image_size)),
+        ("mean".to_owned(), format!("{:?}", config.normalize.mean)),
+        ("std".to_owned(), format!("{:?}", config.normalize.std)),
+        ("exif".to_owned(), if model.exif == Exif::Apply { "apply" } else { "ignore" }.to_owned()),
+        ("mlp_ratio".to_owned(), config.mlp_ratio.to_string()),
+    ]);
+    let mut numbers = vec![
+        ("embed_dim", config.embed_dim),
+        ("depth", config.depth),
+        ("num_heads", config.num_heads),
+        ("patch_size", config.patch_size),
+        ("image_size", config.image_size),
+    ];
+    if let EvalTransform::ResizeCrop { resize, crop } = model.transform {
+        numbers.extend([("eval_resize", resize as usize), ("eval_crop", crop as usize)]);
+    }
+    texts.extend(numbers.into_iter().map(|(key, number)| (key.to_owned(), number.to_string())));
+    texts
+}
+
+/// The stated way of bringing images to size.
+pub(super) fn transform(texts: &Metadata) -> Option<EvalTransform> {
+    let side = |key: &str| texts.get(key)?.parse::<u32>().ok().filter(|side| *side > 0);
+    Some(EvalTransform::ResizeCrop { resize: side("eval_resize")?, crop: side("eval_crop")? })
+}
+
+/// The stated use of the orientation; as torchvision does if nothing is stated.
+pub(super) fn exif(texts: &Metadata) -> Exif {
+    if texts.get("exif").is_some_and(|exif| exif == "apply") { Exif::Apply } else { Exif::Ignore }
+}
+
+fn num_heads(embed_dim: usize, texts: &Metadata, path: &Path) -> Result<usize, RunError> {
+    let stated = texts.get("num_heads").and_then(|text| text.parse::<usize>().ok());
+    match stated {
+        Some(heads) if heads > 0 && embed_dim.is_multiple_of(heads) => Ok(heads),
+        None if embed_dim.is_multiple_of(HEAD_DIM) => Ok(embed_dim / HEAD_DIM),
+        _ => Err(RunError::NumHeads { path: path.to_path_buf(), embed_dim }),
+    }
+}
+
+/// ImageNet's statistics unless others are stated.
+fn normalize(texts: &Metadata) -> Normalize {
+    let stated = |key: &str| serde_json::from_str::<[f32; 3]>(texts.get(key)?).ok();
+    let usual = DataConfig::default();
+    Normalize {
+        mean: stated("mean").unwrap_or(usual.mean).to_vec(),
+        std: stated("std").filter(|std| std.iter().all(|std| *std > 0.0)).unwrap_or(usual.std).to_vec(),
+    }
+}
+
+/// Number of different `blocks.{i}`; a gap in the numbers then shows as a missing and an unexpected block.
+fn block_count(shapes: &BTreeMap<&str, &[usize]>) -> usize {
+    let number = |name: &str| name.strip_prefix("blocks.")?.split('.').next()?.parse::<usize>().ok();
+    shapes.keys().filter_map(|name| number(name)).collect::<BTreeSet<_>>().len()
+}
+
+/// The ratio which, times the width and cut to an integer as `Mlp` does, gives `hidden`.
+fn ratio(hidden: usize, width: usize) -> f64 {
+    let ratio = hidden as f64 / width as f64;
+    if (width as f64 * ratio) as usize == hidden { ratio } else { (hidden as f64 + 0.5) / width as f64 }
+}
+
+/// The side of a square grid of so many positions.
+pub(super) fn square_root(positions: usize) -> Option<usize> {
+    let side = positions.isqrt();
+    (side > 0 && side * side == positions).then_some(side)
+}

@@ -1,0 +1,273 @@
+//! The commands on a trained model, on a tiny network with random weights: files, shapes, numbers.
+#![expect(clippy::unwrap_used, reason = "a failed preparation is a failed test")]
+
+use std::path::{Path, PathBuf};
+
+use dinoxide::checkpoint::{self, Part, Slot, TensorRef};
+use dinoxide::config::Config;
+use dinoxide::eval::features::ImageBatch;
+use dinoxide::methods::Method as _;
+use dinoxide::methods::dino::Dino;
+use dinoxide::run::attention::{AttentionRequest, attention};
+use dinoxide::run::embed::{EmbedRequest, EmbedWhat, embed};
+use dinoxide::run::export::{ExportFormat, ExportRequest, ExportWhat, export};
+use dinoxide::run::folder::{RunFolder, WhenExists};
+use dinoxide::run::input::{ImageSize, Network};
+use dinoxide::run::knn::{KnnRequest, knn};
+use dinoxide::run::model::{Model, dino_config};
+use dinoxide_engine::cpu::Cpu;
+use dinoxide_engine::params::Params;
+use dinoxide_engine::tensor::Pool;
+use dinoxide_views::{EvalTransform, Exif, decode_file};
+use image::RgbImage;
+
+const WIDTH: usize = 24;
+const HEADS: usize = 3;
+const PATCH: usize = 8;
+
+/// A run folder as training leaves it; the student differs from the teacher.
+fn run_folder(place: &Path, global_px: u32) -> PathBuf {
+    let mut config = Config::default();
+    config.data.train = vec!["photos".to_owned()];
+    config.model.name = "vit_tiny".to_owned();
+    (config.model.embed_dim, config.model.depth, config.model.num_heads) = (Some(WIDTH), Some(2), Some(HEADS));
+    (config.model.patch_size, config.model.image_size) = (PATCH, 32);
+    (config.head.out_dim, config.head.hidden_dim, config.head.bottleneck_dim) = (40, 32, 16);
+    (config.views.global.size, config.views.local.size) = (global_px, 16);
+    let path = place.join(format!("run-{global_px}"));
+    let folder = RunFolder::open(&path, &config, WhenExists::Resume).unwrap();
+    let (method, mut student) = Dino::new(dino_config(&config).unwrap());
+    student.values_mut().iter_mut().for_each(|value| *value *= 1.5);
+    let state = method.state();
+    let center = state.iter().map(|t| TensorRef { name: t.name, shape: &t.shape, values: &t.values }).collect();
+    let parts = [
+        Part { name: "student", tensors: tensors(&student) },
+        Part { name: "teacher", tensors: tensors(method.teacher()) },
+        Part { name: "method", tensors: center },
+    ];
+    checkpoint::save(&folder.checkpoints(), Slot::Last, &parts, &serde_json::json!({})).unwrap();
+    path
+}
+
+fn tensors(params: &Params) -> Vec<TensorRef<'_>> {
+    params.tensors().map(|(spec, values)| TensorRef { name: &spec.name, shape: &spec.shape, values }).collect()
+}
+
+/// Stripes of a colour and a width that depend on the class, shifted from image to image.
+fn picture(path: &Path, (width, height): (u32, u32), class: u32, number: u32) {
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let image = RgbImage::from_fn(width, height, |x, y| {
+        let on = ((x + number) / (2 + 3 * class) + y / 5).is_multiple_of(2);
+        image::Rgb(if on { [250 - 60 * class as u8, 40, 30 + 70 * class as u8] } else { [20, 90, 60] })
+    });
+    image.save(path).unwrap();
+}
+
+/// A folder with one sub-folder for each class.
+fn labelled(place: &Path, name: &str, per_class: u32) -> PathBuf {
+    for (class, class_name) in ["ant", "bee", "cow"].iter().enumerate() {
+        for number in 0..per_class {
+            let path = place.join(name).join(class_name).join(format!("{number}.png"));
+            picture(&path, (40 + number, 36), class as u32, number);
+        }
+    }
+    place.join(name)
+}
+
+fn read_array(path: &Path, name: &str) -> (Vec<usize>, Vec<f32>) {
+    let mut file = npyz::npz::NpzArchive::open(path).unwrap();
+    let array = file.by_name(name).unwrap().unwrap();
+    let shape = array.shape().iter().map(|side| *side as usize).collect();
+    (shape, array.into_vec().unwrap())
+}
+
+fn embed_request(model: &Path, data: &Path, out: PathBuf, what: EmbedWhat) -> EmbedRequest {
+    let data = vec![data.display().to_string()];
+    EmbedRequest { model: model.to_path_buf(), data, out, what, image_size: None, network: Network::Teacher }
+}
+
+/// The features of one image computed directly.
+fn direct(model: &Model, path: &Path, transform: EvalTransform) -> [Vec<f32>; 3] {
+    let image = transform.apply(&decode_file(path, Exif::Ignore).unwrap());
+    let (cpu, pool) = (Cpu::new(), Pool::new());
+    let frozen = model.frozen(&cpu, &pool);
+    let (height, width) = (image.height as usize, image.width as usize);
+    let batch = ImageBatch { pixels: &image.pixels, images: 1, height, width };
+    [frozen.class_features(batch), frozen.tokens(batch), frozen.class_attention(batch)]
+}
+
+fn assert_near(ours: &[f32], expected: &[f32]) {
+    assert_eq!(ours.len(), expected.len());
+    // Batches of other sizes sum in another order.
+    assert!(ours.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-4));
+}
+
+#[test]
+fn embed_writes_every_kind_of_feature() {
+    let place = tempfile::tempdir().unwrap();
+    let run = run_folder(place.path(), 32);
+    let data = labelled(place.path(), "photos", 3);
+    std::fs::write(data.join("ant/bad.jpg"), "not an image").unwrap();
+    let model = Model::load(&run, Network::Teacher).unwrap();
+    let first = data.join("ant/0.png");
+    let small = direct(&model, &first, EvalTransform::ResizeCrop { resize: 32, crop: 32 });
+    let large = direct(&model, &first, EvalTransform::Exact { width: 480, height: 320 });
+    let wide = Some(ImageSize { width: 480, height: 320 });
+    for (name, image_size, expected, patches) in [("small", None, small, 16), ("wide", wide, large, 2400)] {
+        for (what, key, row_shape, expected) in [
+            (EmbedWhat::Cls, "embeddings", vec![WIDTH], &expected[0]),
+            (EmbedWhat::Tokens, "tokens", vec![patches + 1, WIDTH], &expected[1]),
+            (EmbedWhat::Attention, "attention", vec![HEADS, patches], &expected[2]),
+        ] {
+            let out = place.path().join(format!("{name}-{key}.npz"));
+            let request = EmbedRequest { image_size, ..embed_request(&run, &data, out.clone(), what) };
+            let report = embed(&request).unwrap();
+            assert_eq!((report.images, report.skipped), (9, 1));
+            let (shape, values) = read_array(&out, key);
+            assert_eq!(shape, [vec![9], row_shape].concat());
+            assert_eq!(report.shape, shape);
+            assert_near(&values[..expected.len()], expected);
+        }
+    }
+}
+
+#[test]
+fn embed_writes_csv_with_relative_names() {
+    let place = tempfile::tempdir().unwrap();
+    let run = run_folder(place.path(), 32);
+    let data = labelled(place.path(), "photos", 1);
+    let out = place.path().join("features.csv");
+    embed(&embed_request(&run, &data, out.clone(), EmbedWhat::Cls)).unwrap();
+    let text = std::fs::read_to_string(out).unwrap();
+    let names: Vec<_> = text.lines().map(|line| line.split(',').next().unwrap()).collect();
+    assert_eq!(names, ["filename", "ant/0.png", "bee/0.png", "cow/0.png"]);
+    assert_eq!(text.lines().nth(1).unwrap().split(',').count(), 1 + WIDTH);
+    let refused = embed(&embed_request(&run, &data, place.path().join("t.csv"), EmbedWhat::Tokens));
+    assert!(refused.unwrap_err().to_string().contains(".npz"));
+}
+
+#[test]
+fn embed_of_unreadable_images_only_writes_nothing() {
+    let place = tempfile::tempdir().unwrap();
+    let run = run_folder(place.path(), 32);
+    let data = place.path().join("photos");
+    std::fs::create_dir(&data).unwrap();
+    std::fs::write(data.join("bad.jpg"), "not an image").unwrap();
+    let out = place.path().join("none.npz");
+    assert!(embed(&embed_request(&run, &data, out.clone(), EmbedWhat::Cls)).is_err());
+    assert!(!out.exists());
+}
+
+#[test]
+fn knn_classifies_fewer_than_a_hundred_images_of_three_classes() {
+    let place = tempfile::tempdir().unwrap();
+    let model = run_folder(place.path(), 32);
+    let (train, val) = (labelled(place.path(), "train", 8), labelled(place.path(), "val", 3));
+    let request = KnnRequest {
+        model,
+        train: train.clone(),
+        val: train,
+        k: vec![1, 10, 200],
+        temperature: 0.07,
+        image_size: None,
+        network: Network::Teacher,
+    };
+    // Every image is its own nearest neighbour.
+    let report = knn(&request).unwrap();
+    assert_eq!((report.train, report.val, report.classes), (24, 24, 3));
+    assert_eq!(report.top1.keys().copied().collect::<Vec<_>>(), [1, 10, 200]);
+    assert_eq!(report.top1[&1], 100.0);
+    assert_eq!(report.top5[&200], 100.0);
+    let cold = knn(&KnnRequest { temperature: 1e-6, k: vec![20], ..request.clone() }).unwrap();
+    assert_eq!(cold.top1[&20], 100.0);
+    let report = knn(&KnnRequest { val: val.clone(), ..request.clone() }).unwrap();
+    assert_eq!((report.train, report.val), (24, 9));
+    let json = serde_json::to_value(&report).unwrap();
+    let keys: Vec<_> = json.as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(keys, ["classes", "seconds", "top1", "top5", "train", "val"]);
+    assert!(json["top1"]["200"].is_number());
+    assert!(knn(&KnnRequest { temperature: 0.0, ..request.clone() }).is_err());
+    picture(&val.join("dog/0.png"), (40, 36), 1, 1);
+    assert!(knn(&KnnRequest { val, ..request }).unwrap_err().to_string().contains("`dog`"));
+}
+
+#[test]
+fn attention_writes_pictures_and_numbers() {
+    let place = tempfile::tempdir().unwrap();
+    let model = run_folder(place.path(), 32);
+    let data = place.path().join("photos");
+    picture(&data.join("a.png"), (101, 67), 1, 0);
+    picture(&data.join("a.bmp"), (40, 90), 2, 0);
+    picture(&data.join("dot.png"), (1, 1), 2, 0);
+    std::fs::write(data.join("bad.png"), "not an image").unwrap();
+    let out = place.path().join("attention");
+    let request = AttentionRequest {
+        model,
+        images: vec![data.display().to_string()],
+        out: out.clone(),
+        image_size: None,
+        threshold: 0.6,
+        network: Network::Teacher,
+    };
+    let report = attention(&request).unwrap();
+    assert_eq!((report.images, report.skipped), (3, 1));
+    assert!(report.files.iter().all(|file| file.is_file()));
+    assert_eq!(report.files.len(), 3 * (4 + 2 * HEADS + 1));
+    // Files come in the order of their names: `a.bmp` is first and takes the short name.
+    let (shape, values) = read_array(&out.join("a.png/attention.npz"), "attention");
+    assert_eq!(shape, [1, HEADS, 8, 12]);
+    for head in values.chunks(8 * 12) {
+        let sum: f32 = head.iter().sum();
+        assert!(sum > 0.0 && sum < 1.0 && head.iter().all(|value| *value >= 0.0), "{sum}");
+    }
+    assert_eq!(image::image_dimensions(out.join("a.png/head-1.png")).unwrap(), (96, 64));
+    assert_eq!(image::image_dimensions(out.join("a/mask.png")).unwrap(), (40, 88));
+    assert_eq!(read_array(&out.join("dot/attention.npz"), "attention").0, [1, HEADS, 1, 1]);
+    assert!(attention(&AttentionRequest { threshold: 1.5, ..request.clone() }).is_err());
+    let image_size = Some(ImageSize { width: 7, height: 7 });
+    assert!(attention(&AttentionRequest { image_size, ..request }).unwrap_err().to_string().contains("one patch of 8"));
+}
+
+#[test]
+fn exports_give_the_same_features_back() {
+    let place = tempfile::tempdir().unwrap();
+    let run = run_folder(place.path(), 96);
+    let path = place.path().join("a.png");
+    picture(&path, (120, 100), 1, 0);
+    let request = |what, network, name: &str| ExportRequest {
+        run: run.clone(),
+        out: place.path().join(name),
+        to: ExportFormat::Safetensors,
+        what,
+        network,
+    };
+    let teacher = export(&request(ExportWhat::Backbone, Network::Teacher, "teacher.safetensors")).unwrap();
+    let student = export(&request(ExportWhat::Backbone, Network::Student, "student.safetensors")).unwrap();
+    let full = export(&request(ExportWhat::Full, Network::Teacher, "full.safetensors")).unwrap();
+    // Two networks of 30 + 8 tensors and the centre.
+    assert_eq!((teacher.tensors, full.tensors), (30, 77));
+    let names: Vec<String> = {
+        let file = checkpoint::safetensors::read(&full.out).unwrap();
+        file.tensors.into_iter().map(|tensor| tensor.name).collect()
+    };
+    for name in ["student.backbone.cls_token", "teacher.head.last_layer.weight_v", "dino_loss.center"] {
+        assert!(names.iter().any(|known| known == name), "{name}");
+    }
+    let features = |path_of_model: &Path, network| {
+        let model = Model::load(path_of_model, network).unwrap();
+        assert_eq!(model.transform, EvalTransform::ResizeCrop { resize: 110, crop: 96 });
+        direct(&model, &path, model.transform)
+    };
+    let (of_teacher, of_student) = (features(&run, Network::Teacher), features(&run, Network::Student));
+    assert_ne!(of_teacher, of_student);
+    assert_eq!(features(&teacher.out, Network::Teacher), of_teacher);
+    assert_eq!(features(&student.out, Network::Teacher), of_student);
+    assert_eq!(features(&full.out, Network::Teacher), of_teacher);
+    assert_eq!(features(&full.out, Network::Student), of_student);
+    let again =
+        ExportRequest { run: teacher.out.clone(), ..request(ExportWhat::Backbone, Network::Teacher, "b.safetensors") };
+    let again = export(&again).unwrap();
+    assert_eq!(std::fs::read(&again.out).unwrap(), std::fs::read(&teacher.out).unwrap());
+    let full = ExportRequest { run: teacher.out, ..request(ExportWhat::Full, Network::Teacher, "c.safetensors") };
+    assert!(export(&full).unwrap_err().to_string().contains("--what backbone"));
+}

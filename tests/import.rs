@@ -1,0 +1,193 @@
+//! Weights of the reference program: every tensor arrives, and a file that does not fit says so.
+#![expect(clippy::unwrap_used, reason = "a failed preparation is a failed test")]
+
+mod support;
+
+use std::path::Path;
+
+use dinoxide::checkpoint::{NamedTensor, Section, match_names, read_any, safetensors};
+use dinoxide::nn::dino_head::{DinoHead, DinoHeadConfig, HeadNorm, LastLayer};
+use dinoxide::nn::init::Registry;
+use dinoxide::nn::vit::{Vit, VitConfig};
+use dinoxide::run::input::Network;
+use dinoxide::run::model::{Metadata, Model, initialise, load_backbone, recognise};
+use dinoxide_engine::params::Params;
+use support::{fixture_path, imagenet, parameter};
+
+/// The network of `parity/generate/pth.py`.
+fn small_vit(image_size: usize) -> VitConfig {
+    VitConfig {
+        image_size,
+        patch_size: 8,
+        embed_dim: 12,
+        depth: 2,
+        num_heads: 3,
+        mlp_ratio: 4.0,
+        normalize: imagenet(),
+    }
+}
+
+fn heads_stated() -> Metadata {
+    Metadata::from([("num_heads".to_owned(), "3".to_owned())])
+}
+
+fn network(file: &str, section: Section) -> Vec<NamedTensor> {
+    read_any(&fixture_path(&format!("pth/{file}"))).unwrap().network(section).unwrap()
+}
+
+fn assert_filler(params: &Params, role: &str) {
+    for (spec, values) in params.tensors() {
+        assert_eq!(values, parameter(&format!("{role}.backbone.{}", spec.name), &spec.shape), "{}", spec.name);
+    }
+}
+
+#[test]
+fn every_official_file_gives_its_backbone() {
+    for (file, section, role) in [
+        ("backbone.pth", Section::Teacher, "teacher"),
+        ("backbone_legacy.pth", Section::Teacher, "teacher"),
+        ("full_checkpoint.pth", Section::Teacher, "teacher"),
+        ("full_checkpoint.pth", Section::Student, "student"),
+        ("full_checkpoint_legacy.pth", Section::Teacher, "teacher"),
+        ("full_checkpoint_legacy.pth", Section::Student, "student"),
+        ("teacher_bn_module.pth", Section::Teacher, "teacher"),
+        ("teacher.safetensors", Section::Teacher, "teacher"),
+    ] {
+        let tensors = network(file, section);
+        let path = Path::new(file);
+        let config = recognise(&tensors, &heads_stated(), path).unwrap();
+        assert_eq!(config, small_vit(32), "{file}");
+        let (_, params) = load_backbone(config, &tensors, path).unwrap();
+        assert_filler(&params, role);
+    }
+}
+
+#[test]
+fn unknown_number_of_heads_is_asked_for() {
+    let error = Model::load(&fixture_path("pth/backbone.pth"), Network::Teacher).unwrap_err().to_string();
+    assert!(error.contains("width 12") && error.contains("num_heads"), "{error}");
+}
+
+#[test]
+fn a_backbone_file_has_no_student() {
+    let error = Model::load(&fixture_path("pth/backbone.pth"), Network::Student).unwrap_err().to_string();
+    assert!(error.contains("no section `student`"), "{error}");
+}
+
+#[test]
+fn tensors_that_do_not_fit_are_listed() {
+    let mut tensors = network("backbone.pth", Section::Teacher);
+    tensors.retain(|tensor| tensor.name != "norm.bias");
+    tensors.push(NamedTensor::new("mask_token", vec![1, 12], vec![0.0; 12]));
+    let bias = tensors.iter_mut().find(|tensor| tensor.name == "blocks.1.attn.qkv.bias").unwrap();
+    (bias.shape, bias.values) = (vec![12], vec![0.0; 12]);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("odd.safetensors");
+    let refs: Vec<_> = tensors.iter().map(NamedTensor::as_tensor_ref).collect();
+    safetensors::write(&path, &refs, &heads_stated()).unwrap();
+    let error = Model::load(&path, Network::Teacher).unwrap_err().to_string();
+    for part in
+        ["1 missing", "`norm.bias`", "`mask_token`", "`blocks.1.attn.qkv.bias`: the network has [36], the file [12]"]
+    {
+        assert!(error.contains(part), "{error}");
+    }
+}
+
+#[test]
+fn files_without_a_vit_are_refused() {
+    let error = Model::load(&fixture_path("pth/odd_tensors.pth"), Network::Teacher).unwrap_err().to_string();
+    assert!(error.contains("does not hold a ViT"), "{error}");
+    let folder = tempfile::tempdir().unwrap();
+    let error = Model::load(folder.path(), Network::Teacher).unwrap_err().to_string();
+    assert!(error.contains("without `config.toml`"), "{error}");
+    let error = Model::load(&folder.path().join("none.pth"), Network::Teacher).unwrap_err().to_string();
+    assert!(error.contains("none.pth"), "{error}");
+}
+
+/// A student as training makes it.
+fn student(image_size: usize, out_dim: usize) -> Params {
+    let head = DinoHeadConfig {
+        in_dim: 12,
+        out_dim,
+        hidden_dim: 16,
+        bottleneck_dim: 8,
+        layers: 3,
+        norm: HeadNorm::None,
+        last_layer: LastLayer::Normalized,
+    };
+    let mut registry = Registry::new();
+    Vit::new(small_vit(image_size), "backbone.", &mut registry);
+    DinoHead::new(&head, "head.", &mut registry);
+    registry.finish(1)
+}
+
+#[test]
+fn a_run_starts_from_backbone_and_head_where_both_fit() {
+    let mut params = student(32, 20);
+    let report = initialise(&mut params, &fixture_path("pth/full_checkpoint.pth")).unwrap();
+    assert!(report.contains("30 tensors of the backbone; 8 tensors of the head"), "{report}");
+    for (spec, values) in params.tensors() {
+        assert_eq!(values, parameter(&format!("teacher.{}", spec.name), &spec.shape), "{}", spec.name);
+    }
+}
+
+#[test]
+fn a_head_that_does_not_fit_starts_anew() {
+    let before = student(32, 24);
+    for file in ["full_checkpoint.pth", "backbone.pth"] {
+        let mut params = before.clone();
+        let report = initialise(&mut params, &fixture_path(&format!("pth/{file}"))).unwrap();
+        assert!(report.contains("the head starts anew"), "{report}");
+        for ((spec, values), (_, old)) in params.tensors().zip(before.tensors()) {
+            let expected = parameter(&format!("teacher.{}", spec.name), &spec.shape);
+            assert_eq!(values, if spec.name.starts_with("head.") { old } else { &expected }, "{}", spec.name);
+        }
+    }
+}
+
+#[test]
+fn positions_of_another_grid_are_interpolated() {
+    let mut params = student(48, 20);
+    let report = initialise(&mut params, &fixture_path("pth/backbone.pth")).unwrap();
+    assert!(report.contains("positions interpolated from 4x4 to 6x6"), "{report}");
+    let stored = parameter("teacher.backbone.pos_embed", &[1, 17, 12]);
+    let id = params.layout().find("backbone.pos_embed").unwrap();
+    let fitted = params.get(id);
+    assert_eq!(fitted.len(), 37 * 12);
+    assert_eq!(fitted[..12], stored[..12]);
+    // A cubic through values of at most 1 overshoots by less than a quarter in each direction.
+    assert!(fitted.iter().all(|value| value.abs() < 1.6) && fitted[12..].iter().any(|value| value.abs() > 0.1));
+}
+
+#[test]
+fn initial_weights_of_another_width_are_refused() {
+    let mut wide = Registry::new();
+    Vit::new(VitConfig { embed_dim: 24, ..small_vit(32) }, "backbone.", &mut wide);
+    let mut params = wide.finish(0);
+    let error = initialise(&mut params, &fixture_path("pth/backbone.pth")).unwrap_err().to_string();
+    assert!(error.contains("of another shape"), "{error}");
+}
+
+#[test]
+fn heads_of_full_checkpoints_are_ignored_by_name_only() {
+    let tensors = network("full_checkpoint.pth", Section::Teacher);
+    let report = match_names(&[], &tensors, &["head."]);
+    assert_eq!(report.ignored.len(), 8);
+    assert_eq!(report.unexpected.len(), 30);
+}
+
+#[test]
+fn safetensors_are_known_whatever_the_length_of_their_header() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("one.safetensors");
+    let tensor = NamedTensor::new("cls_token", vec![1], vec![0.5]);
+    let mut first_bytes = std::collections::BTreeSet::new();
+    for length in (0..256).step_by(8) {
+        let texts = Metadata::from([("note".to_owned(), "x".repeat(length))]);
+        safetensors::write(&path, &[tensor.as_tensor_ref()], &texts).unwrap();
+        first_bytes.insert(std::fs::read(&path).unwrap()[0]);
+        assert_eq!(read_any(&path).unwrap().network(Section::Teacher).unwrap(), std::slice::from_ref(&tensor));
+    }
+    // 128 is how a pickle begins, 80 (`P`) how an archive does.
+    assert!(first_bytes.contains(&128) && first_bytes.contains(&80));
+}

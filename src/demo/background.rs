@@ -13,7 +13,7 @@ use super::pattern::Pattern;
 use super::scene::{Colour, blend, random_colour, random_range};
 
 /// Strength of the cloudy noise of each channel, as a share of the value range.
-const CLOUD_STRENGTH: RangeInclusive<f32> = 0.5..=0.7;
+const CLOUD_STRENGTH: RangeInclusive<f32> = 0.15..=0.25;
 /// Clouds per picture side at the coarsest octave.
 const CLOUD_RATE: RangeInclusive<f32> = 2.0..=3.0;
 const CLOUD_OCTAVES: u32 = 3;
@@ -22,7 +22,7 @@ const PATCHES: RangeInclusive<u32> = 2..=4;
 /// Half the side of a patch over the picture's side.
 const PATCH_SIZE: RangeInclusive<f32> = 0.06..=0.16;
 /// Contrast of a patch's pattern: the largest difference of a channel.
-const PATCH_CONTRAST: RangeInclusive<f32> = 0.1..=0.25;
+const PATCH_CONTRAST: RangeInclusive<f32> = 0.05..=0.15;
 /// Periods of a patch's pattern per picture side: the object's range and beyond.
 const PATCH_RATE: RangeInclusive<f32> = 5.0..=14.0;
 /// Number of straight lines.
@@ -30,7 +30,7 @@ const LINES: RangeInclusive<u32> = 1..=5;
 /// Half the width of a line over the picture's side.
 const LINE_WIDTH: RangeInclusive<f32> = 0.006..=0.02;
 /// Opacity of a line.
-const LINE_OPACITY: RangeInclusive<f32> = 0.2..=0.6;
+const LINE_OPACITY: RangeInclusive<f32> = 0.1..=0.35;
 
 /// Everything drawn for one background.
 #[derive(Debug, Clone)]
@@ -97,7 +97,7 @@ impl Background {
 impl Patch {
     fn draw(rng: &mut ChaCha8Rng) -> Self {
         let contrast = random_range(rng, PATCH_CONTRAST);
-        let base = near_colour([0.5; 3], 0.3, rng);
+        let base = near_colour([0.5; 3], 0.15, rng);
         Self {
             centre: (rng.random(), rng.random()),
             half: (random_range(rng, PATCH_SIZE), random_range(rng, PATCH_SIZE)),

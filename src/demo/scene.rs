@@ -27,6 +27,8 @@ const PATTERN_RATE: RangeInclusive<f32> = 8.0..=10.5;
 /// Smallest difference in brightness between the object's two colours, which lie on opposite sides of middle gray:
 /// neither the colours nor their mean tell one picture from another.
 const OBJECT_CONTRAST: f32 = 0.4;
+/// Largest turn of outline and pattern to either side, radians: objects stand upright, as most photographed things do.
+const MAX_TURN: f32 = 0.25;
 /// Largest change of brightness across the object by light from the side.
 const SHADING: f32 = 0.25;
 /// Share of a pixel that the blur gives to each neighbour, along each axis.
@@ -158,7 +160,7 @@ pub(super) fn blend(a: Colour, b: Colour, t: f32) -> Colour {
 }
 
 fn turn(rng: &mut ChaCha8Rng) -> (f32, f32) {
-    let angle = rng.random_range(0.0..TAU);
+    let angle = rng.random_range(-MAX_TURN..MAX_TURN);
     (angle.cos(), angle.sin())
 }
 

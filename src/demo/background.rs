@@ -8,9 +8,9 @@ use std::ops::RangeInclusive;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
+use super::colour::{Colour, blend, random_colour};
 use super::noise::{fractal_noise, soft_step};
 use super::pattern::Pattern;
-use super::scene::{Colour, blend, random_colour, random_range};
 
 /// Largest difference of a channel between the ends of the colour gradient.
 const GRADIENT_SPREAD: f32 = 0.45;
@@ -75,10 +75,10 @@ impl Background {
     pub(super) fn draw(rng: &mut ChaCha8Rng) -> Self {
         let first = random_colour(rng);
         let second = near_colour(first, GRADIENT_SPREAD, rng);
-        let strength = random_range(rng, CLOUD_STRENGTH);
+        let strength = rng.random_range(CLOUD_STRENGTH);
         let cloud = Cloud {
             key: rng.random(),
-            rate: random_range(rng, CLOUD_RATE),
+            rate: rng.random_range(CLOUD_RATE),
             tint: std::array::from_fn(|_| strength * rng.random_range(-1.0..1.0_f32)),
         };
         let middle = blend(first, second, 0.5);
@@ -106,14 +106,14 @@ impl Background {
 
 impl Patch {
     fn draw(middle: Colour, rng: &mut ChaCha8Rng) -> Self {
-        let contrast = random_range(rng, PATCH_CONTRAST);
+        let contrast = rng.random_range(PATCH_CONTRAST);
         let base = near_colour(middle, 0.4, rng);
         Self {
             centre: (rng.random(), rng.random()),
-            half: (random_range(rng, PATCH_SIZE), random_range(rng, PATCH_SIZE)),
+            half: (rng.random_range(PATCH_SIZE), rng.random_range(PATCH_SIZE)),
             turn: unit_vector(rng),
             pattern: Pattern::ALL[rng.random_range(0..Pattern::ALL.len())],
-            rate: random_range(rng, PATCH_RATE),
+            rate: rng.random_range(PATCH_RATE),
             colours: [base, near_colour(base, contrast, rng)],
             key: rng.random(),
         }
@@ -138,8 +138,8 @@ impl Line {
         Self {
             normal,
             offset: through.0 * normal.0 + through.1 * normal.1,
-            width: random_range(rng, LINE_WIDTH),
-            opacity: random_range(rng, LINE_OPACITY),
+            width: rng.random_range(LINE_WIDTH),
+            opacity: rng.random_range(LINE_OPACITY),
             colour: random_colour(rng),
         }
     }

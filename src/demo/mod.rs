@@ -6,6 +6,7 @@
 //! see form rather than colour. A picture depends on `(seed, index)` alone.
 
 mod background;
+mod colour;
 mod noise;
 mod pattern;
 mod scene;

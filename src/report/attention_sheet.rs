@@ -3,7 +3,8 @@
 //! Follows DINO (Caron et al. 2021), figure 1, and `visualize_attention.py`: nearest up-sampling, each map min-max
 //! normalised, masks that keep the largest patches up to a share of the mass.
 
-use super::picture::{ColourMap, Grid, Picture, PictureError, sheet};
+use super::picture::{ColourMap, Grid, Picture, PictureError};
+use super::sheet::sheet;
 
 /// Share of the attention that a mask keeps in the paper's figures.
 pub const PAPER_MASS: f32 = 0.6;

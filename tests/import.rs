@@ -182,7 +182,7 @@ fn safetensors_are_known_whatever_the_length_of_their_header() {
     let path = folder.path().join("one.safetensors");
     let tensor = NamedTensor::new("cls_token", vec![1], vec![0.5]);
     let mut first_bytes = std::collections::BTreeSet::new();
-    for length in 0..256 {
+    for length in (0..256).step_by(8) {
         let texts = Metadata::from([("note".to_owned(), "x".repeat(length))]);
         safetensors::write(&path, &[tensor.as_tensor_ref()], &texts).unwrap();
         first_bytes.insert(std::fs::read(&path).unwrap()[0]);

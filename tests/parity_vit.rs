@@ -13,21 +13,21 @@ use support::{Fixture, assert_close, fill, filler_bytes, imagenet};
 const TOLERANCE: f64 = 2e-5;
 
 fn check(name: &str, embed_dim: usize, num_heads: usize) {
+    let config = VitConfig {
+        image_size: 224,
+        patch_size: 16,
+        embed_dim,
+        depth: 12,
+        num_heads,
+        mlp_ratio: 4.0,
+        normalize: imagenet(),
+    };
+    let mut registry = Registry::new();
+    let vit = Vit::new(config, "", &mut registry);
+    let mut params = registry.undrawn();
+    fill(&mut params);
     for (height, width) in [(224, 224), (96, 96), (320, 480)] {
         let fixture = Fixture::open(&format!("vit/vit_{name}_{height}x{width}.safetensors"));
-        let config = VitConfig {
-            image_size: 224,
-            patch_size: 16,
-            embed_dim,
-            depth: 12,
-            num_heads,
-            mlp_ratio: 4.0,
-            normalize: imagenet(),
-        };
-        let mut registry = Registry::new();
-        let vit = Vit::new(config, "", &mut registry);
-        let mut params = registry.finish(0);
-        fill(&mut params);
         let pixels = filler_bytes("image", height * width * 3);
         let images = [Images { pixels: &pixels, patches: vit.patches(1, height, width) }];
         let (cpu, pool) = (Cpu::new(), Pool::new());
@@ -85,7 +85,7 @@ fn parameter_counts_are_the_published_ones() {
         };
         let mut registry = Registry::new();
         Vit::new(config, "", &mut registry);
-        let params = registry.finish(0);
+        let params = registry.undrawn();
         assert_eq!(params.values().len(), count);
         assert_eq!(params.layout().specs().len(), 150);
     }

@@ -155,7 +155,7 @@ pub enum CheckpointError {
         problem: String,
     },
     /// No checkpoint of the run can be used.
-    #[error("no checkpoint of `{}` can be used: {}; start a new run, or restore one of these folders", run_dir.display(), problems.join("; "))]
+    #[error("no checkpoint of `{}` can be used: {}; restore one of these folders, or start anew with `--overwrite`", run_dir.display(), problems.join("; "))]
     NoneIntact {
         /// The run folder.
         run_dir: PathBuf,

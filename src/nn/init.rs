@@ -3,9 +3,10 @@
 
 use std::sync::Arc;
 
-use dinoxide_engine::params::{Layout, ParamId, Params, Role};
+use dinoxide_engine::params::{Layout, ParamId, Params, Role, TensorSpec};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 /// How a tensor starts.
@@ -67,10 +68,23 @@ impl Registry {
     pub fn finish(self, seed: u64) -> Params {
         let layout = Arc::new(self.layout);
         let mut params = Params::zeros(Arc::clone(&layout));
+        let mut rest = params.values_mut();
+        let mut tensors = Vec::with_capacity(self.inits.len());
         for (spec, init) in layout.specs().iter().zip(&self.inits) {
-            draw(*init, &mut params.values_mut()[spec.range()], &mut tensor_rng(seed, &spec.name));
+            let (values, tail) = rest.split_at_mut(spec.len);
+            tensors.push((spec, init, values));
+            rest = tail;
         }
+        let draw_one = |(spec, init, values): (&TensorSpec, &Init, &mut [f32])| {
+            draw(*init, values, &mut tensor_rng(seed, &spec.name));
+        };
+        tensors.into_par_iter().for_each(draw_one);
         params
+    }
+
+    /// All tensors, zero: for weights that come from elsewhere.
+    pub fn undrawn(self) -> Params {
+        Params::zeros(Arc::new(self.layout))
     }
 }
 

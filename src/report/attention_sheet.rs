@@ -4,7 +4,7 @@
 //! normalised, masks that keep the largest patches up to a share of the mass.
 
 use super::picture::{ColourMap, Grid, Picture, PictureError};
-use super::sheet::sheet;
+use super::sheet::{GROUND, sheet};
 
 /// Share of the attention that a mask keeps in the paper's figures.
 pub const PAPER_MASS: f32 = 0.6;
@@ -55,6 +55,40 @@ pub fn attention_sheet(rows: &[AttentionRow], style: &SheetStyle) -> Result<Pict
         captions.push("truth".to_string());
     }
     Ok(sheet(&cells, &captions))
+}
+
+/// Pictures side by side on a panel.
+const PANEL_COLUMNS: usize = 4;
+/// How much the map hides the picture below it.
+pub const OVERLAY_OPACITY: f32 = 0.6;
+
+/// A panel of one image, to be looked at by itself: image, mean, overlay and mask, and below them every head.
+///
+/// # Errors
+/// If a head does not fill its grid.
+pub fn attention_panel(row: &AttentionRow, style: &SheetStyle) -> Result<Picture, PictureError> {
+    let mut cells = row_cells(&AttentionRow { truth: None, ..row.clone() }, style)?;
+    let mask = cells.split_off(2 + row.heads.len());
+    let heads = cells.split_off(2);
+    let mean = Grid::new(row.grid_columns, row.grid_rows, mean_of_heads(&row.heads, row.grid_columns * row.grid_rows))?;
+    cells.extend(cells.first().map(|image| image.with_heat(&mean, style.map, OVERLAY_OPACITY)));
+    cells.extend(mask);
+    let captions = ["image", "mean", "overlay"].map(str::to_owned).into_iter();
+    let captions: Vec<String> = captions.chain([format!("{:.0}% mass", 100.0 * style.mass)]).collect();
+    let mut strips = vec![sheet(&[cells], &captions)];
+    for (number, heads) in heads.chunks(PANEL_COLUMNS).enumerate() {
+        let first = number * PANEL_COLUMNS + 1;
+        let captions: Vec<String> = (first..first + heads.len()).map(|head| format!("head {head}")).collect();
+        strips.push(sheet(&[heads.to_vec()], &captions));
+    }
+    let (width, height) = (strips[0].width(), strips.iter().map(Picture::height).sum());
+    let mut panel = Picture::filled(width, height, GROUND);
+    let mut top = 0;
+    for strip in &strips {
+        panel.paste(strip, 0, top);
+        top += strip.height();
+    }
+    Ok(panel)
 }
 
 fn row_cells(row: &AttentionRow, style: &SheetStyle) -> Result<Vec<Picture>, PictureError> {

@@ -6,7 +6,7 @@ use super::picture::Picture;
 /// Pixels around every cell.
 const PADDING: u32 = 6;
 /// A middle grey that sits well on light and dark pages.
-const GROUND: [u8; 3] = [43, 47, 56];
+pub(super) const GROUND: [u8; 3] = [43, 47, 56];
 
 /// A sheet of cells in rows, every cell as large as the largest, with the columns' captions on top.
 ///

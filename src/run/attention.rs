@@ -19,15 +19,13 @@ use crate::eval::EvalError;
 use crate::eval::attention::{AttentionMaps, mass_mask};
 use crate::eval::embedding::{FeatureKind, FeatureWriter};
 use crate::eval::features::ImageBatch;
-use crate::report::attention_sheet::{AttentionRow, SheetStyle, attention_sheet};
+use crate::report::attention_sheet::{AttentionRow, OVERLAY_OPACITY, SheetStyle, attention_panel};
 use crate::report::picture::{ColourMap, Grid, Picture, PictureError};
 
 /// Most patches of an image at its own size: about 1450 pixels a side with patches of 16.
 const MOST_PATCHES: f64 = 8192.0;
 /// Colours of the maps.
 const MAP: ColourMap = ColourMap::Viridis;
-/// How much the map hides the picture below it.
-const OVERLAY_OPACITY: f32 = 0.6;
 /// Width of a picture on the sheet.
 const SMALLEST_CELL_PX: u32 = 160;
 const LARGEST_CELL_PX: u32 = 320;
@@ -184,7 +182,7 @@ impl Look<'_> {
         let heads = self.maps.heads().map(<[f32]>::to_vec).collect();
         let row = AttentionRow { image: image.clone(), grid_columns, grid_rows, heads, truth: None };
         let cell_px = image.width().clamp(SMALLEST_CELL_PX, LARGEST_CELL_PX);
-        attention_sheet(&[row], &SheetStyle { mass: mass as f32, cell_px, map: MAP })
+        attention_panel(&row, &SheetStyle { mass: mass as f32, cell_px, map: MAP })
     }
 
     fn grid(&self, values: Vec<f32>) -> Result<Grid, PictureError> {

@@ -31,6 +31,9 @@ impl Interrupt {
         for signal in SIGNALS {
             signal_hook::flag::register(*signal, Arc::clone(&interrupt.flag))?;
         }
+        // Without a handler, a limit on file sizes would kill the process; with one, the write fails and says so.
+        #[cfg(unix)]
+        signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default())?;
         Ok(interrupt)
     }
 

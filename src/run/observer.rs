@@ -42,6 +42,8 @@ pub struct Observer<'a> {
     since_row: Interval,
     losses: VecDeque<f64>,
     rate: Rate,
+    /// How many of this loader's unreadable images are written down.
+    skips_noted: usize,
 }
 
 /// Images and waiting since the last row.
@@ -77,7 +79,18 @@ impl<'a> Observer<'a> {
         let rate = Rate { begun: Instant::now(), first_step: 0 };
         let (since_row, losses) = (Interval::new(), VecDeque::new());
         let carried = Carried::default();
-        Ok(Self { folder, schedule, console, interrupt, metrics: None, carried, since_row, losses, rate })
+        Ok(Self {
+            folder,
+            schedule,
+            console,
+            interrupt,
+            metrics: None,
+            carried,
+            since_row,
+            losses,
+            rate,
+            skips_noted: 0,
+        })
     }
 
     /// Cuts the files of figures back to the state and takes over what its checkpoint carried.
@@ -103,10 +116,7 @@ impl<'a> Observer<'a> {
         self.since_row.images += seen.batch.samples.len();
         self.since_row.waited += seen.batch.wait;
         self.carried.sums.add(seen.report.loss, seen.at.lr, seen.at.weight_decay);
-        for skipped in loader.skipped() {
-            let (path, reason) = (skipped.path.display().to_string(), skipped.reason.clone());
-            self.metrics().map(|metrics| metrics.skip(&path, &reason)).transpose()?;
-        }
+        self.note_skipped(loader)?;
         let epoch_ends = state.step.is_multiple_of(per_epoch);
         if state.step.is_multiple_of(config.log.every_steps.max(1)) || state.step == total {
             self.row(state, seen)?;
@@ -185,9 +195,10 @@ impl<'a> Observer<'a> {
     ///
     /// # Errors
     /// If a file cannot be written.
-    pub fn close(&mut self, loader: &Loader, end: End, state: &TrainState, took: Duration) -> Result<(), RunError> {
+    pub fn close(&mut self, end: End, state: &TrainState, took: Duration) -> Result<(), RunError> {
         let path = self.folder.path.display();
-        let skipped = loader.skipped().len();
+        // Of the whole run: this process may have begun after the step that met them.
+        let skipped = self.metrics.as_ref().map_or(0, Metrics::skipped);
         if skipped > 0 {
             self.console.warn(&format!("{skipped} images could not be read; see {path}/skipped.jsonl"));
         }
@@ -203,6 +214,17 @@ impl<'a> Observer<'a> {
                 .console
                 .say(&format!("saved after step {}; resume with: dinoxide pretrain -c {path}/config.toml", state.step)),
         }
+        Ok(())
+    }
+
+    /// Writes down the unreadable images that are new since the last call.
+    fn note_skipped(&mut self, loader: &Loader) -> Result<(), RunError> {
+        let skipped = loader.skipped();
+        for file in skipped.iter().skip(self.skips_noted) {
+            let path = file.path.display().to_string();
+            self.metrics().map(|metrics| metrics.skip(&path, &file.reason)).transpose()?;
+        }
+        self.skips_noted = skipped.len();
         Ok(())
     }
 

@@ -26,7 +26,7 @@ use crate::methods::dino::Dino;
 use crate::schedule::Schedule;
 use crate::train::optimizer::{Clip, Optimizer, Rule};
 use crate::train::step::TrainState;
-use crate::train::{End, train};
+use crate::train::{End, Next, train};
 
 /// Batches decoded ahead of the one in use.
 const PREFETCH: usize = 3;
@@ -104,7 +104,9 @@ pub fn pretrain(request: &PretrainRequest) -> Result<Outcome, RunError> {
     if let Err(error) = &outcome {
         console.end_progress();
         console.detail(&format!("failed: {error}"));
-        Status::now(State::Failed, 0, 0).write(&out)?;
+        let (step, total) = Status::read(&out).map_or((0, 0), |status| (status.step, status.total_steps));
+        // What failed may be the disk; then this fails too, and the first error is the one to report.
+        Status::now(State::Failed, step, total).write(&out).ok();
     }
     outcome
 }
@@ -142,12 +144,15 @@ impl Run<'_> {
         let begun = Instant::now();
         let end = train::<RunError>(&mut state, &mut loader, &schedule, device, |state, loader, observed| {
             let next = observer.step(state, loader, observed)?;
-            observer.validate_if_due(&validation, state, device)?;
+            // Who asked for a stop does not wait for an evaluation; the resumed run makes up for it.
+            if next == Next::Step {
+                observer.validate_if_due(&validation, state, device)?;
+            }
             Ok(next)
         })?;
         observer.save(&state)?;
         self.console.end_progress();
-        observer.close(&loader, end, &state, begun.elapsed())?;
+        observer.close(end, &state, begun.elapsed())?;
         let run = path.clone();
         Ok(match end {
             End::Finished => Outcome::Finished { run },

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 
 use dinoxide_engine::kernels::Normalize;
 use dinoxide_engine::params::Params;
+use rayon::prelude::*;
 use safetensors::{Dtype, SafeTensors};
 
 /// One fixture file.
@@ -75,7 +76,7 @@ fn word(name: &str, index: u64) -> u64 {
 
 pub fn filler(name: &str, len: usize, scale: f64, offset: f64) -> Vec<f32> {
     let value = |i| (offset + ((word(name, i) >> 40) as f64 / f64::from(1 << 24) - 0.5) * 2.0 * scale) as f32;
-    (0..len as u64).map(value).collect()
+    (0..len as u64).into_par_iter().map(value).collect()
 }
 
 pub fn filler_bytes(name: &str, len: usize) -> Vec<u8> {

@@ -1,0 +1,241 @@
+//! A run that is stopped, killed or robbed of its newest checkpoint ends as if nothing had happened.
+#![cfg(unix)]
+#![expect(clippy::unwrap_used, reason = "a failed preparation is a failed test")]
+
+mod running;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use running::{Outcome, Running, make_images, pretrain, rows, run};
+use tempfile::TempDir;
+
+/// Images of the set, one of them unreadable.
+const IMAGES: u32 = 28;
+/// Steps of the whole run: three epochs of seven.
+const STEPS: u64 = 21;
+
+/// The images, and the run that nobody disturbed.
+struct Undisturbed {
+    folder: TempDir,
+    outcome: Outcome,
+}
+
+impl Undisturbed {
+    fn get() -> &'static Self {
+        static RUN: OnceLock<Undisturbed> = OnceLock::new();
+        RUN.get_or_init(|| {
+            let folder = tempfile::tempdir().unwrap();
+            make_images(&folder.path().join("data"), IMAGES / 2);
+            std::fs::write(folder.path().join("data/cat/00.jpg"), "no image").unwrap();
+            let out = folder.path().join("run");
+            run(command(&folder.path().join("data"), &out, &[])).expect(0);
+            let outcome = Outcome::of(&out);
+            Self { folder, outcome }
+        })
+    }
+
+    fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+}
+
+/// The run under test: k-NN after every epoch, one unreadable image allowed.
+fn command(data: &Path, out: &Path, more: &[&str]) -> Command {
+    let mut command = pretrain(data, out, &["--eval-every", "1", "--set", "data.max_bad=0.1", "--val"]);
+    command.arg(data).args(more);
+    command
+}
+
+/// A run stopped after `step` steps by SIGINT.
+fn stopped_after(step: u64, out: &Path) {
+    let mut running = Running::start(command(&Undisturbed::get().data(), out, &[]));
+    running.wait_for_step(out, step);
+    running.signal("INT");
+    running.end().expect(130);
+}
+
+/// The same command once more, and the result it must have.
+#[track_caller]
+fn finishes_as_undisturbed(out: &Path, when: &str, saying: &[&str]) {
+    let undisturbed = Undisturbed::get();
+    run(command(&undisturbed.data(), out, &[])).expect(0).saying(saying);
+    undisturbed.outcome.assert_same(&Outcome::of(out), when);
+}
+
+#[test]
+fn stopped_by_a_signal_and_continued() {
+    let folder = tempfile::tempdir().unwrap();
+    for (signal, step) in [("INT", 1), ("TERM", 6), ("INT", 7), ("TERM", 12), ("USR1", 18)] {
+        let out = folder.path().join(format!("{signal}-{step}"));
+        let mut running = Running::start(command(&Undisturbed::get().data(), &out, &[]));
+        running.wait_for_step(&out, step);
+        running.signal(signal);
+        let said = running.end().expect(130);
+        let resume = format!("resume with: dinoxide pretrain -c {}/config.toml", out.display());
+        said.saying(&["saved after step", &resume]);
+        let steps = rows(&out).iter().filter(|row| row.get("eval").is_none()).count();
+        assert!((step as usize..STEPS as usize).contains(&steps), "stopped in time: {steps} steps");
+        finishes_as_undisturbed(&out, &format!("SIG{signal} at step {step}"), &["continuing after step"]);
+    }
+}
+
+#[test]
+fn stopped_before_its_first_step_and_continued() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let running = Running::start(command(&Undisturbed::get().data(), &out, &[]));
+    while !out.join("train.log").exists() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    running.signal("TERM");
+    running.end().expect(130);
+    finishes_as_undisturbed(&out, "SIGTERM at the start", &[]);
+}
+
+#[test]
+fn continued_by_its_configuration_file_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    stopped_after(3, &out);
+    let mut again = Command::new(env!("CARGO_BIN_EXE_dinoxide"));
+    again.arg("pretrain").arg("-c").arg(out.join("config.toml"));
+    run(again).expect(0).saying(&["continuing after step"]);
+    Undisturbed::get().outcome.assert_same(&Outcome::of(&out), "-c config.toml");
+}
+
+#[test]
+fn killed_again_and_again_at_any_moment() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    // A fixed sequence that looks random: a failure can be repeated.
+    let mut moment: u64 = 1;
+    let mut reached = Vec::new();
+    for kill in 0..12 {
+        moment = moment.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let mut running = Running::start(command(&Undisturbed::get().data(), &out, &[]));
+        // Every other time from the next step on, else from the start: at loading, at cutting files back.
+        if kill % 2 == 0 {
+            let step = reached.last().copied().unwrap_or(0) + 1;
+            running.wait_for_step(&out, step);
+        }
+        std::thread::sleep(Duration::from_micros((moment >> 33) % 40_000));
+        running.signal("KILL");
+        running.end();
+        reached.push(rows(&out).iter().filter_map(|row| row["step"].as_u64()).max().unwrap_or(0));
+    }
+    println!("killed after steps {reached:?}");
+    finishes_as_undisturbed(&out, "SIGKILL", &[]);
+}
+
+#[test]
+fn truncated_or_flipped_checkpoint_is_noticed_and_the_previous_one_used() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, file) in [("truncated", "optim"), ("flipped", "teacher"), ("missing", "student")] {
+        let out = folder.path().join(name);
+        stopped_after(4, &out);
+        let part = out.join(format!("checkpoints/last/{file}.safetensors"));
+        let mut bytes = std::fs::read(&part).unwrap();
+        match name {
+            "truncated" => bytes.truncate(bytes.len() / 2),
+            _ => {
+                let middle = bytes.len() / 2;
+                bytes[middle] ^= 4;
+            }
+        }
+        if name == "missing" { std::fs::remove_file(&part) } else { std::fs::write(&part, bytes) }.unwrap();
+        let previous = out.join("checkpoints/previous").display().to_string();
+        let words = ["warning: ", &format!("{file}.safetensors"), &format!("using `{previous}` instead")];
+        finishes_as_undisturbed(&out, name, &words);
+    }
+}
+
+#[test]
+fn all_checkpoints_damaged_is_an_error_that_names_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    stopped_after(4, &out);
+    for slot in ["last", "previous"] {
+        std::fs::write(out.join(format!("checkpoints/{slot}/manifest.json")), "{").unwrap();
+    }
+    let said = run(command(&Undisturbed::get().data(), &out, &[])).expect(1);
+    said.saying(&["checkpoints/last", "checkpoints/previous", "manifest.json", "--overwrite"]);
+}
+
+#[test]
+fn another_configuration_is_refused_with_three_ways_out_that_work() {
+    let undisturbed = Undisturbed::get();
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    stopped_after(2, &out);
+    let other = |more: &[&str]| run(command(&undisturbed.data(), &out, &[&["--seed", "7"], more].concat()));
+    let before = rows(&out);
+    other(&[]).expect(1).saying(&["run.seed", "0 there, 7 now", "--resume must", "--overwrite", "-o OTHER"]);
+    assert_eq!(before, rows(&out), "a refused run changes nothing");
+    other(&["--resume", "never"]).expect(1).saying(&["already holds a run"]);
+    other(&["--resume", "must"]).expect(0).saying(&["`run.seed` stays 0; 7 is ignored", "continuing after step"]);
+    undisturbed.outcome.assert_same(&Outcome::of(&out), "--resume must");
+    other(&["--overwrite"]).expect(0);
+    assert_ne!(Outcome::of(&out), undisturbed.outcome, "another seed gives another run");
+    run(command(&undisturbed.data(), &out, &["--overwrite"])).expect(0);
+    undisturbed.outcome.assert_same(&Outcome::of(&out), "--overwrite");
+}
+
+#[test]
+fn nothing_to_resume_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let said = run(command(&Undisturbed::get().data(), &folder.path().join("run"), &["--resume", "must"]));
+    said.expect(1).saying(&["nothing to resume"]);
+}
+
+#[test]
+fn finished_run_stays_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    finishes_as_undisturbed(&out, "first", &[]);
+    finishes_as_undisturbed(&out, "second", &[]);
+}
+
+#[test]
+fn second_process_is_refused_while_the_first_one_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let mut first = Running::start(command(&Undisturbed::get().data(), &out, &[]));
+    first.wait_for_step(&out, 1);
+    let said = run(command(&Undisturbed::get().data(), &out, &[]));
+    first.signal("INT");
+    first.end().expect(130);
+    said.expect(1).saying(&["is in use by process"]);
+}
+
+#[test]
+fn threads_and_workers_do_not_change_the_result() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    stopped_after(3, &out);
+    let more = ["--set", "run.threads=3", "--workers", "1", "--set", "data.cache_mb=64"];
+    run(command(&Undisturbed::get().data(), &out, &more)).expect(0).saying(&["`run.threads` was 1 and is now 3"]);
+    Undisturbed::get().outcome.assert_same(&Outcome::of(&out), "other threads");
+}
+
+#[test]
+fn micro_batches_train_and_resume_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let (whole, split) = (folder.path().join("whole"), folder.path().join("split"));
+    let halves = ["--set", "run.micro_batch=2"];
+    run(command(&Undisturbed::get().data(), &whole, &halves)).expect(0);
+    let mut running = Running::start(command(&Undisturbed::get().data(), &split, &halves));
+    running.wait_for_step(&split, 5);
+    running.signal("INT");
+    running.end().expect(130);
+    run(command(&Undisturbed::get().data(), &split, &halves)).expect(0);
+    Outcome::of(&whole).assert_same(&Outcome::of(&split), "micro-batches");
+    // The whole batch at once differs by rounding only.
+    let undisturbed = Undisturbed::get().folder.path().join("run");
+    let losses = |out: &Path| rows(out).iter().filter_map(|row| row["loss"].as_f64()).collect::<Vec<_>>();
+    for (ours, theirs) in losses(&whole).iter().zip(losses(&undisturbed)) {
+        assert!((ours - theirs).abs() <= 1e-3 * theirs, "{ours} against {theirs}");
+    }
+}

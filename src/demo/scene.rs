@@ -8,27 +8,28 @@ use rand_chacha::ChaCha8Rng;
 
 use super::Class;
 use super::background::Background;
-use super::colour::{Colour, blend, random_colour};
+use super::colour::{Colour, blend};
 use super::pattern::Pattern;
 use super::shape::Outline;
 
 /// Area of the object over the area of the picture.
-const OBJECT_AREA: RangeInclusive<f32> = 0.14..=0.34;
+const OBJECT_AREA: RangeInclusive<f32> = 0.2..=0.38;
 /// Least distance of the object's centre from the border, over the square root of its area. The same for all
 /// outlines, so that the place tells nothing about the class; long outlines lose a tip now and then.
 const OBJECT_MARGIN: f32 = 0.72;
 /// Squeeze of the object along one axis (the other is stretched to keep the area).
 const OBJECT_SQUEEZE: RangeInclusive<f32> = 0.88..=1.0;
-/// Periods of the object's pattern per picture side: 5 to 9 pixels a period at the default size.
-const PATTERN_RATE: RangeInclusive<f32> = 7.0..=12.0;
-/// Smallest difference in brightness between the object's two colours.
-const OBJECT_CONTRAST: f32 = 0.35;
+/// Periods of the object's pattern per picture side: 6 to 8 pixels a period at the default size.
+const PATTERN_RATE: RangeInclusive<f32> = 8.0..=10.5;
+/// Smallest difference in brightness between the object's two colours, which lie on opposite sides of middle gray:
+/// neither the colours nor their mean tell one picture from another.
+const OBJECT_CONTRAST: f32 = 0.4;
 /// Largest change of brightness across the object by light from the side.
 const SHADING: f32 = 0.25;
 /// Share of a pixel that the blur gives to each neighbour, along each axis.
-const BLUR: RangeInclusive<f32> = 0.0..=0.16;
+const BLUR: RangeInclusive<f32> = 0.06..=0.1;
 /// Largest error of the additive noise, as a share of the value range.
-const NOISE: RangeInclusive<f32> = 0.01..=0.06;
+const NOISE: RangeInclusive<f32> = 0.03..=0.04;
 /// Sub-pixels per side on which edges and patterns are averaged.
 const SUBPIXELS: u32 = 3;
 /// Brightness of red, green and blue (ITU-R BT.601).
@@ -129,14 +130,13 @@ impl Object {
     }
 }
 
-/// Two colours, uniform over the colour cube apart from their least difference in brightness.
+/// Two colours on opposite sides of middle gray with at least the wanted difference in brightness.
 fn contrasting_colours(rng: &mut ChaCha8Rng) -> [Colour; 2] {
     loop {
-        let pair = [random_colour(rng), random_colour(rng)];
-        let [first, second] =
-            pair.map(|colour| colour.iter().zip(LUMA).map(|(channel, weight)| channel * weight).sum::<f32>());
-        if (first - second).abs() >= OBJECT_CONTRAST {
-            return pair;
+        let away: Colour = std::array::from_fn(|_| rng.random_range(-0.5..0.5));
+        let brightness = away.iter().zip(LUMA).map(|(channel, weight)| channel * weight).sum::<f32>();
+        if 2.0 * brightness.abs() >= OBJECT_CONTRAST {
+            return [away.map(|channel| 0.5 + channel), away.map(|channel| 0.5 - channel)];
         }
     }
 }

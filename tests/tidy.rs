@@ -120,7 +120,7 @@ fn parameters(signature: &str) -> Vec<String> {
         before = c;
         match c {
             '(' if depth == 1 && !inside => inside = true,
-            ')' if depth == 0 && inside => break,
+            ')' | '}' if depth == 0 && inside => break,
             ',' if depth == 1 && inside => parts.push(String::new()),
             _ if inside => parts.last_mut().unwrap().push(c),
             _ => {}

@@ -8,9 +8,9 @@ use std::ops::RangeInclusive;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
+use super::colour::{Colour, blend, random_colour};
 use super::noise::{fractal_noise, soft_step};
 use super::pattern::Pattern;
-use super::scene::{Colour, blend, random_colour, random_range};
 
 /// Strength of the cloudy noise of each channel, as a share of the value range.
 const CLOUD_STRENGTH: RangeInclusive<f32> = 0.15..=0.25;
@@ -69,8 +69,8 @@ struct Line {
 
 impl Background {
     pub(super) fn draw(rng: &mut ChaCha8Rng) -> Self {
-        let strength = random_range(rng, CLOUD_STRENGTH);
-        let cloud = Cloud { key: rng.random(), rate: random_range(rng, CLOUD_RATE), strength };
+        let strength = rng.random_range(CLOUD_STRENGTH);
+        let cloud = Cloud { key: rng.random(), rate: rng.random_range(CLOUD_RATE), strength };
         let patches = (0..rng.random_range(PATCHES)).map(|_| Patch::draw(rng)).collect();
         let lines = (0..rng.random_range(LINES)).map(|_| Line::draw(rng)).collect();
         Self { cloud, patches, lines }
@@ -96,14 +96,14 @@ impl Background {
 
 impl Patch {
     fn draw(rng: &mut ChaCha8Rng) -> Self {
-        let contrast = random_range(rng, PATCH_CONTRAST);
+        let contrast = rng.random_range(PATCH_CONTRAST);
         let base = near_colour([0.5; 3], 0.15, rng);
         Self {
             centre: (rng.random(), rng.random()),
-            half: (random_range(rng, PATCH_SIZE), random_range(rng, PATCH_SIZE)),
+            half: (rng.random_range(PATCH_SIZE), rng.random_range(PATCH_SIZE)),
             turn: unit_vector(rng),
             pattern: Pattern::ALL[rng.random_range(0..Pattern::ALL.len())],
-            rate: random_range(rng, PATCH_RATE),
+            rate: rng.random_range(PATCH_RATE),
             colours: [base, near_colour(base, contrast, rng)],
             key: rng.random(),
         }
@@ -128,8 +128,8 @@ impl Line {
         Self {
             normal,
             offset: through.0 * normal.0 + through.1 * normal.1,
-            width: random_range(rng, LINE_WIDTH),
-            opacity: random_range(rng, LINE_OPACITY),
+            width: rng.random_range(LINE_WIDTH),
+            opacity: rng.random_range(LINE_OPACITY),
             colour: random_colour(rng),
         }
     }

@@ -8,12 +8,9 @@ use rand_chacha::ChaCha8Rng;
 
 use super::Class;
 use super::background::Background;
-use super::noise::mix;
+use super::colour::{Colour, blend};
 use super::pattern::Pattern;
 use super::shape::Outline;
-
-/// Red, green and blue in 0..1.
-pub(super) type Colour = [f32; 3];
 
 /// Area of the object over the area of the picture.
 const OBJECT_AREA: RangeInclusive<f32> = 0.2..=0.38;
@@ -73,15 +70,15 @@ pub(super) fn render(class: &Class, size: u32, rng: &mut ChaCha8Rng) -> (Vec<u8>
             mask.push(if cover >= 0.5 { 255 } else { 0 });
         }
     }
-    let colours = blur(&colours, size as usize, random_range(rng, BLUR));
-    (to_bytes(&colours, random_range(rng, NOISE), rng), mask)
+    let colours = blur(&colours, size as usize, rng.random_range(BLUR));
+    (to_bytes(&colours, rng.random_range(NOISE), rng), mask)
 }
 
 impl Object {
     fn draw(class: &Class, rng: &mut ChaCha8Rng) -> Self {
         let outline = Outline::draw(class.shape, rng);
-        let side = random_range(rng, OBJECT_AREA).sqrt();
-        let squeeze = random_range(rng, OBJECT_SQUEEZE);
+        let side = rng.random_range(OBJECT_AREA).sqrt();
+        let squeeze = rng.random_range(OBJECT_SQUEEZE);
         let margin = (OBJECT_MARGIN * side).min(0.5);
         let light = rng.random_range(0.0..TAU);
         let strength = rng.random_range(0.0..SHADING);
@@ -91,7 +88,7 @@ impl Object {
             pattern_key: rng.random(),
             // Grooves keep their centre near the object's; for the other patterns the shift is a free phase.
             pattern_shift: (rng.random_range(-0.5..0.5), rng.random_range(-0.5..0.5)),
-            pattern_rate: random_range(rng, PATTERN_RATE),
+            pattern_rate: rng.random_range(PATTERN_RATE),
             pattern_turn: turn(rng),
             colours: contrasting_colours(rng),
             centre: (rng.random_range(margin..=1.0 - margin), rng.random_range(margin..=1.0 - margin)),
@@ -144,19 +141,6 @@ fn contrasting_colours(rng: &mut ChaCha8Rng) -> [Colour; 2] {
             return [away.map(|channel| 0.5 + channel), away.map(|channel| 0.5 - channel)];
         }
     }
-}
-
-pub(super) fn random_colour(rng: &mut ChaCha8Rng) -> Colour {
-    std::array::from_fn(|_| rng.random())
-}
-
-pub(super) fn random_range(rng: &mut ChaCha8Rng, range: RangeInclusive<f32>) -> f32 {
-    rng.random_range(range)
-}
-
-/// From `a` at 0 to `b` at 1, channel by channel.
-pub(super) fn blend(a: Colour, b: Colour, t: f32) -> Colour {
-    std::array::from_fn(|channel| mix(a[channel], b[channel], t))
 }
 
 fn turn(rng: &mut ChaCha8Rng) -> (f32, f32) {

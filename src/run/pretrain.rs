@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use dinoxide_engine::cpu::Cpu;
 use dinoxide_engine::tensor::Pool;
-use dinoxide_views::{Exif, Loader, LoaderConfig, Source};
+use dinoxide_views::{Loader, LoaderConfig, Source};
 
 use super::RunError;
 use super::console::{Console, Figures, Verbosity};
@@ -18,9 +18,9 @@ use super::model::{dino_config, initialise};
 use super::observer::Observer;
 use super::plan::Plan;
 use super::status::{State, Status};
-use super::validation::Validation;
+use super::validation::{Validation, exif};
 use crate::checkpoint::load_latest;
-use crate::config::{ClipMode, Config, ExifMode, OptimizerName, Partial, resolve};
+use crate::config::{ClipMode, Config, OptimizerName, Partial, resolve};
 use crate::methods::Device;
 use crate::methods::dino::Dino;
 use crate::schedule::Schedule;
@@ -201,14 +201,6 @@ impl Run<'_> {
             cache_bytes: (config.data.cache_mb as u64) << 20,
             ..LoaderConfig::new(self.source.len(), config.run.batch as u32)
         }
-    }
-}
-
-/// How the orientation of photos is treated.
-pub(super) fn exif(config: &Config) -> Exif {
-    match config.data.exif {
-        ExifMode::Apply => Exif::Apply,
-        ExifMode::Ignore => Exif::Ignore,
     }
 }
 

@@ -4,12 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use dinoxide_engine::params::Params;
-use dinoxide_views::{EvalConfig, EvalLoader, EvalTransform, Source};
+use dinoxide_views::{EvalConfig, EvalLoader, EvalTransform, Exif, Source};
 
 use super::RunError;
 use super::console::Console;
-use super::pretrain::exif;
-use crate::config::Config;
+use crate::config::{Config, ExifMode};
 use crate::eval::features::Frozen;
 use crate::eval::knn::KnnBank;
 use crate::eval::labels::Labels;
@@ -119,4 +118,12 @@ pub fn eval_transform(config: &Config) -> EvalTransform {
 fn class_folders(source: &Source) -> Vec<String> {
     let folder = |name: &str| name.split_once('/').map_or_else(String::new, |(folder, _)| folder.to_owned());
     source.images.iter().map(|image| folder(&image.name)).collect()
+}
+
+/// How the orientation of photos is treated.
+pub(super) fn exif(config: &Config) -> Exif {
+    match config.data.exif {
+        ExifMode::Apply => Exif::Apply,
+        ExifMode::Ignore => Exif::Ignore,
+    }
 }

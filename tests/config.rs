@@ -150,7 +150,7 @@ fn every_recipe_resolves() {
 #[test]
 fn unknown_recipe_suggests_the_nearest() {
     let error = Partial::from_recipe("labtop").unwrap_err().to_string();
-    assert_eq!(error, "unknown recipe `labtop`; did you mean `laptop`?; known: auto, dino, laptop");
+    assert_eq!(error, "unknown recipe `labtop`; did you mean `laptop`?; known: auto, dino, laptop, demo");
 }
 
 #[test]

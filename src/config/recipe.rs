@@ -17,7 +17,7 @@ pub struct Recipe {
 }
 
 /// All recipes.
-pub const RECIPES: [Recipe; 3] = [
+pub const RECIPES: [Recipe; 4] = [
     Recipe {
         name: AUTO,
         about: "derives every value from the data and the machine",
@@ -32,6 +32,11 @@ pub const RECIPES: [Recipe; 3] = [
         name: "laptop",
         about: "ViT-Ti/16 at 96 px for photos on a few CPU cores",
         text: include_str!("../../recipes/laptop.toml"),
+    },
+    Recipe {
+        name: "demo",
+        about: "what `dinoxide demo` trains on the pictures it makes (64 px)",
+        text: include_str!("../../recipes/demo.toml"),
     },
 ];
 

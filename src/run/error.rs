@@ -83,6 +83,9 @@ pub enum RunError {
     /// A picture cannot be drawn.
     #[error(transparent)]
     Picture(#[from] crate::report::picture::PictureError),
+    /// The pictures of the demo cannot be made.
+    #[error(transparent)]
+    Demo(#[from] crate::demo::DemoError),
     /// MODEL is a folder that holds no run.
     #[error("`{}` is a folder without `config.toml`; MODEL is a run folder, a `.safetensors` or a `.pth` file", path.display())]
     NoModel {
@@ -142,12 +145,6 @@ pub enum RunError {
     Threads {
         /// Why.
         source: rayon::ThreadPoolBuildError,
-    },
-    /// A part that is not built yet.
-    #[error("`{what}` is not available in this build")]
-    Unavailable {
-        /// The command.
-        what: &'static str,
     },
 }
 

@@ -11,6 +11,9 @@ use crate::config::{Config, KEYS};
 /// Name of the configuration in a run folder.
 pub const CONFIG_FILE: &str = "config.toml";
 
+/// Folder of the pictures that `dinoxide demo` makes before its run begins.
+pub(super) const DATA_FOLDER: &str = "data";
+
 /// Everything a run writes; `--overwrite` deletes these and nothing else.
 const OWN_ENTRIES: [&str; 13] = [
     "command.txt",
@@ -152,8 +155,11 @@ fn is_empty(path: &Path) -> Result<bool, RunError> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(true),
         Err(error) => return Err(RunError::file("read", path)(error)),
     };
-    // The lock and temporary files of a run that was killed at its very start.
-    let hidden = |name: &std::ffi::OsStr| name == LOCK_FILE || name.to_string_lossy().ends_with(".tmp");
+    // The lock and temporary files of a run that was killed at its very start, and the pictures of a demo.
+    let hidden = |name: &std::ffi::OsStr| {
+        let temporary = name.to_string_lossy();
+        name == LOCK_FILE || name == DATA_FOLDER || temporary.ends_with(".tmp") || temporary.starts_with(".tmp")
+    };
     Ok(entries.filter_map(Result::ok).all(|entry| hidden(&entry.file_name())))
 }
 

@@ -22,7 +22,9 @@ pub mod observer;
 pub mod plan;
 pub mod pretrain;
 pub mod progress;
+pub mod report;
 pub mod status;
+pub mod trained;
 pub mod validation;
 
 mod atomic;

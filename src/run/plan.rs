@@ -8,6 +8,7 @@ use super::console::Verbosity;
 use super::machine;
 use super::progress::{duration, grouped};
 use crate::config::{Choice, Config, Facts, images_per_second};
+use crate::report::page::PlanLine;
 
 /// Bytes of one f32.
 const F32_BYTES: usize = 4;
@@ -60,6 +61,18 @@ impl Plan<'_> {
             let _ = write!(text, "configuration\n{toml}");
         }
         text
+    }
+
+    /// The block for the page: the summary, then every derived value with its reason.
+    pub fn lines(&self) -> Vec<PlanLine> {
+        let summary = self.summary().into_iter();
+        let summary = summary.map(|(name, value)| PlanLine { label: name.to_owned(), value, reason: String::new() });
+        let derived = self.choices.iter().map(|Choice { key, value, reason, .. }| PlanLine {
+            label: key.clone(),
+            value: value.clone(),
+            reason: reason.clone(),
+        });
+        summary.chain(derived).collect()
     }
 
     /// Advice that deserves a warning, such as too few images.

@@ -17,12 +17,15 @@ use super::interrupt::Interrupt;
 use super::model::{dino_config, initialise};
 use super::observer::Observer;
 use super::plan::Plan;
+use super::report;
 use super::status::{State, Status};
+use super::trained::Trained;
 use super::validation::{Validation, exif};
 use crate::checkpoint::load_latest;
 use crate::config::{ClipMode, Config, OptimizerName, Partial, resolve};
 use crate::methods::Device;
 use crate::methods::dino::Dino;
+use crate::report::page::PlanLine;
 use crate::schedule::Schedule;
 use crate::train::optimizer::{Clip, Optimizer, Rule};
 use crate::train::step::TrainState;
@@ -83,6 +86,35 @@ pub enum Outcome {
 /// If the configuration, the data or the run folder cannot be used, or training fails.
 pub fn pretrain(request: &PretrainRequest) -> Result<Outcome, RunError> {
     let console = Console::new(request.verbosity, request.figures);
+    let outcome = train_run(request, &console, |trained| {
+        if let Err(error) = report::publish(trained, &console) {
+            // The weights are safe, and they are what the run was for.
+            console.warn(&format!("the page of the run is missing: {}", words_of(&error)));
+        }
+        let run = trained.folder.path.clone();
+        Ok(match trained.end {
+            End::Finished => Outcome::Finished { run },
+            End::Stopped => Outcome::Interrupted { run },
+        })
+    })?;
+    Ok(outcome.unwrap_or(Outcome::Planned))
+}
+
+/// An error with its causes, on one line.
+fn words_of(error: &RunError) -> String {
+    let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+/// Trains, and does `after` on the run's compute threads; `None` if only the plan was asked for.
+///
+/// # Errors
+/// Those of [`pretrain`], and what `after` returns.
+pub(super) fn train_run<T: Send>(
+    request: &PretrainRequest,
+    console: &Console,
+    after: impl FnOnce(&Trained<'_>) -> Result<T, RunError> + Send,
+) -> Result<Option<T>, RunError> {
     let interrupt = Interrupt::install().map_err(RunError::file("listen for signals in", "this process"))?;
     let source = Arc::new(open_source(&request.given)?);
     let facts = gather(&source, request.given.text("data.val"))?;
@@ -91,8 +123,9 @@ pub fn pretrain(request: &PretrainRequest) -> Result<Outcome, RunError> {
     let plan = Plan { config: &config, choices: &choices, facts: &facts, out: &out };
     if request.goal == Goal::Plan {
         console.say(&plan.text(request.verbosity));
-        return Ok(Outcome::Planned);
+        return Ok(None);
     }
+    let lines = plan.lines();
     let folder = RunFolder::open(&out, &config, request.when_exists)?;
     console.log_to(&out.join("train.log"))?;
     console.say(&plan.text(request.verbosity));
@@ -100,7 +133,8 @@ pub fn pretrain(request: &PretrainRequest) -> Result<Outcome, RunError> {
     Environment::current().write(&out)?;
     let threads = rayon::ThreadPoolBuilder::new().num_threads(folder.config.run.threads).build();
     let threads = threads.map_err(|error| RunError::Threads { source: error })?;
-    let outcome = threads.install(|| Run { folder: &folder, source, console: &console, interrupt }.go());
+    let run = Run { folder: &folder, source, console, interrupt };
+    let outcome = threads.install(|| run.go(&lines).map(|trained| after(&trained)));
     if let Err(error) = &outcome {
         console.end_progress();
         console.detail(&format!("failed: {error}"));
@@ -108,7 +142,7 @@ pub fn pretrain(request: &PretrainRequest) -> Result<Outcome, RunError> {
         // What failed may be the disk; then this fails too, and the first error is the one to report.
         Status::now(State::Failed, step, total).write(&out).ok();
     }
-    outcome
+    outcome?.map(Some)
 }
 
 /// The images of `data.train`.
@@ -126,9 +160,9 @@ struct Run<'a> {
     interrupt: Interrupt,
 }
 
-impl Run<'_> {
-    fn go(self) -> Result<Outcome, RunError> {
-        let (config, path) = (&self.folder.config, &self.folder.path);
+impl<'a> Run<'a> {
+    fn go(self, plan: &'a [PlanLine]) -> Result<Trained<'a>, RunError> {
+        let config = &self.folder.config;
         let schedule = Schedule::new(config, config.steps_per_epoch(self.source.len()));
         let (mut state, carried) = self.start()?;
         if state.step > schedule.total_steps() {
@@ -152,12 +186,9 @@ impl Run<'_> {
         })?;
         observer.save(&state)?;
         self.console.end_progress();
-        observer.close(end, &state, begun.elapsed())?;
-        let run = path.clone();
-        Ok(match end {
-            End::Finished => Outcome::Finished { run },
-            End::Stopped => Outcome::Interrupted { run },
-        })
+        let took = begun.elapsed();
+        observer.close(end, &state, took)?;
+        Ok(Trained { folder: self.folder, source: self.source, plan, state, validation, end, took })
     }
 
     /// The state before the next step, from nothing, from weights or from a checkpoint, and what the checkpoint carried.

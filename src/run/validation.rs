@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use dinoxide_engine::params::Params;
+use dinoxide_views::source::SourceImage;
 use dinoxide_views::{EvalConfig, EvalLoader, EvalTransform, Exif, Source};
 
 use super::RunError;
@@ -12,11 +13,14 @@ use crate::config::{Config, ExifMode};
 use crate::eval::features::Frozen;
 use crate::eval::knn::KnnBank;
 use crate::eval::labels::Labels;
+use crate::eval::pixels::{pooled_pixels, subtract_train_mean};
 use crate::methods::Device;
 use crate::nn::vit::Vit;
 
 /// Images per forward pass.
 const EVAL_BATCH: usize = 64;
+/// Red, green, blue.
+const CHANNELS: usize = 3;
 /// Most images that vote: enough for a stable figure, few enough for a training run.
 const MOST_VOTERS: usize = 20_000;
 
@@ -91,16 +95,54 @@ impl Validation {
         Ok(result.per_k.first().map_or(0.0, |score| score.top1))
     }
 
+    /// Top-1 accuracy in percent of thumbnails of the same images: what needs no network.
+    ///
+    /// # Errors
+    /// If no image can be read.
+    pub fn pixel_top1(&self) -> Result<f64, RunError> {
+        let (mut bank, bank_labels) = self.pixels(&self.bank)?;
+        let (mut queries, labels) = self.pixels(&self.queries)?;
+        subtract_train_mean(&mut bank, &mut queries)?;
+        let result = KnnBank::new(bank, bank_labels, self.classes)?.evaluate(&queries, &labels, &[self.k])?;
+        Ok(result.per_k.first().map_or(0.0, |score| score.top1))
+    }
+
+    /// The images that are classified.
+    pub fn queries(&self) -> impl ExactSizeIterator<Item = &SourceImage> {
+        let used = self.queries.source.images.iter().zip(&self.queries.labels);
+        used.filter(|(_, label)| label.is_some()).map(|(image, _)| image).collect::<Vec<_>>().into_iter()
+    }
+
     fn features(&self, frozen: &Frozen<'_>, split: &Split) -> Result<(Vec<f32>, Vec<u32>), RunError> {
+        let (used, mut images) = self.images(split)?;
+        let features = frozen.extract(&mut images)?;
+        let labels = features.indices.iter().filter_map(|index| split.labels[used[*index]]).collect();
+        Ok((features.values, labels))
+    }
+
+    /// The indices of the labelled images of a split, and their loader.
+    fn images(&self, split: &Split) -> Result<(Vec<usize>, EvalLoader), RunError> {
         let used: Vec<usize> = (0..split.labels.len()).filter(|index| split.labels[*index].is_some()).collect();
         let (workers, exif) = (self.config.data.workers, exif(&self.config));
         let images = used.iter().map(|index| split.source.images[*index].clone()).collect();
         let source = Arc::new(Source { images, classes: split.source.classes.clone() });
-        let mut images =
-            EvalLoader::new(source, eval_transform(&self.config), EvalConfig { batch: EVAL_BATCH, workers, exif })?;
-        let features = frozen.extract(&mut images)?;
-        let labels = features.indices.iter().filter_map(|index| split.labels[used[*index]]).collect();
-        Ok((features.values, labels))
+        let config = EvalConfig { batch: EVAL_BATCH, workers, exif };
+        Ok((used, EvalLoader::new(source, eval_transform(&self.config), config)?))
+    }
+
+    /// Thumbnails and labels of the images of a split that can be read.
+    fn pixels(&self, split: &Split) -> Result<(Vec<f32>, Vec<u32>), RunError> {
+        let (used, images) = self.images(split)?;
+        let (mut values, mut labels) = (Vec::new(), Vec::new());
+        for batch in images {
+            let batch = batch?;
+            let size = (batch.height as usize, batch.width as usize);
+            for (image, sample) in batch.pixels.chunks_exact(size.0 * size.1 * CHANNELS).zip(&batch.samples) {
+                values.extend(pooled_pixels(image, size)?);
+                labels.extend(split.labels[used[*sample as usize]]);
+            }
+        }
+        Ok((values, labels))
     }
 }
 
@@ -112,6 +154,14 @@ pub fn eval_transform(config: &Config) -> EvalTransform {
     let crop = config.views.global.size;
     let resize = if crop <= SMALL_PX { crop } else { (crop * 256).div_ceil(224) };
     EvalTransform::ResizeCrop { resize, crop }
+}
+
+/// How the orientation of photos is treated.
+pub(super) fn exif(config: &Config) -> Exif {
+    match config.data.exif {
+        ExifMode::Apply => Exif::Apply,
+        ExifMode::Ignore => Exif::Ignore,
+    }
 }
 
 /// The top folder each image lies in; empty where it lies in none.

@@ -1,0 +1,72 @@
+//! The attention sheet of a run: the same few images every time, through the teacher.
+
+use dinoxide_engine::cpu::Cpu;
+use dinoxide_engine::tensor::Pool;
+use dinoxide_views::source::SourceImage;
+use dinoxide_views::{Rgb8, decode_file};
+
+use crate::eval::attention::AttentionMaps;
+use crate::eval::features::{Frozen, ImageBatch};
+use crate::report::attention_sheet::AttentionRow;
+use crate::report::picture::Picture;
+use crate::run::RunError;
+use crate::run::trained::Trained;
+use crate::run::validation::{eval_transform, exif};
+
+/// Images on the sheet.
+const IMAGES: usize = 6;
+
+/// An image with what a network attends to in it.
+#[derive(Debug, Clone)]
+pub struct Sight {
+    /// The image as the network saw it.
+    pub image: Rgb8,
+    /// Where it looks.
+    pub maps: AttentionMaps,
+}
+
+/// The attention to an image whose sides are whole patches.
+///
+/// # Errors
+/// If the network's attention is not finite.
+pub fn attention_maps(frozen: &Frozen<'_>, image: &Rgb8) -> Result<AttentionMaps, RunError> {
+    let (height, width) = (image.height as usize, image.width as usize);
+    let values = frozen.class_attention(ImageBatch { pixels: &image.pixels, images: 1, height, width });
+    Ok(AttentionMaps::new(values, frozen.backbone.patches(1, height, width).grid())?)
+}
+
+/// A row of the sheet; `truth` is the true object, above 127 inside, where it is known.
+///
+/// # Errors
+/// If the image has no pixel.
+pub fn attention_row(sight: &Sight, truth: Option<Vec<u8>>) -> Result<AttentionRow, RunError> {
+    let (grid_rows, grid_columns) = sight.maps.grid();
+    Ok(AttentionRow {
+        image: Picture::new(sight.image.width, sight.image.height, sight.image.pixels.clone())?,
+        grid_columns,
+        grid_rows,
+        heads: sight.maps.heads().map(<[f32]>::to_vec).collect(),
+        truth,
+    })
+}
+
+/// Rows for images spread over the labelled images, or over the training images if there are none.
+pub(super) fn rows(trained: &Trained<'_>) -> Result<Vec<AttentionRow>, RunError> {
+    let config = &trained.folder.config;
+    let images: Vec<&SourceImage> = match &trained.validation {
+        Some(validation) => validation.queries().collect(),
+        None => trained.source.images.iter().collect(),
+    };
+    let (cpu, pool) = (Cpu::new(), Pool::new());
+    let (backbone, params) = trained.state.method.backbone();
+    let frozen = Frozen { kernels: &cpu, pool: &pool, backbone, params };
+    let count = images.len().min(IMAGES);
+    let mut rows = Vec::new();
+    for place in 0..count {
+        let Ok(image) = decode_file(&images[place * images.len() / count].path, exif(config)) else { continue };
+        let image = eval_transform(config).apply(&image);
+        let maps = attention_maps(&frozen, &image)?;
+        rows.push(attention_row(&Sight { image, maps }, None)?);
+    }
+    Ok(rows)
+}

@@ -1,0 +1,165 @@
+//! `report.html` and `pictures/`: a run as its owner sees it, made from the files of the run folder and its networks.
+//!
+//! Follows the loop; writes nothing that a resumed run reads.
+
+mod attention;
+mod augmentation;
+mod numbers;
+mod words;
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+pub use attention::{Sight, attention_maps, attention_row};
+pub use augmentation::augmentation_sheet;
+pub use numbers::Numbers;
+
+use super::RunError;
+use super::atomic::write_atomic;
+use super::console::Console;
+use super::environment::Environment;
+use super::trained::Trained;
+use crate::report::attention_sheet::{AttentionRow, SheetStyle, attention_sheet};
+use crate::report::chart::Chart;
+use crate::report::curves::{RunCurves, run_charts};
+use crate::report::page::{Figure, RunPage, Table};
+use crate::report::picture::Picture;
+
+/// Name of the page in a run folder.
+pub const REPORT_FILE: &str = "report.html";
+/// Folder of the pictures in a run folder.
+const PICTURES: &str = "pictures";
+/// Charts that are also files, in the order in which a page shows them; the first needs labelled images.
+const CHART_FILES: [&str; 4] = ["knn", "loss", "health", "lr"];
+
+/// What a command adds to the page of a run.
+#[derive(Debug, Clone, Default)]
+pub struct Additions {
+    /// Heading; the name of the run folder if empty.
+    pub title: String,
+    /// Further results.
+    pub tables: Vec<Table>,
+    /// Rows of the attention sheet, in place of the run's own.
+    pub attention: Vec<AttentionRow>,
+    /// What to try next, before the general advice.
+    pub next_steps: Vec<String>,
+}
+
+/// Gathers the numbers of a run and writes its page.
+///
+/// # Errors
+/// If images cannot be read or files cannot be written.
+pub fn publish(trained: &Trained<'_>, console: &Console) -> Result<PathBuf, RunError> {
+    let numbers = Numbers::gather(trained)?;
+    write(trained, &numbers, Additions::default(), console)
+}
+
+/// Writes `pictures/` and `report.html` of a run.
+///
+/// # Errors
+/// If images cannot be read or files cannot be written.
+pub fn write(
+    trained: &Trained<'_>,
+    numbers: &Numbers,
+    additions: Additions,
+    console: &Console,
+) -> Result<PathBuf, RunError> {
+    let run = &trained.folder.path;
+    let pictures = run.join(PICTURES);
+    std::fs::create_dir_all(&pictures).map_err(RunError::file("create", &pictures))?;
+    let charts = run_charts(&RunCurves {
+        steps: numbers.steps.clone(),
+        knn: numbers.knn.clone(),
+        knn_references: numbers.knn_references(),
+        prototypes: trained.folder.config.head.out_dim,
+    });
+    write_charts(&pictures, &charts, numbers)?;
+    let figures = figures(trained, additions.attention, &pictures)?;
+    let mut tables: Vec<Table> = numbers.table().into_iter().collect();
+    tables.extend(additions.tables);
+    let name = run.file_name().map_or_else(|| run.display().to_string(), |name| name.to_string_lossy().into_owned());
+    let mut next_steps = additions.next_steps;
+    next_steps.extend(words::next_steps(trained, numbers));
+    let page = RunPage {
+        title: if additions.title.is_empty() { name } else { additions.title },
+        verdict: words::verdict(trained, numbers),
+        charts,
+        figures,
+        tables,
+        plan: trained.plan.to_vec(),
+        python: words::python(trained)?,
+        next_steps,
+        command: std::fs::read_to_string(run.join("command.txt")).unwrap_or_default().trim_end().to_owned(),
+        config_toml: trained.folder.config.to_commented_toml()?,
+        environment: environment(run),
+    };
+    let path = run.join(REPORT_FILE);
+    write_file(&path, page.to_html().as_bytes())?;
+    console.say(&format!("report: {}", path.display()));
+    Ok(path)
+}
+
+fn write_charts(pictures: &Path, charts: &[Chart], numbers: &Numbers) -> Result<(), RunError> {
+    let names = if numbers.knn.is_empty() { &CHART_FILES[1..] } else { &CHART_FILES[..] };
+    for (chart, name) in charts.iter().zip(names) {
+        write_file(&pictures.join(format!("{name}.svg")), chart.to_svg_file().as_bytes())?;
+    }
+    Ok(())
+}
+
+/// The attention sheet and the augmentation sheet, as files and for the page.
+fn figures(trained: &Trained<'_>, rows: Vec<AttentionRow>, pictures: &Path) -> Result<Vec<Figure>, RunError> {
+    let rows = if rows.is_empty() { attention::rows(trained)? } else { rows };
+    let mut figures = Vec::new();
+    if let Some(first) = rows.first() {
+        let truth = if first.truth.is_some() { "; on the right the true object" } else { "" };
+        figures.push(Figure {
+            title: "Attention of the class token".to_owned(),
+            caption: format!(
+                "Last block of the teacher, {} × {} patches. Each map is scaled to its own range; the mask holds 60 % of \
+                 the mean's mass{truth}.",
+                first.grid_columns, first.grid_rows
+            ),
+            file: picture_file(&pictures.join("attention.png"), &attention_sheet(&rows, &SheetStyle::default())?)?,
+        });
+    }
+    if let Some(sheet) = augmentation_sheet(&trained.folder.config, &trained.source) {
+        figures.push(Figure {
+            title: "Augmentations".to_owned(),
+            caption: "What the networks saw in the first epoch: the image, the global crops that both see, and the \
+                      local crops that only the student sees. If the object cannot be told any more, weaken them."
+                .to_owned(),
+            file: picture_file(&pictures.join("augmentations.png"), &sheet)?,
+        });
+    }
+    Ok(figures)
+}
+
+/// Writes the picture as PNG and returns the smaller of its PNG and JPEG files, for the page.
+fn picture_file(path: &Path, picture: &Picture) -> Result<Vec<u8>, RunError> {
+    let (png, jpeg) = (picture.to_png()?, picture.to_jpeg()?);
+    write_file(path, &png)?;
+    Ok(if jpeg.len() < png.len() { jpeg } else { png })
+}
+
+/// The content of `environment.json` that a reader of the page may want.
+fn environment(run: &Path) -> Vec<(String, String)> {
+    let text = std::fs::read_to_string(run.join("environment.json")).unwrap_or_default();
+    let Ok(found) = serde_json::from_str::<Environment>(&text) else { return Vec::new() };
+    let memory = format!("{:.1} GiB", found.memory_bytes as f64 / f64::from(1 << 30));
+    let rows = [
+        ("dinoxide", Some(found.version)),
+        ("commit", found.commit),
+        ("rustc", found.rustc),
+        ("system", Some(format!("{}, {}", found.system, found.architecture))),
+        ("processor", Some(format!("{}, {} cores", found.cpu, found.cores))),
+        ("memory", Some(memory)),
+        ("host", Some(found.host)),
+        ("started", Some(found.started)),
+    ];
+    rows.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+}
+
+fn write_file(path: &Path, bytes: &[u8]) -> Result<(), RunError> {
+    write_atomic(path, |file| file.write_all(bytes)).map_err(RunError::file("write", path))
+}

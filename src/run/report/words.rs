@@ -1,0 +1,141 @@
+//! The words of a page: how the run went, how to use its network, what to try next.
+
+use super::numbers::Numbers;
+use crate::report::page::{Verdict, VerdictState};
+use crate::run::RunError;
+use crate::run::model::dino_config;
+use crate::run::trained::Trained;
+use crate::train::End;
+
+/// Share of ln K from which on the teacher's entropy means that it tells nothing apart.
+const UNIFORM: f64 = 0.98;
+/// Share of the largest possible entropy of a batch's mean target below which few prototypes are in use.
+const FEW_PROTOTYPES: f64 = 0.1;
+/// Divergence below which the student has nothing left to learn, nats.
+const NOTHING_LEFT: f64 = 1e-3;
+/// k-NN points by which a network should leave the untrained one behind, and which count as a rise.
+const CLEARLY: f64 = 1.0;
+/// Logged steps at the end over which the last values are averaged: the last tenth.
+const LAST_SHARE: usize = 10;
+
+/// How the run went.
+pub(super) fn verdict(trained: &Trained<'_>, numbers: &Numbers) -> Verdict {
+    let (state, finding) = finding(trained, numbers);
+    if trained.end == End::Finished {
+        return Verdict { state, sentence: finding };
+    }
+    let (config, step) = (&trained.folder.config, trained.state.step);
+    let total = config.total_steps(trained.source.len());
+    let sentence = format!("Interrupted after step {step} of {total}; {finding}");
+    Verdict { state: if state == VerdictState::Healthy { VerdictState::Warning } else { state }, sentence }
+}
+
+fn finding(trained: &Trained<'_>, numbers: &Numbers) -> (VerdictState, String) {
+    let config = &trained.folder.config;
+    let last = numbers.steps.len().div_ceil(LAST_SHARE);
+    let last = &numbers.steps[numbers.steps.len() - last..];
+    if last.is_empty() {
+        return (VerdictState::Warning, "no step was logged".to_owned());
+    }
+    let count = last.len() as f64;
+    let loss = last.iter().map(|step| step.loss).sum::<f64>() / count;
+    let entropy = last.iter().map(|step| step.entropy).sum::<f64>() / count;
+    let kl = last.iter().map(|step| step.kl).sum::<f64>() / count;
+    let ln_k = (config.head.out_dim as f64).ln();
+    let rows = (config.run.batch * config.views.global.count as usize) as f64;
+    let widest = ln_k.min(rows.ln());
+    if entropy > UNIFORM * ln_k && loss > UNIFORM * ln_k {
+        let sentence = format!(
+            "collapsed: the teacher gives every prototype the same share (entropy {entropy:.2} of ln K = {ln_k:.2}); \
+             lower `dino.teacher_temp` or the learning rate"
+        );
+        return (VerdictState::Failed, sentence);
+    }
+    if numbers.batch_entropy.is_some_and(|batch| batch < FEW_PROTOTYPES * widest) {
+        let sentence = "collapsed: all images share a few prototypes; lower `dino.center_momentum` or raise \
+                        `dino.teacher_temp`";
+        return (VerdictState::Failed, sentence.to_owned());
+    }
+    if kl < NOTHING_LEFT {
+        let sentence = format!("the student has nothing left to learn (KL {kl:.4}); more or stronger crops would help");
+        return (VerdictState::Warning, sentence);
+    }
+    match (numbers.trained, numbers.untrained) {
+        (Some(top1), Some(untrained)) if top1 < untrained + CLEARLY => {
+            let sentence = format!("k-NN {top1:.1} %, hardly above the untrained network's {untrained:.1} %");
+            (VerdictState::Warning, sentence)
+        }
+        (Some(top1), untrained) => {
+            let before = untrained.map_or(String::new(), |untrained| format!(" (untrained {untrained:.1} %)"));
+            (VerdictState::Healthy, format!("k-NN {top1:.1} %{before}, {}", trend(numbers)))
+        }
+        (None, _) => (VerdictState::Healthy, format!("loss {loss:.2}, below ln K = {ln_k:.2}, without collapse")),
+    }
+}
+
+/// Where the k-NN curve is going at its end.
+fn trend(numbers: &Numbers) -> &'static str {
+    let [earlier @ .., last] = numbers.knn.as_slice() else { return "measured once" };
+    let best = earlier.iter().map(|point| point.top1).fold(f64::NEG_INFINITY, f64::max);
+    match last.top1 - best {
+        rise if rise >= CLEARLY => "still rising",
+        rise if rise > -CLEARLY => "level at the end",
+        _ => "below its best",
+    }
+}
+
+/// How to open the network in Python: timm's class with the sizes spelled out fits every ViT.
+///
+/// # Errors
+/// If the model's name is unknown.
+pub(super) fn python(trained: &Trained<'_>) -> Result<String, RunError> {
+    let vit = dino_config(&trained.folder.config)?.backbone;
+    let run = trained.folder.path.display();
+    let (mean, std) = (&vit.normalize.mean, &vit.normalize.std);
+    Ok(format!(
+        "# once, in a shell: dinoxide export {run} -o {run}/backbone.safetensors\n\
+         from safetensors.torch import load_file\n\
+         from timm.models.vision_transformer import VisionTransformer\n\
+         \n\
+         model = VisionTransformer(img_size={}, patch_size={}, embed_dim={}, depth={}, num_heads={},\n\
+         \x20                         mlp_ratio={}, num_classes=0, global_pool=\"token\")\n\
+         model.load_state_dict(load_file({:?}))\n\
+         model.eval()\n\
+         # images: RGB in 0..1, [N, 3, {}, {}], minus {mean:?}, divided by {std:?}\n\
+         # features = model(images)   # [N, {}]",
+        vit.image_size,
+        vit.patch_size,
+        vit.embed_dim,
+        vit.depth,
+        vit.num_heads,
+        vit.mlp_ratio,
+        format!("{run}/backbone.safetensors"),
+        vit.image_size,
+        vit.image_size,
+        vit.embed_dim
+    ))
+}
+
+/// What to try next.
+pub(super) fn next_steps(trained: &Trained<'_>, numbers: &Numbers) -> Vec<String> {
+    let (config, run) = (&trained.folder.config, trained.folder.path.display());
+    let mut steps = Vec::new();
+    match trained.end {
+        End::Stopped => steps.push(format!("Go on where it stopped: {}", trained.folder.resume_command())),
+        End::Finished if !numbers.knn.is_empty() && trend(numbers) == "still rising" => steps.push(format!(
+            "The k-NN curve still rises: train longer in a new run, for example with --epochs {}.",
+            2 * config.run.epochs
+        )),
+        End::Finished => {}
+    }
+    if config.data.val.is_none() {
+        steps.push(
+            "See whether features get better while training: --val DIR with a labelled folder, one sub-folder per class."
+                .to_owned(),
+        );
+    }
+    steps.push(format!("Features of your images: dinoxide embed {run} IMAGES -o features.npz"));
+    steps.push(format!("Where it looks in an image: dinoxide attention {run} IMAGES"));
+    steps.push(format!("Weights for other programs: dinoxide export {run} -o backbone.safetensors"));
+    steps
+}

@@ -120,3 +120,13 @@ fn interrupted_run_has_a_page_that_says_so() {
     process.end().expect(130).saying(&["resume with: dinoxide pretrain -c"]);
     assert!(page(&run).contains("Interrupted after step"));
 }
+
+#[test]
+fn network_no_better_than_pixels_is_not_called_healthy() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("demo");
+    // Learns next to nothing, so that k-NN stays where it was.
+    assert_eq!(demo(&run, &["--set", "optim.lr=1e-9"]).status.code(), Some(0));
+    let html = page(&run);
+    assert!(html.contains("not clearly above all of: untrained") && !html.contains("<strong>Healthy"));
+}

@@ -22,6 +22,8 @@ pub struct Numbers {
     pub trained: Option<f64>,
     /// k-NN top-1 of the last student, percent.
     pub student: Option<f64>,
+    /// What the network before the first step is called: untrained, unless it started from weights.
+    pub start_name: &'static str,
     /// k-NN top-1 before the first step, percent.
     pub untrained: Option<f64>,
     /// k-NN top-1 on thumbnails, percent; for finished runs only.
@@ -40,7 +42,8 @@ impl Numbers {
     pub fn gather(trained: &Trained<'_>) -> Result<Self, RunError> {
         let (folder, validation) = (&trained.folder, &trained.validation);
         let per_epoch = folder.config.steps_per_epoch(trained.source.len()) as f64;
-        let mut numbers = Self { knn_k: folder.config.eval.knn_k, ..Self::default() };
+        let start_name = if folder.config.model.init.is_some() { "before training" } else { "untrained" };
+        let mut numbers = Self { knn_k: folder.config.eval.knn_k, start_name, ..Self::default() };
         for row in JsonLines::read(&folder.path.join("metrics.jsonl")) {
             if row.get("eval").is_some() {
                 let Ok(row) = serde_json::from_value::<EvalRow>(row) else { continue };
@@ -86,8 +89,9 @@ impl Numbers {
         })
     }
 
-    fn floors(&self) -> Vec<(&'static str, f64)> {
-        let floors = [("untrained", self.untrained), ("pixels", self.pixels), ("chance", self.chance)];
+    /// What a network has to beat, where it is known: name and top-1, percent.
+    pub fn floors(&self) -> Vec<(&'static str, f64)> {
+        let floors = [(self.start_name, self.untrained), ("pixels", self.pixels), ("chance", self.chance)];
         floors.into_iter().filter_map(|(name, top1)| Some((name, top1?))).collect()
     }
 }

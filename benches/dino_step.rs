@@ -2,6 +2,7 @@
 //!
 //! `cargo bench --bench dino_step -- --batch 8 --steps 10` (ViT-S/16, 2 × 224 + 8 × 96, K = 65,536, f32). Options name the
 //! sizes: `--dim --depth --heads --patch --global --local --locals --hidden --bottleneck --out-dim --drop-path`.
+#![expect(clippy::panic, reason = "a failed step ends the measurement")]
 
 use std::time::Instant;
 

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use dinoxide::demo::{self, Counts};
-use dinoxide::report::picture::{Picture, sheet};
+use dinoxide::report::picture::Picture;
+use dinoxide::report::sheet::sheet;
 
 const COUNTS: Counts = Counts { train: 4000, val: 800 };
 const SEED: u64 = 0;

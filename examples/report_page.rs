@@ -4,7 +4,8 @@ use dinoxide::report::attention_sheet::{AttentionRow, SheetStyle, attention_shee
 use dinoxide::report::chart::Reference;
 use dinoxide::report::curves::{KnnPoint, RunCurves, StepPoint, run_charts};
 use dinoxide::report::page::{Figure, PlanLine, RunPage, Table, Verdict, VerdictState};
-use dinoxide::report::picture::{Picture, sheet};
+use dinoxide::report::picture::Picture;
+use dinoxide::report::sheet::sheet;
 
 fn main() -> anyhow::Result<()> {
     let out = std::env::args().nth(1).unwrap_or_else(|| "report.html".to_string());

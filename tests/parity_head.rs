@@ -1,4 +1,5 @@
 //! The projection head against PyTorch: logits, every gradient, running statistics, in all its variants.
+#![expect(clippy::expect_used, reason = "a fixture that lacks a tensor fails the test")]
 
 mod support;
 

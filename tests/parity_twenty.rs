@@ -1,4 +1,5 @@
 //! Whole trainings against a plain PyTorch program: losses in a row, first gradients, final student, teacher and centre.
+#![expect(clippy::expect_used, reason = "a failed step is a failed test")]
 
 mod support;
 

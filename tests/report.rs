@@ -4,7 +4,8 @@ use dinoxide::report::attention_sheet::{AttentionRow, SheetStyle, attention_shee
 use dinoxide::report::chart::{Chart, Reference, Series};
 use dinoxide::report::curves::{KnnPoint, RunCurves, StepPoint, run_charts};
 use dinoxide::report::page::{Figure, PlanLine, RunPage, Table, Verdict, VerdictState};
-use dinoxide::report::picture::{ColourMap, Grid, Picture, PictureError, min_max, sheet};
+use dinoxide::report::picture::{ColourMap, Grid, Picture, PictureError, min_max};
+use dinoxide::report::sheet::sheet;
 
 fn chart_of(points: Vec<(f64, f64)>) -> String {
     Chart { title: "t".into(), series: vec![Series::new("s", points)], ..Chart::default() }.to_inline_svg()

@@ -1,4 +1,4 @@
-//! Backgrounds: a colour gradient, cloudy noise, faint patches of other patterns, and lines.
+//! Backgrounds: clouds of changing hue, faint patches of other patterns, and lines.
 //!
 //! Everything here is weaker or smoother than the object, so that the object is what two crops of a picture share.
 
@@ -8,23 +8,21 @@ use std::ops::RangeInclusive;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
+use super::colour::{Colour, blend, random_colour};
 use super::noise::{fractal_noise, soft_step};
 use super::pattern::Pattern;
-use super::scene::{Colour, blend, random_colour, random_range};
 
-/// Largest difference of a channel between the ends of the colour gradient.
-const GRADIENT_SPREAD: f32 = 0.45;
-/// Strength of the cloudy noise, as a share of the value range.
-const CLOUD_STRENGTH: RangeInclusive<f32> = 0.08..=0.3;
+/// Strength of the cloudy noise of each channel, as a share of the value range.
+const CLOUD_STRENGTH: RangeInclusive<f32> = 0.15..=0.25;
 /// Clouds per picture side at the coarsest octave.
-const CLOUD_RATE: RangeInclusive<f32> = 1.5..=4.0;
+const CLOUD_RATE: RangeInclusive<f32> = 2.0..=3.0;
 const CLOUD_OCTAVES: u32 = 3;
 /// Number of patches with a pattern of their own.
 const PATCHES: RangeInclusive<u32> = 2..=4;
 /// Half the side of a patch over the picture's side.
 const PATCH_SIZE: RangeInclusive<f32> = 0.06..=0.16;
 /// Contrast of a patch's pattern: the largest difference of a channel.
-const PATCH_CONTRAST: RangeInclusive<f32> = 0.1..=0.35;
+const PATCH_CONTRAST: RangeInclusive<f32> = 0.05..=0.15;
 /// Periods of a patch's pattern per picture side: the object's range and beyond.
 const PATCH_RATE: RangeInclusive<f32> = 5.0..=14.0;
 /// Number of straight lines.
@@ -32,13 +30,11 @@ const LINES: RangeInclusive<u32> = 1..=5;
 /// Half the width of a line over the picture's side.
 const LINE_WIDTH: RangeInclusive<f32> = 0.006..=0.02;
 /// Opacity of a line.
-const LINE_OPACITY: RangeInclusive<f32> = 0.2..=0.6;
+const LINE_OPACITY: RangeInclusive<f32> = 0.1..=0.35;
 
 /// Everything drawn for one background.
 #[derive(Debug, Clone)]
 pub(super) struct Background {
-    ends: [Colour; 2],
-    direction: (f32, f32),
     cloud: Cloud,
     patches: Vec<Patch>,
     lines: Vec<Line>,
@@ -48,7 +44,7 @@ pub(super) struct Background {
 struct Cloud {
     key: u32,
     rate: f32,
-    tint: Colour,
+    strength: f32,
 }
 
 #[derive(Debug, Clone)]
@@ -73,24 +69,20 @@ struct Line {
 
 impl Background {
     pub(super) fn draw(rng: &mut ChaCha8Rng) -> Self {
-        let first = random_colour(rng);
-        let second = near_colour(first, GRADIENT_SPREAD, rng);
-        let strength = random_range(rng, CLOUD_STRENGTH);
-        let cloud = Cloud {
-            key: rng.random(),
-            rate: random_range(rng, CLOUD_RATE),
-            tint: std::array::from_fn(|_| strength * rng.random_range(-1.0..1.0_f32)),
-        };
-        let middle = blend(first, second, 0.5);
-        let patches = (0..rng.random_range(PATCHES)).map(|_| Patch::draw(middle, rng)).collect();
+        let strength = rng.random_range(CLOUD_STRENGTH);
+        let cloud = Cloud { key: rng.random(), rate: rng.random_range(CLOUD_RATE), strength };
+        let patches = (0..rng.random_range(PATCHES)).map(|_| Patch::draw(rng)).collect();
         let lines = (0..rng.random_range(LINES)).map(|_| Line::draw(rng)).collect();
-        Self { ends: [first, second], direction: unit_vector(rng), cloud, patches, lines }
+        Self { cloud, patches, lines }
     }
 
     /// Colour at a place of the unit square.
     pub(super) fn colour(&self, x: f32, y: f32) -> Colour {
-        let along = (x - 0.5) * self.direction.0 + (y - 0.5) * self.direction.1;
-        let mut colour = blend(self.ends[0], self.ends[1], (along + 0.5).clamp(0.0, 1.0));
+        // Each channel has clouds of its own: hues change across the picture, so that two crops share none.
+        let mut colour: Colour = std::array::from_fn(|channel| {
+            let key = self.cloud.key.wrapping_add(channel as u32);
+            0.5 + self.cloud.strength * fractal_noise(x * self.cloud.rate, y * self.cloud.rate, key, CLOUD_OCTAVES)
+        });
         for patch in &self.patches {
             patch.paint(&mut colour, x, y);
         }
@@ -98,22 +90,20 @@ impl Background {
             let distance = (x * line.normal.0 + y * line.normal.1 - line.offset).abs();
             colour = blend(colour, line.colour, line.opacity * soft_step(line.width - distance, 0.008));
         }
-        // The clouds lie over patches and lines too: they take the hard edges off the clutter.
-        let cloud = fractal_noise(x * self.cloud.rate, y * self.cloud.rate, self.cloud.key, CLOUD_OCTAVES);
-        std::array::from_fn(|channel| colour[channel] + self.cloud.tint[channel] * cloud)
+        colour
     }
 }
 
 impl Patch {
-    fn draw(middle: Colour, rng: &mut ChaCha8Rng) -> Self {
-        let contrast = random_range(rng, PATCH_CONTRAST);
-        let base = near_colour(middle, 0.4, rng);
+    fn draw(rng: &mut ChaCha8Rng) -> Self {
+        let contrast = rng.random_range(PATCH_CONTRAST);
+        let base = near_colour([0.5; 3], 0.15, rng);
         Self {
             centre: (rng.random(), rng.random()),
-            half: (random_range(rng, PATCH_SIZE), random_range(rng, PATCH_SIZE)),
+            half: (rng.random_range(PATCH_SIZE), rng.random_range(PATCH_SIZE)),
             turn: unit_vector(rng),
             pattern: Pattern::ALL[rng.random_range(0..Pattern::ALL.len())],
-            rate: random_range(rng, PATCH_RATE),
+            rate: rng.random_range(PATCH_RATE),
             colours: [base, near_colour(base, contrast, rng)],
             key: rng.random(),
         }
@@ -138,8 +128,8 @@ impl Line {
         Self {
             normal,
             offset: through.0 * normal.0 + through.1 * normal.1,
-            width: random_range(rng, LINE_WIDTH),
-            opacity: random_range(rng, LINE_OPACITY),
+            width: rng.random_range(LINE_WIDTH),
+            opacity: rng.random_range(LINE_OPACITY),
             colour: random_colour(rng),
         }
     }

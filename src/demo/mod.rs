@@ -1,11 +1,12 @@
 //! The demo's procedural data set: labelled pictures with ground-truth masks, made by the program itself.
 //!
-//! It stands before the views: [`write`] leaves an ordinary ImageFolder on disk. Every picture shows one object on
+//! It stands before the views: [`write()`] leaves an ordinary ImageFolder on disk. Every picture shows one object on
 //! a cluttered background. The class is the object's outline together with its surface pattern; colours, place,
 //! rotation, size and background are drawn from the same distributions for all classes, so that a network has to
 //! see form rather than colour. A picture depends on `(seed, index)` alone.
 
 mod background;
+mod colour;
 mod noise;
 mod pattern;
 mod scene;
@@ -61,7 +62,7 @@ pub struct Sample {
     pub class: usize,
 }
 
-/// How many pictures [`write`] makes.
+/// How many pictures [`write()`] makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Counts {
     /// Pictures under `train/`.
@@ -97,7 +98,7 @@ pub enum DemoError {
     },
 }
 
-/// Names of the classes in the order of their numbers; also the folder names of [`write`].
+/// Names of the classes in the order of their numbers; also the folder names of [`write()`].
 pub fn class_names() -> impl ExactSizeIterator<Item = &'static str> {
     CLASSES.iter().map(|class| class.name)
 }

@@ -8,30 +8,30 @@ use rand_chacha::ChaCha8Rng;
 
 use super::Class;
 use super::background::Background;
-use super::noise::mix;
+use super::colour::{Colour, blend};
 use super::pattern::Pattern;
 use super::shape::Outline;
 
-/// Red, green and blue in 0..1.
-pub(super) type Colour = [f32; 3];
-
 /// Area of the object over the area of the picture.
-const OBJECT_AREA: RangeInclusive<f32> = 0.14..=0.34;
+const OBJECT_AREA: RangeInclusive<f32> = 0.2..=0.38;
 /// Least distance of the object's centre from the border, over the square root of its area. The same for all
 /// outlines, so that the place tells nothing about the class; long outlines lose a tip now and then.
 const OBJECT_MARGIN: f32 = 0.72;
 /// Squeeze of the object along one axis (the other is stretched to keep the area).
 const OBJECT_SQUEEZE: RangeInclusive<f32> = 0.88..=1.0;
-/// Periods of the object's pattern per picture side: 5 to 9 pixels a period at the default size.
-const PATTERN_RATE: RangeInclusive<f32> = 7.0..=12.0;
-/// Smallest difference in brightness between the object's two colours.
-const OBJECT_CONTRAST: f32 = 0.35;
+/// Periods of the object's pattern per picture side: 6 to 8 pixels a period at the default size.
+const PATTERN_RATE: RangeInclusive<f32> = 8.0..=10.5;
+/// Smallest difference in brightness between the object's two colours, which lie on opposite sides of middle gray:
+/// neither the colours nor their mean tell one picture from another.
+const OBJECT_CONTRAST: f32 = 0.4;
+/// Largest turn of outline and pattern to either side, radians: objects stand upright, as most photographed things do.
+const MAX_TURN: f32 = 0.25;
 /// Largest change of brightness across the object by light from the side.
 const SHADING: f32 = 0.25;
 /// Share of a pixel that the blur gives to each neighbour, along each axis.
-const BLUR: RangeInclusive<f32> = 0.0..=0.16;
+const BLUR: RangeInclusive<f32> = 0.06..=0.1;
 /// Largest error of the additive noise, as a share of the value range.
-const NOISE: RangeInclusive<f32> = 0.01..=0.06;
+const NOISE: RangeInclusive<f32> = 0.03..=0.04;
 /// Sub-pixels per side on which edges and patterns are averaged.
 const SUBPIXELS: u32 = 3;
 /// Brightness of red, green and blue (ITU-R BT.601).
@@ -70,15 +70,15 @@ pub(super) fn render(class: &Class, size: u32, rng: &mut ChaCha8Rng) -> (Vec<u8>
             mask.push(if cover >= 0.5 { 255 } else { 0 });
         }
     }
-    let colours = blur(&colours, size as usize, random_range(rng, BLUR));
-    (to_bytes(&colours, random_range(rng, NOISE), rng), mask)
+    let colours = blur(&colours, size as usize, rng.random_range(BLUR));
+    (to_bytes(&colours, rng.random_range(NOISE), rng), mask)
 }
 
 impl Object {
     fn draw(class: &Class, rng: &mut ChaCha8Rng) -> Self {
         let outline = Outline::draw(class.shape, rng);
-        let side = random_range(rng, OBJECT_AREA).sqrt();
-        let squeeze = random_range(rng, OBJECT_SQUEEZE);
+        let side = rng.random_range(OBJECT_AREA).sqrt();
+        let squeeze = rng.random_range(OBJECT_SQUEEZE);
         let margin = (OBJECT_MARGIN * side).min(0.5);
         let light = rng.random_range(0.0..TAU);
         let strength = rng.random_range(0.0..SHADING);
@@ -88,7 +88,7 @@ impl Object {
             pattern_key: rng.random(),
             // Grooves keep their centre near the object's; for the other patterns the shift is a free phase.
             pattern_shift: (rng.random_range(-0.5..0.5), rng.random_range(-0.5..0.5)),
-            pattern_rate: random_range(rng, PATTERN_RATE),
+            pattern_rate: rng.random_range(PATTERN_RATE),
             pattern_turn: turn(rng),
             colours: contrasting_colours(rng),
             centre: (rng.random_range(margin..=1.0 - margin), rng.random_range(margin..=1.0 - margin)),
@@ -132,33 +132,19 @@ impl Object {
     }
 }
 
-/// Two colours, uniform over the colour cube apart from their least difference in brightness.
+/// Two colours on opposite sides of middle gray with at least the wanted difference in brightness.
 fn contrasting_colours(rng: &mut ChaCha8Rng) -> [Colour; 2] {
     loop {
-        let pair = [random_colour(rng), random_colour(rng)];
-        let [first, second] =
-            pair.map(|colour| colour.iter().zip(LUMA).map(|(channel, weight)| channel * weight).sum::<f32>());
-        if (first - second).abs() >= OBJECT_CONTRAST {
-            return pair;
+        let away: Colour = std::array::from_fn(|_| rng.random_range(-0.5..0.5));
+        let brightness = away.iter().zip(LUMA).map(|(channel, weight)| channel * weight).sum::<f32>();
+        if 2.0 * brightness.abs() >= OBJECT_CONTRAST {
+            return [away.map(|channel| 0.5 + channel), away.map(|channel| 0.5 - channel)];
         }
     }
 }
 
-pub(super) fn random_colour(rng: &mut ChaCha8Rng) -> Colour {
-    std::array::from_fn(|_| rng.random())
-}
-
-pub(super) fn random_range(rng: &mut ChaCha8Rng, range: RangeInclusive<f32>) -> f32 {
-    rng.random_range(range)
-}
-
-/// From `a` at 0 to `b` at 1, channel by channel.
-pub(super) fn blend(a: Colour, b: Colour, t: f32) -> Colour {
-    std::array::from_fn(|channel| mix(a[channel], b[channel], t))
-}
-
 fn turn(rng: &mut ChaCha8Rng) -> (f32, f32) {
-    let angle = rng.random_range(0.0..TAU);
+    let angle = rng.random_range(-MAX_TURN..MAX_TURN);
     (angle.cos(), angle.sin())
 }
 

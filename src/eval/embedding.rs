@@ -57,7 +57,7 @@ impl FeatureWriter {
     /// Starts a file; its extension, `.npz` or `.csv`, chooses the format. Missing parent folders are made.
     ///
     /// # Shapes
-    /// `row_shape` is the shape of one image's features: [D], [T, D] or [heads, T − 1].
+    /// `row_shape` is the shape of one image's features: `[D]`, `[T, D]` or `[heads, T − 1]`.
     ///
     /// # Errors
     /// Another extension, CSV for anything but one vector per image, a file that cannot be written.

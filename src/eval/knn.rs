@@ -121,7 +121,7 @@ impl KnnBank {
     /// Keeps the training features, scaled to unit length; a row of zeros stays as it is.
     ///
     /// # Shapes
-    /// `features` is [N, D] and `labels` [N]; D follows from the two.
+    /// `features` is `[N, D]` and `labels` `[N]`; D follows from the two.
     ///
     /// # Errors
     /// Empty input, sizes that do not fit, a label at or above `classes`, a value that is not finite.
@@ -181,7 +181,7 @@ impl KnnBank {
     /// Queries are searched block by block; only hits are kept.
     ///
     /// # Shapes
-    /// `queries` is [M, D], `labels` [M].
+    /// `queries` is `[M, D]`, `labels` `[M]`.
     ///
     /// # Errors
     /// No queries, no `k` or a `k` of 0, sizes that do not fit, a label that is no class, a value that is not finite.

@@ -14,7 +14,7 @@ pub const PIXEL_DIM: usize = GRID * GRID * 3;
 /// and cells overlap by a pixel where 8 does not divide n (PyTorch's adaptive average pooling).
 ///
 /// # Shapes
-/// `rgb` is [H, W, 3] for `size` = (H, W); the result is [192].
+/// `rgb` is `[H, W, 3]` for `size` = (H, W); the result is `[192]`.
 ///
 /// # Errors
 /// [`EvalError::Empty`] for an image without pixels, [`EvalError::Size`] if `rgb` is not H x W x 3 long.

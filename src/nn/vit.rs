@@ -61,8 +61,11 @@ pub struct Vit {
     patch_embed: (ParamId, ParamId),
     blocks: Vec<Block>,
     norm: (ParamId, ParamId),
-    grids: RefCell<HashMap<(usize, usize), Option<Rc<RowMix<f32>>>>>,
+    grids: RefCell<Grids>,
 }
+
+/// Positions by height and width of the image; nothing where the stored ones fit.
+type Grids = HashMap<(usize, usize), Option<Rc<RowMix<f32>>>>;
 
 /// Packed sequences of a batch.
 #[derive(Debug, Clone)]

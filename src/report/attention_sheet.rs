@@ -3,7 +3,8 @@
 //! Follows DINO (Caron et al. 2021), figure 1, and `visualize_attention.py`: nearest up-sampling, each map min-max
 //! normalised, masks that keep the largest patches up to a share of the mass.
 
-use super::picture::{ColourMap, Grid, Picture, PictureError, SHEET_GROUND, sheet};
+use super::picture::{ColourMap, Grid, Picture, PictureError};
+use super::sheet::{GROUND, sheet};
 
 /// Share of the attention that a mask keeps in the paper's figures.
 pub const PAPER_MASS: f32 = 0.6;
@@ -81,7 +82,7 @@ pub fn attention_panel(row: &AttentionRow, style: &SheetStyle) -> Result<Picture
         strips.push(sheet(&[heads.to_vec()], &captions));
     }
     let (width, height) = (strips[0].width(), strips.iter().map(Picture::height).sum());
-    let mut panel = Picture::filled(width, height, SHEET_GROUND);
+    let mut panel = Picture::filled(width, height, GROUND);
     let mut top = 0;
     for strip in &strips {
         panel.paste(strip, 0, top);

@@ -1,7 +1,5 @@
 //! Line charts: what to draw, and the scales and ticks that follow from it.
 
-use super::svg;
-
 /// A line chart.
 #[derive(Debug, Clone, Default)]
 pub struct Chart {
@@ -54,16 +52,6 @@ const HEADROOM: f64 = 0.06;
 const ZERO_NEAR: f64 = 0.4;
 
 impl Chart {
-    /// The chart as an `<svg>` element for a page whose style sheet holds [`style`].
-    pub fn to_inline_svg(&self) -> String {
-        svg::render(self, "")
-    }
-
-    /// The chart as an SVG file of its own, readable on light and dark grounds.
-    pub fn to_svg_file(&self) -> String {
-        svg::render(self, &style())
-    }
-
     /// Extent of the horizontal axis.
     pub(super) fn x_span(&self) -> Span {
         Span::of(self.finite_points().map(|(x, _)| x)).unwrap_or(Span { low: 0.0, high: 1.0 })

@@ -8,4 +8,5 @@ pub mod curves;
 mod glyph;
 pub mod page;
 pub mod picture;
+pub mod sheet;
 mod svg;

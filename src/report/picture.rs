@@ -5,8 +5,6 @@ use std::io::Cursor;
 use image::{ExtendedColorType, ImageEncoder, RgbImage, imageops};
 use thiserror::Error;
 
-use super::glyph;
-
 /// An RGB picture, row by row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Picture {
@@ -300,38 +298,6 @@ impl Picture {
         PictureError::Encode { width: self.width, height: self.height, source }
     }
 }
-
-/// A sheet of cells in rows, every cell as large as the largest, with the columns' captions on top.
-///
-/// Cells keep their size and lie at the top left of their place. Captions are set in capitals and may be fewer
-/// than the columns.
-pub fn sheet(rows: &[Vec<Picture>], captions: &[String]) -> Picture {
-    let cells = || rows.iter().flatten();
-    let cell_width = cells().map(Picture::width).max().unwrap_or(1);
-    let cell_height = cells().map(Picture::height).max().unwrap_or(1);
-    let columns = rows.iter().map(Vec::len).max().unwrap_or(0) as u32;
-    let header = if captions.is_empty() { 0 } else { glyph::LINE_HEIGHT };
-    let mut out = Picture::filled(
-        SHEET_PADDING + columns * (cell_width + SHEET_PADDING),
-        SHEET_PADDING + header + rows.len() as u32 * (cell_height + SHEET_PADDING),
-        SHEET_GROUND,
-    );
-    let left = |column: usize| SHEET_PADDING + column as u32 * (cell_width + SHEET_PADDING);
-    for (column, caption) in captions.iter().enumerate().take(columns as usize) {
-        glyph::write(&mut out, caption, (left(column), SHEET_PADDING), cell_width);
-    }
-    for (row, cells) in rows.iter().enumerate() {
-        let top = SHEET_PADDING + header + row as u32 * (cell_height + SHEET_PADDING);
-        for (column, cell) in cells.iter().enumerate() {
-            out.paste(cell, left(column), top);
-        }
-    }
-    out
-}
-
-const SHEET_PADDING: u32 = 6;
-/// A middle grey that sits well on light and dark pages.
-pub(super) const SHEET_GROUND: [u8; 3] = [43, 47, 56];
 
 /// From `a` at 0 to `b` at 1, channel by channel.
 fn mix(a: [u8; 3], b: [u8; 3], share: f32) -> [u8; 3] {

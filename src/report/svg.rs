@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::chart::{Chart, Span};
+use super::chart::{Chart, Span, style};
 
 /// Size of the drawing in its own units; the page scales it.
 const WIDTH: f64 = 440.0;
@@ -37,8 +37,20 @@ struct Entry<'a> {
     y: f64,
 }
 
+impl Chart {
+    /// The chart as an `<svg>` element for a page whose style sheet holds [`style`].
+    pub fn to_inline_svg(&self) -> String {
+        render(self, "")
+    }
+
+    /// The chart as an SVG file of its own, readable on light and dark grounds.
+    pub fn to_svg_file(&self) -> String {
+        render(self, &style())
+    }
+}
+
 /// The whole `<svg>` element; `style` goes into it when it is a file of its own.
-pub(super) fn render(chart: &Chart, style: &str) -> String {
+fn render(chart: &Chart, style: &str) -> String {
     let legend = legend(chart);
     let legend_rows = legend.last().map_or(0.0, |entry| (entry.y - TITLE_HEIGHT) / LEGEND_ROW + 1.0);
     let top = TITLE_HEIGHT + legend_rows * LEGEND_ROW + 8.0;

@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use serde::Serialize;
 
 use super::RunError;
-use super::progress::{Display, Snapshot, Style};
+use super::progress::{Display, Snapshot, Style, timestamp};
 
 /// How much is said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -129,11 +129,6 @@ impl Console {
 /// Prints a line of results on stdout; a closed stdout (`| head`) is not an error.
 pub fn print_line(text: &str) {
     writeln!(std::io::stdout(), "{text}").ok();
-}
-
-/// This moment, UTC, to the second.
-pub fn timestamp() -> String {
-    jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -10,7 +10,8 @@ use serde::Serialize;
 
 use super::RunError;
 use super::console::{Console, Figures, Verbosity};
-use super::input::{ImageSize, Network, introduce, loader, warn_of_skipped};
+use super::images::{introduce, loader, warn_of_skipped};
+use super::input::{ImageSize, Network};
 use super::model::Model;
 use crate::eval::EvalError;
 use crate::eval::embedding::{FeatureKind, FeatureWriter};

@@ -9,6 +9,7 @@ mod error;
 pub mod export;
 pub mod facts;
 pub mod folder;
+mod images;
 pub mod input;
 pub mod interrupt;
 pub mod json_lines;

@@ -5,8 +5,6 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::console::timestamp;
-
 /// Cells of the bar.
 const BAR_CELLS: usize = 24;
 /// Redraws per second on a terminal.
@@ -194,6 +192,11 @@ pub fn grouped(number: usize) -> String {
         text.push(digit);
     }
     text
+}
+
+/// This moment, UTC, to the second.
+pub fn timestamp() -> String {
+    jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 /// A length of time as people say it: `8 h 21 min`, `4 min 10 s`, `12 s`.

@@ -1,5 +1,10 @@
 //! Reads parity fixtures and computes the filler both sides agree on (`parity/README.md`).
-#![allow(dead_code, reason = "each test uses its own part")]
+#![allow(
+    dead_code,
+    clippy::allow_attributes,
+    reason = "each test uses its own part, so nothing is unused in all of them"
+)]
+#![allow(clippy::expect_used, clippy::panic, reason = "a fixture that cannot be read fails the test")]
 
 use std::path::PathBuf;
 

@@ -1,6 +1,6 @@
 //! Images to views: find, decode, augment with Pillow's arithmetic, sample and load.
 //!
-//! The flow, one module per arrow: [`source`] → [`decode`] → [`recipe`] → [`draw`] → [`render`]
+//! The flow, one module per arrow: [`source`] → [`decode`] → [`recipe`] → [`draw`] → [`mod@render`]
 //! ([`resample`], [`color`], [`hsv`], [`blur`]) → [`loader`] ([`sampler`]) for training, and
 //! [`transform`] → [`evaluation`] for frozen features. [`sheet`] composes pictures to look at.
 //! This crate knows pixels only: no tensor, no network, no method.

@@ -2,7 +2,7 @@
 //!
 //! The kernel is stretched by the down-scaling factor, its weights are normalised in f64 and rounded to
 //! fixed point (Pillow's `Resample.c`). Rows come first, then columns, except where Pillow 13 turns the order
-//! round, see [`PassOrder`]. Results equal Pillow 13's bit for bit.
+//! round, see `PassOrder`. Results equal Pillow 13's bit for bit.
 use std::ops::Range;
 
 use crate::pixel::{Crop, Rgb8};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::machine::{Id, Node, Nodes};
+use super::node::{Id, Node, Nodes};
 use super::value::{Storage, StoredTensor};
 use super::{MAX_DIMENSIONS, PickleProblem};
 use crate::checkpoint::tensor::ElementType;

@@ -5,58 +5,16 @@
 
 use std::collections::HashMap;
 use std::io::{self, Read};
-use std::sync::Arc;
 
+use super::node::{Id, Node, Nodes};
 use super::opcode as op;
-use super::value::{Storage, StoredTensor, Value};
+use super::value::Value;
 use super::{MAX_DEPTH, MAX_LINE_BYTES, MAX_MEMO, MAX_VALUES, PickleError, PickleProblem, constructor};
 
 type Problem<T> = std::result::Result<T, PickleProblem>;
 
 /// The newest protocol that is understood.
 const MAX_PROTOCOL: u8 = 5;
-
-/// The index of a node.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Id(usize);
-
-/// A value whose parts are other nodes.
-#[derive(Debug)]
-pub(super) enum Node {
-    /// A value without parts.
-    Plain(Value),
-    Int(i64),
-    Text(Arc<str>),
-    List(Vec<Id>),
-    Tuple(Vec<Id>),
-    Dict(Vec<(Id, Id)>),
-    Global(Arc<str>),
-    Storage {
-        storage: Arc<Storage>,
-        view_offset: usize,
-    },
-    Tensor(Arc<StoredTensor>),
-    Opaque {
-        name: Arc<str>,
-        state: Option<Id>,
-    },
-}
-
-/// All nodes made so far.
-#[derive(Debug, Default)]
-pub(super) struct Nodes(Vec<Node>);
-
-impl Nodes {
-    /// The node; ids are only ever made by `push`, so that it exists.
-    pub(super) fn at(&self, id: Id) -> &Node {
-        &self.0[id.0]
-    }
-
-    fn push(&mut self, node: Node) -> Id {
-        self.0.push(node);
-        Id(self.0.len() - 1)
-    }
-}
 
 struct Machine<R> {
     input: R,
@@ -208,7 +166,7 @@ impl<R: Read> Machine<R> {
                 let fields = if opcode == op::SETITEM { self.pop_many(2)? } else { self.pop_to_mark()? };
                 let entries = pairs(&fields)?;
                 let target = self.top()?;
-                match &mut self.nodes.0[target.0] {
+                match self.nodes.at_mut(target) {
                     Node::Dict(existing) => existing.extend(entries),
                     // A subclass of `dict` that is not known: it stays inert.
                     Node::Opaque { .. } => {}
@@ -268,7 +226,7 @@ impl<R: Read> Machine<R> {
             op::BUILD => {
                 let (attributes, target) = (self.pop()?, self.top()?);
                 // Attributes of known things (an OrderedDict's `_metadata`) carry nothing that is needed.
-                if let Node::Opaque { state, .. } = &mut self.nodes.0[target.0] {
+                if let Node::Opaque { state, .. } = self.nodes.at_mut(target) {
                     *state = Some(attributes);
                 }
                 return Ok(true);
@@ -348,7 +306,7 @@ impl<R: Read> Machine<R> {
 
     fn extend_top(&mut self, items: Vec<Id>) -> Problem<bool> {
         let target = self.top()?;
-        match &mut self.nodes.0[target.0] {
+        match self.nodes.at_mut(target) {
             Node::List(existing) => existing.extend(items),
             Node::Opaque { .. } => {}
             _ => return Err(PickleProblem::Expected("a list")),

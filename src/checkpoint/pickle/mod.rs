@@ -7,6 +7,7 @@
 
 mod constructor;
 mod machine;
+mod node;
 mod opcode;
 mod value;
 

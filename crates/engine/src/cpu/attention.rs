@@ -10,7 +10,7 @@ use faer::MatMut;
 use pulp::Arch;
 use rayon::prelude::*;
 
-use super::attention_head::{Backward, Forward};
+use super::attention_head::{Backward, Forward, Task, head_row};
 use super::chunk::{check_len, rows_of};
 use super::math::{dot, exp, fold, join, larger, vectorised};
 use crate::kernels::{Attention, AttentionBackward, Segment};
@@ -21,16 +21,6 @@ const TASK_WORK: usize = 1 << 20;
 thread_local! {
     /// Working memory of the tasks of a thread, kept between calls.
     static SCRATCH: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
-}
-
-/// One segment and head: where it reads, and the pieces of the results that are its own.
-pub struct Task<'a, const PIECES: usize> {
-    /// The sequence.
-    pub segment: Segment,
-    /// The head.
-    pub head: usize,
-    /// Rows of the segment and columns of the head in each result.
-    pub pieces: [MatMut<'a, f32>; PIECES],
 }
 
 /// See [`crate::kernels::Kernels::attention`].
@@ -105,12 +95,6 @@ pub fn first_token_attention(arch: Arch, op: Attention<'_, f32>, out: &mut [f32]
             },
         );
     });
-}
-
-/// The values of one token in column block `part` (queries of all heads, then keys, then values).
-#[inline(always)]
-pub fn head_row<'a>(op: &Attention<'a, f32>, token: usize, part: usize) -> &'a [f32] {
-    &op.qkv[token * 3 * op.heads * op.head_dim + part * op.head_dim..][..op.head_dim]
 }
 
 /// Cuts a matrix of all tokens into one piece per segment and head, `width` columns to a head.

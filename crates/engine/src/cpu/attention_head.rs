@@ -1,8 +1,8 @@
 //! Attention of one head over one segment, forward and backward: blocks of queries against all keys.
 
+use faer::MatMut;
 use pulp::{Simd, WithSimd};
 
-use super::attention::{Task, head_row};
 use super::dense::row_mut;
 use super::math::{dot, exp, larger};
 use super::tile::{PAD, Product, multiply};
@@ -10,6 +10,16 @@ use crate::kernels::{Attention, AttentionBackward, Segment, Write};
 
 /// Queries of one block: 48 rows of 208 scores are 40 KB.
 const QUERIES: usize = 48;
+
+/// One segment and head: where it reads, and the pieces of the results that are its own.
+pub struct Task<'a, const PIECES: usize> {
+    /// The sequence.
+    pub segment: Segment,
+    /// The head.
+    pub head: usize,
+    /// Rows of the segment and columns of the head in each result.
+    pub pieces: [MatMut<'a, f32>; PIECES],
+}
 
 /// The forward pass; pieces: output, log-sum-exp.
 pub struct Forward<'a, 'b> {
@@ -260,4 +270,10 @@ impl Shape {
             write: Write::Add,
         }
     }
+}
+
+/// The values of one token in column block `part` (queries of all heads, then keys, then values).
+#[inline(always)]
+pub fn head_row<'a>(op: &Attention<'a, f32>, token: usize, part: usize) -> &'a [f32] {
+    &op.qkv[token * 3 * op.heads * op.head_dim + part * op.head_dim..][..op.head_dim]
 }

@@ -169,11 +169,3 @@ fn class_folders(source: &Source) -> Vec<String> {
     let folder = |name: &str| name.split_once('/').map_or_else(String::new, |(folder, _)| folder.to_owned());
     source.images.iter().map(|image| folder(&image.name)).collect()
 }
-
-/// How the orientation of photos is treated.
-pub(super) fn exif(config: &Config) -> Exif {
-    match config.data.exif {
-        ExifMode::Apply => Exif::Apply,
-        ExifMode::Ignore => Exif::Ignore,
-    }
-}

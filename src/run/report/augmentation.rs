@@ -4,7 +4,8 @@ use dinoxide_views::random::Key;
 use dinoxide_views::{Rgb8, Source, decode_file, render_views};
 
 use crate::config::Config;
-use crate::report::picture::{Picture, PictureError, sheet};
+use crate::report::picture::{Picture, PictureError};
+use crate::report::sheet::sheet;
 use crate::run::validation::exif;
 
 /// Images on the sheet.

@@ -4,6 +4,7 @@ use crate::report::chart::Reference;
 use crate::report::curves::{KnnPoint, StepPoint};
 use crate::report::page::Table;
 use crate::run::RunError;
+use crate::run::folder::Start;
 use crate::run::json_lines::JsonLines;
 use crate::run::metrics::{EvalRow, StepRow};
 use crate::run::trained::Trained;
@@ -30,6 +31,8 @@ pub struct Numbers {
     pub pixels: Option<f64>,
     /// k-NN top-1 of guessing, percent.
     pub chance: Option<f64>,
+    /// Time of the whole loop: that of this process, or, if it continued a run, the sum of the logged speeds, seconds.
+    pub train_seconds: f64,
     /// Neighbours that vote.
     pub knn_k: usize,
 }
@@ -44,6 +47,7 @@ impl Numbers {
         let per_epoch = folder.config.steps_per_epoch(trained.source.len()) as f64;
         let start_name = if folder.config.model.init.is_some() { "before training" } else { "untrained" };
         let mut numbers = Self { knn_k: folder.config.eval.knn_k, start_name, ..Self::default() };
+        let mut steps = 0;
         for row in JsonLines::read(&folder.path.join("metrics.jsonl")) {
             if row.get("eval").is_some() {
                 let Ok(row) = serde_json::from_value::<EvalRow>(row) else { continue };
@@ -51,9 +55,15 @@ impl Numbers {
                 numbers.untrained = numbers.untrained.or((row.step == 0).then_some(row.knn_top1));
                 (numbers.trained, numbers.student) = (Some(row.knn_top1), row.knn_top1_student);
             } else if let Ok(row) = serde_json::from_value::<StepRow>(row) {
+                let images = row.step.saturating_sub(steps) * folder.config.run.batch;
+                numbers.train_seconds += images as f64 / row.images_per_second.max(f64::MIN_POSITIVE);
+                steps = row.step;
                 numbers.batch_entropy = Some(row.batch_entropy);
                 numbers.steps.push(point(&row, per_epoch));
             }
+        }
+        if folder.start == Start::Fresh {
+            numbers.train_seconds = trained.took.as_secs_f64();
         }
         if let Some(validation) = validation {
             numbers.chance = Some(100.0 / validation.classes().max(1) as f64);

@@ -80,11 +80,19 @@ fn demo_continues_the_demo_of_its_folder() {
     let run = folder.path().join("demo");
     assert_eq!(demo(&run, &[]).status.code(), Some(0));
     let rows = running::rows(&run);
-    let again = demo(&run, &["--seed", "7"]);
+    let again = demo(&run, &["--seed", "7", "--set", "run.epochs=9"]);
     let stderr = String::from_utf8(again.stderr).unwrap();
     assert_eq!(again.status.code(), Some(0), "{stderr}");
     assert!(stderr.contains("`run.seed` stays 0; 7 is ignored"), "{stderr}");
     assert_eq!(running::rows(&run), rows, "nothing was left to train");
+    assert!(page(&run).contains("1 epochs, 5 steps"), "the plan is that of the run");
+    let report: serde_json::Value = serde_json::from_slice(&again.stdout).unwrap();
+    let logged: f64 = running::json_lines(&run.join("metrics.jsonl"))
+        .iter()
+        .filter_map(|row| Some(8.0 / row["images_per_second"].as_f64()?))
+        .sum();
+    let seconds = report["train_seconds"].as_f64().unwrap();
+    assert!((seconds - logged).abs() < 1e-9, "the time of the first process counts: {seconds} of {logged}");
 }
 
 #[test]
@@ -119,4 +127,14 @@ fn interrupted_run_has_a_page_that_says_so() {
     process.signal("INT");
     process.end().expect(130).saying(&["resume with: dinoxide pretrain -c"]);
     assert!(page(&run).contains("Interrupted after step"));
+}
+
+#[test]
+fn network_no_better_than_pixels_is_not_called_healthy() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("demo");
+    // Learns next to nothing, so that k-NN stays where it was.
+    assert_eq!(demo(&run, &["--set", "optim.lr=1e-9"]).status.code(), Some(0));
+    let html = page(&run);
+    assert!(html.contains("not clearly above all of: untrained") && !html.contains("<strong>Healthy"));
 }

@@ -125,8 +125,11 @@ pub(super) fn train_run<T: Send>(
         console.say(&plan.text(request.verbosity));
         return Ok(None);
     }
-    let lines = plan.lines();
     let folder = RunFolder::open(&out, &config, request.when_exists)?;
+    // A run continued with its own configuration does not follow what was derived just now.
+    let choices = if folder.config == config { choices.as_slice() } else { &[] };
+    let plan = Plan { config: &folder.config, choices, ..plan };
+    let lines = plan.lines();
     console.log_to(&out.join("train.log"))?;
     console.say(&plan.text(request.verbosity));
     plan.warnings().iter().chain(&folder.notices).for_each(|line| console.warn(line));

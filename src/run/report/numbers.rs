@@ -4,6 +4,7 @@ use crate::report::chart::Reference;
 use crate::report::curves::{KnnPoint, StepPoint};
 use crate::report::page::Table;
 use crate::run::RunError;
+use crate::run::folder::Start;
 use crate::run::json_lines::JsonLines;
 use crate::run::metrics::{EvalRow, StepRow};
 use crate::run::trained::Trained;
@@ -22,12 +23,16 @@ pub struct Numbers {
     pub trained: Option<f64>,
     /// k-NN top-1 of the last student, percent.
     pub student: Option<f64>,
+    /// What the network before the first step is called: untrained, unless it started from weights.
+    pub start_name: &'static str,
     /// k-NN top-1 before the first step, percent.
     pub untrained: Option<f64>,
     /// k-NN top-1 on thumbnails, percent; for finished runs only.
     pub pixels: Option<f64>,
     /// k-NN top-1 of guessing, percent.
     pub chance: Option<f64>,
+    /// Time of the whole loop: that of this process, or, if it continued a run, the sum of the logged speeds, seconds.
+    pub train_seconds: f64,
     /// Neighbours that vote.
     pub knn_k: usize,
 }
@@ -40,7 +45,9 @@ impl Numbers {
     pub fn gather(trained: &Trained<'_>) -> Result<Self, RunError> {
         let (folder, validation) = (&trained.folder, &trained.validation);
         let per_epoch = folder.config.steps_per_epoch(trained.source.len()) as f64;
-        let mut numbers = Self { knn_k: folder.config.eval.knn_k, ..Self::default() };
+        let start_name = if folder.config.model.init.is_some() { "before training" } else { "untrained" };
+        let mut numbers = Self { knn_k: folder.config.eval.knn_k, start_name, ..Self::default() };
+        let mut steps = 0;
         for row in JsonLines::read(&folder.path.join("metrics.jsonl")) {
             if row.get("eval").is_some() {
                 let Ok(row) = serde_json::from_value::<EvalRow>(row) else { continue };
@@ -48,9 +55,15 @@ impl Numbers {
                 numbers.untrained = numbers.untrained.or((row.step == 0).then_some(row.knn_top1));
                 (numbers.trained, numbers.student) = (Some(row.knn_top1), row.knn_top1_student);
             } else if let Ok(row) = serde_json::from_value::<StepRow>(row) {
+                let images = row.step.saturating_sub(steps) * folder.config.run.batch;
+                numbers.train_seconds += images as f64 / row.images_per_second.max(f64::MIN_POSITIVE);
+                steps = row.step;
                 numbers.batch_entropy = Some(row.batch_entropy);
                 numbers.steps.push(point(&row, per_epoch));
             }
+        }
+        if folder.start == Start::Fresh {
+            numbers.train_seconds = trained.took.as_secs_f64();
         }
         if let Some(validation) = validation {
             numbers.chance = Some(100.0 / validation.classes().max(1) as f64);
@@ -86,8 +99,9 @@ impl Numbers {
         })
     }
 
-    fn floors(&self) -> Vec<(&'static str, f64)> {
-        let floors = [("untrained", self.untrained), ("pixels", self.pixels), ("chance", self.chance)];
+    /// What a network has to beat, where it is known: name and top-1, percent.
+    pub fn floors(&self) -> Vec<(&'static str, f64)> {
+        let floors = [(self.start_name, self.untrained), ("pixels", self.pixels), ("chance", self.chance)];
         floors.into_iter().filter_map(|(name, top1)| Some((name, top1?))).collect()
     }
 }

@@ -13,7 +13,7 @@ const UNIFORM: f64 = 0.98;
 const FEW_PROTOTYPES: f64 = 0.1;
 /// Divergence below which the student has nothing left to learn, nats.
 const NOTHING_LEFT: f64 = 1e-3;
-/// k-NN points by which a network should leave the untrained one behind, and which count as a rise.
+/// k-NN points by which a network should beat what needs no training, and which count as a rise.
 const CLEARLY: f64 = 1.0;
 /// Logged steps at the end over which the last values are averaged: the last tenth.
 const LAST_SHARE: usize = 10;
@@ -60,17 +60,21 @@ fn finding(trained: &Trained<'_>, numbers: &Numbers) -> (VerdictState, String) {
         let sentence = format!("the student has nothing left to learn (KL {kl:.4}); more or stronger crops would help");
         return (VerdictState::Warning, sentence);
     }
-    match (numbers.trained, numbers.untrained) {
-        (Some(top1), Some(untrained)) if top1 < untrained + CLEARLY => {
-            let sentence = format!("k-NN {top1:.1} %, hardly above the untrained network's {untrained:.1} %");
-            (VerdictState::Warning, sentence)
-        }
-        (Some(top1), untrained) => {
-            let before = untrained.map_or(String::new(), |untrained| format!(" (untrained {untrained:.1} %)"));
-            (VerdictState::Healthy, format!("k-NN {top1:.1} %{before}, {}", trend(numbers)))
-        }
-        (None, _) => (VerdictState::Healthy, format!("loss {loss:.2}, below ln K = {ln_k:.2}, without collapse")),
+    match numbers.trained {
+        Some(top1) => knn_finding(top1, numbers),
+        None => (VerdictState::Healthy, format!("loss {loss:.2} of ln K = {ln_k:.2}, without collapse")),
     }
+}
+
+/// A network is worth its training only if it beats everything that needs none.
+fn knn_finding(top1: f64, numbers: &Numbers) -> (VerdictState, String) {
+    let floors = numbers.floors();
+    let listed: Vec<String> = floors.iter().map(|(name, floor)| format!("{name} {floor:.1} %")).collect();
+    let (listed, trend) = (listed.join(", "), trend(numbers));
+    if floors.iter().any(|(_, floor)| top1 < floor + CLEARLY) {
+        return (VerdictState::Warning, format!("k-NN {top1:.1} %, not clearly above all of: {listed}; {trend}"));
+    }
+    (VerdictState::Healthy, format!("k-NN {top1:.1} % ({listed}), {trend}"))
 }
 
 /// Where the k-NN curve is going at its end.

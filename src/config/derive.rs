@@ -22,7 +22,7 @@ mod tuned {
         ImageClass { up_to_px: u32::MAX, called: "photos", global_px: 96 },
     ];
     /// Patch side by side of a global crop: `(up to, patch)`.
-    pub(super) const PATCH_BY_CROP: [(usize, usize); 3] = [(40, 4), (80, 8), (usize::MAX, 16)];
+    pub(super) const PATCH_BY_CROP: [(usize, usize); 3] = [(40, 8), (80, 8), (usize::MAX, 16)];
     /// Side of a local crop as a share of a global one's (the paper: 96 of 224).
     pub(super) const LOCAL_SHARE: f64 = 0.5;
     /// Local crops per image (the paper: 8; each costs little and helps less than the one before).
@@ -37,6 +37,8 @@ mod tuned {
     pub(super) const BLUR_RADIUS_MIN_PX: f64 = 0.1;
     /// Images per prototype.
     pub(super) const IMAGES_PER_PROTOTYPE: usize = 16;
+    /// Data sets up to this size train the head with batch normalisation.
+    pub(super) const BATCH_NORM_UP_TO_IMAGES: usize = 100_000;
     /// Fewest and most prototypes.
     pub(super) const OUT_DIM_RANGE: (usize, usize) = (256, 65_536);
     /// Effective batch by number of images: `(up to, batch)`.
@@ -46,7 +48,7 @@ mod tuned {
     /// Fewest and most epochs.
     pub(super) const EPOCHS_RANGE: (usize, usize) = (3, 300);
     /// Sustained speed of one core in training, floating-point operations per second.
-    pub(super) const FLOPS_PER_CORE: f64 = 60e9;
+    pub(super) const FLOPS_PER_CORE: f64 = 80e9;
     /// Averaging windows of the teacher in one run: its memory is this fraction of the run.
     pub(super) const TEACHER_WINDOWS: f64 = 20.0;
     /// Range of the teacher's first momentum.
@@ -70,8 +72,8 @@ mod tuned {
     pub(super) const EVALUATIONS: usize = 10;
     /// Neighbours that vote.
     pub(super) const KNN_K: usize = 20;
-    /// Most steps between two checkpoints.
-    pub(super) const CHECKPOINT_STEPS: usize = 500;
+    /// Fewest and most steps between two checkpoints.
+    pub(super) const CHECKPOINT_STEPS: (usize, usize) = (100, 500);
     /// Rows of metrics per epoch.
     pub(super) const ROWS_PER_EPOCH: usize = 10;
     /// Most steps between two rows of metrics.
@@ -220,7 +222,10 @@ pub(super) fn head(draft: &mut Draft<'_>) -> Result<(), ConfigError> {
     let images = draft.facts.images;
     let wanted = (images / tuned::IMAGES_PER_PROTOTYPE).clamp(fewest, most);
     let power = 1_usize << wanted.ilog2();
-    draft.choose("head.out_dim", whole(power), format!("about one prototype for 16 of {images} images, a power of two"))
+    draft.choose("head.out_dim", whole(power), format!("about one prototype for 16 of {images} images, a power of two"))?;
+    let small = images <= tuned::BATCH_NORM_UP_TO_IMAGES;
+    let reason = if small { "gets short runs on small data off the ground sooner" } else { "as in the paper" };
+    draft.choose("head.use_bn", small, reason)
 }
 
 /// Effective batch and micro-batch.
@@ -365,7 +370,8 @@ pub(super) fn bookkeeping(draft: &mut Draft<'_>) -> Result<(), ConfigError> {
     };
     draft.choose("eval.every_epochs", whole(every), reason)?;
     draft.choose("eval.knn_k", whole(tuned::KNN_K), "the k of the paper")?;
-    let steps = per_epoch.min(tuned::CHECKPOINT_STEPS);
+    let (fewest, most) = tuned::CHECKPOINT_STEPS;
+    let steps = per_epoch.clamp(fewest, most);
     draft.choose("run.checkpoint_every_steps", whole(steps), format!("at most {steps} steps of work are lost"))?;
     let rows = (per_epoch / tuned::ROWS_PER_EPOCH).clamp(1, tuned::ROW_STEPS);
     draft.choose("log.every_steps", whole(rows), "about ten rows per epoch")

@@ -150,7 +150,10 @@ fn every_recipe_resolves() {
 #[test]
 fn unknown_recipe_suggests_the_nearest() {
     let error = Partial::from_recipe("labtop").unwrap_err().to_string();
-    assert_eq!(error, "unknown recipe `labtop`; did you mean `laptop`?; known: auto, dino, laptop, demo");
+    assert_eq!(
+        error,
+        "unknown recipe `labtop`; did you mean `laptop`?; known: auto, dino, laptop, demo, cifar10-2cores"
+    );
 }
 
 #[test]
@@ -171,7 +174,7 @@ fn photos_get_96_px_and_small_images_a_small_patch() {
     let (photos, _) = plan(&[], &facts(5000, 480));
     assert_eq!((photos.model.full_name().as_str(), photos.views.local.size), ("vit_tiny_patch16_96", 48));
     let (cifar, _) = plan(&[], &facts(10_000, 32));
-    assert_eq!((cifar.model.full_name().as_str(), cifar.views.local.size), ("vit_tiny_patch4_32", 16));
+    assert_eq!((cifar.model.full_name().as_str(), cifar.views.local.size), ("vit_tiny_patch8_32", 16));
     assert_eq!(cifar.views.blur, [0.0; 3]);
     let (medium, _) = plan(&[], &facts(10_000, 64));
     assert_eq!((medium.model.full_name().as_str(), medium.views.local.size), ("vit_tiny_patch8_64", 32));

@@ -28,7 +28,7 @@ pub(super) struct PretrainArgs {
     /// vit_tiny, vit_small, vit_base, also with sizes: vit_tiny_patch16_96
     #[arg(short, long, value_name = "NAME")]
     model: Option<String>,
-    /// Values to start from: auto, dino, laptop, demo
+    /// Values to start from: auto, dino, laptop, demo, cifar10-2cores
     #[arg(short, long, value_name = "NAME")]
     recipe: Option<String>,
     /// Weights to start from: a run folder, .pth or .safetensors

@@ -222,7 +222,11 @@ pub(super) fn head(draft: &mut Draft<'_>) -> Result<(), ConfigError> {
     let images = draft.facts.images;
     let wanted = (images / tuned::IMAGES_PER_PROTOTYPE).clamp(fewest, most);
     let power = 1_usize << wanted.ilog2();
-    draft.choose("head.out_dim", whole(power), format!("about one prototype for 16 of {images} images, a power of two"))?;
+    draft.choose(
+        "head.out_dim",
+        whole(power),
+        format!("about one prototype for 16 of {images} images, a power of two"),
+    )?;
     let small = images <= tuned::BATCH_NORM_UP_TO_IMAGES;
     let reason = if small { "gets short runs on small data off the ground sooner" } else { "as in the paper" };
     draft.choose("head.use_bn", small, reason)

@@ -32,7 +32,7 @@ const fn length(name: &'static str, comment: &'static str, unit: Unit) -> Key {
 
 /// All keys, in the order in which they are written: a table's own keys before its inner tables, as TOML asks.
 pub const KEYS: &[Key] = &[
-    fixed("recipe", "recipe the values started from: auto, dino, laptop, demo"),
+    fixed("recipe", "recipe the values started from: auto, dino, laptop, demo, cifar10-2cores"),
     fixed("data.train", "folders, image files, lists (.txt) or globs"),
     fixed("data.val", "folder with one sub-folder per class, for k-NN while training"),
     fixed("data.exif", "\"apply\" turns phone photos upright; \"ignore\" equals torchvision"),

@@ -17,7 +17,7 @@ pub struct Recipe {
 }
 
 /// All recipes.
-pub const RECIPES: [Recipe; 4] = [
+pub const RECIPES: [Recipe; 5] = [
     Recipe {
         name: AUTO,
         about: "derives every value from the data and the machine",
@@ -37,6 +37,11 @@ pub const RECIPES: [Recipe; 4] = [
         name: "demo",
         about: "what `dinoxide demo` trains on the pictures it makes (64 px)",
         text: include_str!("../../recipes/demo.toml"),
+    },
+    Recipe {
+        name: "cifar10-2cores",
+        about: "small ViT for ten thousand pictures of 32 px in under an hour",
+        text: include_str!("../../recipes/cifar10-2cores.toml"),
     },
 ];
 

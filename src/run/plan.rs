@@ -84,6 +84,13 @@ impl Plan<'_> {
                 "{images} images are few; starting from trained weights (`--init WEIGHTS`) will give better features"
             ));
         }
+        if self.config.head.use_bn && self.config.run.micro_batch < self.config.run.batch {
+            warnings.push(
+                "batch normalisation sees one micro-batch at a time, so accumulating is not quite the large batch; \
+                 `--set head.use_bn=false` makes it exact"
+                    .to_owned(),
+            );
+        }
         warnings
     }
 

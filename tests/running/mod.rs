@@ -24,6 +24,7 @@ pub const TINY: [&str; 21] = [
     "views.local.count=2",
     "views.blur=[0.5, 0.1, 0.5]",
     "head.out_dim=64",
+    "head.use_bn=false",
     "head.hidden_dim=32",
     "head.bottleneck_dim=16",
     "run.batch=4",

@@ -19,13 +19,15 @@ const OBJECT_AREA: RangeInclusive<f32> = 0.2..=0.38;
 const OBJECT_MARGIN: f32 = 0.72;
 /// Squeeze of the object along one axis (the other is stretched to keep the area).
 const OBJECT_SQUEEZE: RangeInclusive<f32> = 0.88..=1.0;
-/// Periods of the object's pattern per picture side: 6 to 8 pixels a period at the default size.
-const PATTERN_RATE: RangeInclusive<f32> = 8.0..=10.5;
-/// Smallest difference in brightness between the object's two colours, which lie on opposite sides of middle gray:
-/// neither the colours nor their mean tell one picture from another.
-const OBJECT_CONTRAST: f32 = 0.4;
+/// Periods of the object's pattern per picture side: about 7 pixels a period at the default size.
+const PATTERN_RATE: RangeInclusive<f32> = 8.5..=9.5;
+/// Difference in brightness between the object's two colours, which lie on opposite sides of middle gray: colours,
+/// contrast and their mean tell nothing about one picture, only hues differ.
+const OBJECT_CONTRAST: f32 = 0.6;
+/// Largest distance of a colour's channel from its brightness.
+const OBJECT_TINT: f32 = 0.2;
 /// Largest turn of outline and pattern to either side, radians: objects stand upright, as most photographed things do.
-const MAX_TURN: f32 = 0.25;
+const MAX_TURN: f32 = 0.15;
 /// Largest change of brightness across the object by light from the side.
 const SHADING: f32 = 0.25;
 /// Share of a pixel that the blur gives to each neighbour, along each axis.
@@ -132,15 +134,12 @@ impl Object {
     }
 }
 
-/// Two colours on opposite sides of middle gray with at least the wanted difference in brightness.
+/// Two colours of random hue on opposite sides of middle gray, always with the same difference in brightness.
 fn contrasting_colours(rng: &mut ChaCha8Rng) -> [Colour; 2] {
-    loop {
-        let away: Colour = std::array::from_fn(|_| rng.random_range(-0.5..0.5));
-        let brightness = away.iter().zip(LUMA).map(|(channel, weight)| channel * weight).sum::<f32>();
-        if 2.0 * brightness.abs() >= OBJECT_CONTRAST {
-            return [away.map(|channel| 0.5 + channel), away.map(|channel| 0.5 - channel)];
-        }
-    }
+    let tint: Colour = std::array::from_fn(|_| rng.random_range(-OBJECT_TINT..OBJECT_TINT));
+    let brightness = tint.iter().zip(LUMA).map(|(channel, weight)| channel * weight).sum::<f32>();
+    let away = tint.map(|channel| channel - brightness + 0.5 * OBJECT_CONTRAST);
+    [away.map(|channel| 0.5 + channel), away.map(|channel| 0.5 - channel)]
 }
 
 fn turn(rng: &mut ChaCha8Rng) -> (f32, f32) {

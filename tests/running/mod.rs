@@ -12,7 +12,7 @@ use image::{Rgb, RgbImage};
 const PATIENCE: Duration = Duration::from_secs(240);
 
 /// A network and views so small that a step takes milliseconds.
-pub const TINY: [&str; 21] = [
+pub const TINY: [&str; 22] = [
     "model.embed_dim=24",
     "model.depth=2",
     "model.num_heads=2",

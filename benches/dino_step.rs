@@ -7,7 +7,7 @@
 use std::time::Instant;
 
 use dinoxide::methods::Device;
-use dinoxide::methods::dino::{Dino, DinoConfig};
+use dinoxide::methods::dino::{Balance, Dino, DinoConfig};
 use dinoxide::nn::dino_head::{DinoHeadConfig, HeadNorm, LastLayer};
 use dinoxide::nn::vit::VitConfig;
 use dinoxide::schedule::Scheduled;
@@ -51,7 +51,7 @@ fn main() {
             last_layer: LastLayer::Normalized,
         },
         student_temp: 0.1,
-        center_momentum: 0.9,
+        balance: Balance::Center { momentum: 0.9 },
         drop_path: option("drop-path", 0.1),
         seed: 0,
     };

@@ -47,8 +47,8 @@ fn objects_are_equally_large_in_every_class() {
     }
     for (name, areas) in class_names().zip(&areas) {
         let mean = areas.iter().sum::<f32>() / areas.len() as f32;
-        assert!((0.26..0.32).contains(&mean), "{name}: mean area {mean}");
-        assert!(areas.iter().all(|area| (0.15..0.42).contains(area)), "{name}: {areas:?}");
+        assert!((0.14..0.17).contains(&mean), "{name}: mean area {mean}");
+        assert!(areas.iter().all(|area| (0.08..0.21).contains(area)), "{name}: {areas:?}");
     }
 }
 
@@ -57,10 +57,9 @@ fn the_class_is_neither_in_pooled_pixels_nor_in_the_mean_colour() {
     let classes = class_names().len() as u64;
     let train: Vec<Sample> = (0..60 * classes).map(|index| sample(SEED, index, SIZE)).collect();
     let val: Vec<Sample> = (0..30 * classes).map(|index| sample(SEED, val_index(index), SIZE)).collect();
-    // Chance is 12.5 %; with 240 pictures one standard deviation is 2.1 points. Upright outlines of one contrast do show in
-    // pooled pixels; the page prints their score beside the network's, so that nobody mistakes one for the other.
+    // Chance is 12.5 %; 22.9 % when this was written. With 240 pictures one standard deviation is 2.7 points.
     let pooled = knn_top1(&train, &val, |sample| pooled(sample, 8));
-    assert!(pooled <= 52.0, "k-NN on 8 x 8 pooled pixels: {pooled} %");
+    assert!(pooled <= 26.0, "k-NN on 8 x 8 pooled pixels: {pooled} %");
     let colour = knn_top1(&train, &val, |sample| pooled_raw(sample, 1));
     assert!(colour <= 18.0, "k-NN on the mean colour: {colour} %");
 }

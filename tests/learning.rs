@@ -3,7 +3,7 @@
 mod support;
 
 use dinoxide::methods::Device;
-use dinoxide::methods::dino::{Dino, DinoConfig};
+use dinoxide::methods::dino::{Balance, Dino, DinoConfig};
 use dinoxide::nn::dino_head::{DinoHeadConfig, HeadNorm, LastLayer};
 use dinoxide::nn::drop_path::DropPath;
 use dinoxide::nn::vit::VitConfig;
@@ -43,7 +43,7 @@ fn config() -> DinoConfig {
             last_layer: LastLayer::Free,
         },
         student_temp: 0.1,
-        center_momentum: 0.9,
+        balance: Balance::Center { momentum: 0.9 },
         drop_path: 0.0,
         seed: 5,
     }

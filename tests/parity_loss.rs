@@ -2,6 +2,7 @@
 
 mod support;
 
+use dinoxide::loss::sinkhorn::sinkhorn_center;
 use dinoxide::methods::center::Center;
 use dinoxide_engine::cpu::Cpu;
 use dinoxide_engine::kernels::{Kernels as _, SoftCrossEntropy, Targets};
@@ -60,4 +61,31 @@ fn loss_gradient_entropy_and_centre_equal_the_double_loop() {
         // A mean and an average of a handful of f32 values: only rounding.
         assert_close(&path, centers, &fixture.values("center"), 1e-6);
     }
+}
+
+/// The centre and the division by the temperature each round once in f32; at logits of 33 temperatures that moves a
+/// probability by some 1e-5 of itself.
+const SINKHORN_TOLERANCE: f64 = 2e-5;
+
+#[test]
+fn sinkhorn_assignments_equal_the_written_out_ones() {
+    let cpu = Cpu::new();
+    for path in fixtures("sinkhorn") {
+        let fixture = Fixture::open(&path);
+        let (rows, k, temp) = (fixture.usize("rows"), fixture.usize("out_dim"), fixture.f64("temp"));
+        let logits = filler("teacher", rows * k, fixture.f64("logit_scale"), 0.0);
+        let center = sinkhorn_center(&logits, k, temp, fixture.usize("iterations"));
+        let mut probs = vec![0.0; logits.len()];
+        cpu.targets(Targets { logits: &logits, center: &center, temp }, &mut probs);
+        let probs = every_column(&probs, k, fixture.usize("column_stride"));
+        assert_close(&path, probs, &fixture.values("probs"), SINKHORN_TOLERANCE);
+    }
+}
+
+#[test]
+fn sinkhorn_survives_a_prototype_that_no_row_reaches() {
+    // exp(-1000/0.005) is zero even in f64.
+    let logits = [1000.0, 0.0, -1000.0, 999.0, 1.0, -1000.0];
+    let center = sinkhorn_center(&logits, 3, 0.005, 3);
+    assert!(center.iter().all(|value| value.is_finite()), "{center:?}");
 }

@@ -5,7 +5,7 @@ mod support;
 
 use dinoxide::methods::Device;
 use dinoxide::methods::Method;
-use dinoxide::methods::dino::{Dino, DinoConfig};
+use dinoxide::methods::dino::{Balance, Dino, DinoConfig};
 use dinoxide::nn::dino_head::{DinoHeadConfig, HeadNorm, LastLayer};
 use dinoxide::nn::vit::VitConfig;
 use dinoxide::schedule::Scheduled;
@@ -43,7 +43,7 @@ fn dino(fixture: &Fixture) -> (Dino, Params) {
             last_layer,
         },
         student_temp: fixture.f64("student_temp"),
-        center_momentum: fixture.f64("center_momentum"),
+        balance: Balance::Center { momentum: fixture.f64("center_momentum") },
         drop_path: 0.0,
         seed: 0,
     };

@@ -60,6 +60,7 @@ pub const KEYS: &[Key] = &[
     fixed("dino.teacher_temp", "temperature of the teacher's softmax: first epoch, after the warm-up"),
     length("dino.teacher_temp_warmup_epochs", "epochs between the two temperatures", Unit::Epochs),
     fixed("dino.momentum", "share of the teacher kept at each step: first, last (cosine)"),
+    fixed("dino.centering", "centering: running centre; sinkhorn_knopp: equal shares of each batch"),
     fixed("dino.center_momentum", "share of the centre kept at each step"),
     length("dino.freeze_last_layer_steps", "steps during which the prototypes do not learn", Unit::Steps),
     fixed("views.flip", "chance of a horizontal flip"),

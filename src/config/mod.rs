@@ -22,7 +22,7 @@ pub use key::{KEYS, Key};
 pub use partial::{Origin, Partial};
 pub use plan::{Choice, Facts, resolve};
 pub use section::{
-    ClipMode, DataConfig, DinoConfig, EvalConfig, ExifMode, HeadConfig, LogConfig, ModelConfig, OptimConfig,
+    Centering, ClipMode, DataConfig, DinoConfig, EvalConfig, ExifMode, HeadConfig, LogConfig, ModelConfig, OptimConfig,
     OptimizerName, RunConfig, Shape,
 };
 pub use views::ViewsConfig;

@@ -184,7 +184,9 @@ pub struct DinoConfig {
     pub teacher_temp_warmup_epochs: usize,
     /// Share of the teacher kept at each step: first, last.
     pub momentum: [f64; 2],
-    /// Share of the centre kept at each step.
+    /// What keeps the teacher from preferring a few prototypes.
+    pub centering: Centering,
+    /// Share of the centre kept at each step; only `centering` has one.
     pub center_momentum: f64,
     /// Steps during which the prototypes do not learn.
     pub freeze_last_layer_steps: usize,
@@ -197,10 +199,21 @@ impl Default for DinoConfig {
             teacher_temp: [0.04, 0.04],
             teacher_temp_warmup_epochs: 0,
             momentum: [0.996, 1.0],
+            centering: Centering::Centering,
             center_momentum: 0.9,
             freeze_last_layer_steps: 0,
         }
     }
+}
+
+/// What keeps the teacher from preferring a few prototypes. The names are DINOv2's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Centering {
+    /// A running mean of the teacher's logits is subtracted (DINO, Caron et al. 2021, eq. 4).
+    Centering,
+    /// Every prototype gets the same share of each batch (Sinkhorn–Knopp, three iterations; table 15 there, DINOv2).
+    SinkhornKnopp,
 }
 
 /// Optimizer and its schedules.

@@ -1,17 +1,9 @@
 //! Colours of objects and backgrounds.
 
-use rand::RngExt;
-use rand_chacha::ChaCha8Rng;
-
 use super::noise::mix;
 
 /// Red, green and blue in 0..1.
 pub(super) type Colour = [f32; 3];
-
-/// Any colour, all equally likely.
-pub(super) fn random_colour(rng: &mut ChaCha8Rng) -> Colour {
-    std::array::from_fn(|_| rng.random())
-}
 
 /// From `a` at 0 to `b` at 1, channel by channel.
 pub(super) fn blend(a: Colour, b: Colour, t: f32) -> Colour {

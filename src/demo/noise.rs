@@ -38,7 +38,7 @@ fn ease(t: f32) -> f32 {
 }
 
 /// Value of one lattice point in 0..1: an integer hash with odd multipliers and shifts, good enough for the eye.
-fn lattice(column: i32, row: i32, key: u32) -> f32 {
+pub(super) fn lattice(column: i32, row: i32, key: u32) -> f32 {
     let mut hash = key ^ (column as u32).wrapping_mul(0x9E37_79B1) ^ (row as u32).wrapping_mul(0x85EB_CA77);
     for _ in 0..2 {
         hash = (hash ^ (hash >> 15)).wrapping_mul(0x2C1B_3C6D);

@@ -18,17 +18,6 @@ pub(super) enum Pattern {
 }
 
 impl Pattern {
-    pub(super) const ALL: [Pattern; 8] = [
-        Pattern::Stripes,
-        Pattern::Checker,
-        Pattern::Dots,
-        Pattern::Grain,
-        Pattern::Grooves,
-        Pattern::Waves,
-        Pattern::Honeycomb,
-        Pattern::Scales,
-    ];
-
     /// Share of the second colour at a place, 0..1; `key` shifts the random patterns.
     pub(super) fn value(self, x: f32, y: f32, key: u32) -> f32 {
         match self {

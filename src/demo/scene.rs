@@ -13,21 +13,21 @@ use super::pattern::Pattern;
 use super::shape::Outline;
 
 /// Area of the object over the area of the picture.
-const OBJECT_AREA: RangeInclusive<f32> = 0.2..=0.38;
+const OBJECT_AREA: RangeInclusive<f32> = 0.12..=0.2;
 /// Least distance of the object's centre from the border, over the square root of its area. The same for all
-/// outlines, so that the place tells nothing about the class; long outlines lose a tip now and then.
-const OBJECT_MARGIN: f32 = 0.72;
+/// outlines, so that the place tells nothing about the class; near the border, long outlines lose a tip.
+const OBJECT_MARGIN: f32 = 0.5;
 /// Squeeze of the object along one axis (the other is stretched to keep the area).
 const OBJECT_SQUEEZE: RangeInclusive<f32> = 0.88..=1.0;
 /// Periods of the object's pattern per picture side: about 7 pixels a period at the default size.
 const PATTERN_RATE: RangeInclusive<f32> = 8.5..=9.5;
-/// Difference in brightness between the object's two colours, which lie on opposite sides of middle gray: colours,
-/// contrast and their mean tell nothing about one picture, only hues differ.
-const OBJECT_CONTRAST: f32 = 0.6;
+/// Difference in brightness between the object's two colours. They lie on opposite sides of middle gray, and either may be
+/// the lighter one: brightness says little about one picture and nothing about its class.
+const OBJECT_CONTRAST: RangeInclusive<f32> = 0.5..=0.7;
 /// Largest distance of a colour's channel from its brightness.
 const OBJECT_TINT: f32 = 0.2;
 /// Largest turn of outline and pattern to either side, radians: objects stand upright, as most photographed things do.
-const MAX_TURN: f32 = 0.15;
+const MAX_TURN: f32 = 0.35;
 /// Largest change of brightness across the object by light from the side.
 const SHADING: f32 = 0.25;
 /// Share of a pixel that the blur gives to each neighbour, along each axis.
@@ -134,11 +134,13 @@ impl Object {
     }
 }
 
-/// Two colours of random hue on opposite sides of middle gray, always with the same difference in brightness.
+/// Two colours of random hue on opposite sides of middle gray, in random order.
 fn contrasting_colours(rng: &mut ChaCha8Rng) -> [Colour; 2] {
     let tint: Colour = std::array::from_fn(|_| rng.random_range(-OBJECT_TINT..OBJECT_TINT));
     let brightness = tint.iter().zip(LUMA).map(|(channel, weight)| channel * weight).sum::<f32>();
-    let away = tint.map(|channel| channel - brightness + 0.5 * OBJECT_CONTRAST);
+    let sign = if rng.random::<bool>() { -1.0 } else { 1.0 };
+    let contrast = sign * rng.random_range(OBJECT_CONTRAST);
+    let away = tint.map(|channel| channel - brightness + 0.5 * contrast);
     [away.map(|channel| 0.5 + channel), away.map(|channel| 0.5 - channel)]
 }
 

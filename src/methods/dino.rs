@@ -1,12 +1,15 @@
 //! DINO: a student matches the centred and sharpened output of its own moving average, across crops of the same image.
 //! DINO (Caron et al. 2021), section 3 and algorithm 1; `main_dino.py`.
 
+use std::borrow::Cow;
+
 use dinoxide_engine::params::Params;
 use dinoxide_engine::tape::Tape;
 
 use super::center::Center;
 use super::{Forward, Method, Outputs, StateTensor, Statistics, Views};
 use crate::loss::dino::{ViewCount, dino_loss, targets};
+use crate::loss::sinkhorn::sinkhorn_center;
 use crate::nn::dino_head::{DinoHead, DinoHeadConfig};
 use crate::nn::drop_path::DropPath;
 use crate::nn::init::Registry;
@@ -27,13 +30,28 @@ pub struct DinoConfig {
     pub head: DinoHeadConfig,
     /// Student temperature, 0.1 in the paper.
     pub student_temp: f64,
-    /// Momentum of the centre, 0.9 in the paper.
-    pub center_momentum: f64,
+    /// What keeps one prototype from winning everywhere.
+    pub balance: Balance,
     /// Drop-path rate of the student's last block; the teacher drops nothing.
     pub drop_path: f64,
     /// Seed of the initial weights and of drop path.
     pub seed: u64,
 }
+
+/// What keeps one prototype from winning everywhere.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Balance {
+    /// A running centre with this momentum, 0.9 in the paper (eq. 4).
+    Center {
+        /// Share of the centre kept at each step.
+        momentum: f64,
+    },
+    /// Sinkhorn–Knopp on each micro-batch (table 15).
+    SinkhornKnopp,
+}
+
+/// Iterations of Sinkhorn–Knopp, as in SwAV and DINOv2.
+const SINKHORN_ITERATIONS: usize = 3;
 
 /// Teacher, centre and the shape of both networks. The student's parameters belong to the training loop.
 #[derive(Debug, Clone)]
@@ -52,7 +70,11 @@ impl Dino {
         let backbone = Vit::new(config.backbone.clone(), BACKBONE, &mut registry);
         let head = DinoHead::new(&config.head, HEAD, &mut registry);
         let student = registry.finish(config.seed);
-        let center = Center::new(config.head.out_dim, config.center_momentum);
+        let momentum = match config.balance {
+            Balance::Center { momentum } => momentum,
+            Balance::SinkhornKnopp => 0.0,
+        };
+        let center = Center::new(config.head.out_dim, momentum);
         (Self { backbone, head, teacher: student.clone(), center, config }, student)
     }
 
@@ -76,7 +98,13 @@ impl Method for Dino {
         let mut frozen = Tape::infer(tape.kernels(), &self.teacher, tape.pool());
         let features = self.backbone.class_tokens(&mut frozen, &views.groups[..1], None); // [2·B, D]
         let logits = self.head.forward(&mut frozen, &features); // [2·B, K]
-        let targets = targets(&frozen, &logits, self.center.values(), at.teacher_temp);
+        let center = match self.config.balance {
+            Balance::Center { .. } => Cow::Borrowed(self.center.values()),
+            Balance::SinkhornKnopp => {
+                sinkhorn_center(logits.values(), logits.columns(), at.teacher_temp, SINKHORN_ITERATIONS).into()
+            }
+        };
+        let targets = targets(&frozen, &logits, &center, at.teacher_temp);
 
         // Student: all crops.
         let (rate, seed) = (self.config.drop_path, self.config.seed);

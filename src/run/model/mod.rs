@@ -21,9 +21,9 @@ use super::folder::stored_config;
 use super::input::{ImageSize, Network};
 use super::validation::{eval_transform, exif};
 use crate::checkpoint::{Content, Loaded, NamedTensor, Section, load_latest, match_names, names, read_any};
-use crate::config::{Config, ConfigError, Origin};
+use crate::config::{Centering, Config, ConfigError, Origin};
 use crate::eval::features::Frozen;
-use crate::methods::dino::{DinoConfig, HEAD};
+use crate::methods::dino::{Balance, DinoConfig, HEAD};
 use crate::nn::dino_head::{DinoHeadConfig, HeadNorm, LastLayer};
 use crate::nn::init::Registry;
 use crate::nn::vit::{Vit, VitConfig};
@@ -192,7 +192,10 @@ pub fn dino_config(config: &Config) -> Result<DinoConfig, RunError> {
         backbone,
         head,
         student_temp: config.dino.student_temp,
-        center_momentum: config.dino.center_momentum,
+        balance: match config.dino.centering {
+            Centering::Centering => Balance::Center { momentum: config.dino.center_momentum },
+            Centering::SinkhornKnopp => Balance::SinkhornKnopp,
+        },
         drop_path: model.drop_path,
         seed: config.run.seed,
     })

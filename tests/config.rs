@@ -185,7 +185,8 @@ fn prototypes_and_momentum_follow_the_data() {
     let at = |images| plan(&[], &facts(images, 480)).0;
     let (tiny, small, large) = (at(300), at(20_000), at(1_300_000));
     assert_eq!([tiny.head.out_dim, small.head.out_dim, large.head.out_dim], [256, 1024, 65_536]);
-    assert_eq!([tiny.run.batch, small.run.batch, large.run.batch], [32, 64, 128]);
+    assert_eq!([tiny.run.batch, small.run.batch, large.run.batch], [32, 32, 128]);
+    assert_eq!(at(50_000).run.batch, 64);
     let short = plan(&["run.epochs=1"], &facts(300, 480)).0;
     assert_eq!(short.dino.momentum, [0.95, 1.0]);
     assert!(small.dino.momentum[0] > short.dino.momentum[0]);

@@ -37,12 +37,12 @@ mod tuned {
     pub(super) const BLUR_RADIUS_MIN_PX: f64 = 0.1;
     /// Images per prototype.
     pub(super) const IMAGES_PER_PROTOTYPE: usize = 16;
-    /// Data sets up to this size train the head with batch normalisation.
-    pub(super) const BATCH_NORM_UP_TO_IMAGES: usize = 100_000;
+    /// Up to so many images the run is short, and the paper's values leave it at the level of the untrained network.
+    pub(super) const SMALL_DATA_UP_TO_IMAGES: usize = 100_000;
     /// Fewest and most prototypes.
     pub(super) const OUT_DIM_RANGE: (usize, usize) = (256, 65_536);
     /// Effective batch by number of images: `(up to, batch)`.
-    pub(super) const BATCH_BY_IMAGES: [(usize, usize); 3] = [(2_000, 32), (100_000, 64), (usize::MAX, 128)];
+    pub(super) const BATCH_BY_IMAGES: [(usize, usize); 3] = [(20_000, 32), (100_000, 64), (usize::MAX, 128)];
     /// Seconds a run should take.
     pub(super) const TARGET_SECONDS: f64 = 3600.0;
     /// Fewest and most epochs.
@@ -53,21 +53,26 @@ mod tuned {
     pub(super) const TEACHER_WINDOWS: f64 = 20.0;
     /// Range of the teacher's first momentum.
     pub(super) const MOMENTUM_RANGE: (f64, f64) = (0.95, 0.9995);
-    /// Teacher temperature after the warm-up by number of images: `(up to, temperature)`.
-    pub(super) const TEACHER_TEMP_BY_IMAGES: [(usize, f64); 3] =
-        [(100_000, 0.04), (500_000, 0.055), (usize::MAX, 0.07)];
-    /// Teacher temperature in the first epoch.
-    pub(super) const TEACHER_TEMP_START: f64 = 0.04;
+    /// Teacher temperature by number of images: `(up to, (in the first epoch, after the warm-up))`.
+    pub(super) const TEACHER_TEMP_BY_IMAGES: [(usize, (f64, f64)); 3] =
+        [(100_000, (0.015, 0.04)), (500_000, (0.04, 0.055)), (usize::MAX, (0.04, 0.07))];
     /// Share of the run over which the teacher's temperature rises.
-    pub(super) const TEACHER_TEMP_WARMUP_SHARE: f64 = 0.3;
+    pub(super) const TEACHER_TEMP_WARMUP_SHARE: f64 = 0.1;
+    /// Share of the area in crops of small data: global, local.
+    pub(super) const SMALL_DATA_SCALES: [(f64, f64); 2] = [(0.5, 1.0), (0.2, 0.6)];
+    /// Chance of turning gray on small data.
+    pub(super) const SMALL_DATA_GRAY: f64 = 0.3;
+    /// Colour jitter on small data: chance, brightness, contrast, saturation, hue.
+    pub(super) const SMALL_DATA_JITTER: [(&str, f64); 5] =
+        [("p", 1.0), ("brightness", 0.6), ("contrast", 0.6), ("saturation", 0.6), ("hue", 0.2)];
     /// Steps of warm-up that are enough for any run (10 epochs of ImageNet at a batch of 1024).
     pub(super) const WARMUP_STEPS: usize = 12_500;
     /// Largest share of the run spent on warm-up.
     pub(super) const WARMUP_SHARE: f64 = 0.1;
     /// Largest share of the run with frozen prototypes.
     pub(super) const FREEZE_SHARE: f64 = 0.05;
-    /// Learning rate for a batch of 256 (the paper: 5e-4, for batches of 1024 and long runs).
-    pub(super) const LR: f64 = 2e-3;
+    /// Learning rate for a batch of 256 (the paper: 5e-4, for batches of 1024 and long runs) by batch: `(up to, rate)`.
+    pub(super) const LR_BY_BATCH: [(usize, f64); 3] = [(32, 6e-3), (64, 4e-3), (usize::MAX, 2e-3)];
     /// Evaluations in one run.
     pub(super) const EVALUATIONS: usize = 10;
     /// Neighbours that vote.
@@ -207,6 +212,9 @@ pub(super) fn views(draft: &mut Draft<'_>) -> Result<(), ConfigError> {
         whole(tuned::LOCAL_COUNT),
         "most of the gain of multi-crop at three quarters of its cost",
     )?;
+    if small_data(draft.facts) {
+        easy_crops_strong_colours(draft)?;
+    }
     if global <= tuned::NO_BLUR_UP_TO_PX {
         let none = Value::Array(vec![Value::Float(0.0); 3]);
         return draft.choose("views.blur", none, format!("crops of {global} px have no detail to lose"));
@@ -214,6 +222,30 @@ pub(super) fn views(draft: &mut Draft<'_>) -> Result<(), ConfigError> {
     let radius = short(tuned::BLUR_RADIUS_PX * global as f64 / tuned::BLUR_REFERENCE_PX).max(tuned::BLUR_RADIUS_MIN_PX);
     let reason = format!("2 px at 224 px, in proportion at {global} px");
     draft.choose("views.blur_radius", pair(tuned::BLUR_RADIUS_MIN_PX, radius), reason)
+}
+
+/// Crops that still share something, and colours that do not tell which crops belong together.
+fn easy_crops_strong_colours(draft: &mut Draft<'_>) -> Result<(), ConfigError> {
+    let [global, local] = tuned::SMALL_DATA_SCALES;
+    draft.choose(
+        "views.global.scale",
+        pair(global.0, global.1),
+        "small data: crops that share more are learnt sooner",
+    )?;
+    draft.choose(
+        "views.local.scale",
+        pair(local.0, local.1),
+        "small data: crops large enough to show a part of something",
+    )?;
+    for (name, value) in tuned::SMALL_DATA_JITTER {
+        let reason = "small data: colour is what a short run would learn first, and last";
+        draft.choose(&format!("views.color_jitter.{name}"), value, reason)?;
+    }
+    draft.choose("views.gray", tuned::SMALL_DATA_GRAY, "small data: as for the jitter of colours")
+}
+
+fn small_data(facts: &Facts) -> bool {
+    facts.images <= tuned::SMALL_DATA_UP_TO_IMAGES
 }
 
 /// Number of prototypes.
@@ -227,7 +259,7 @@ pub(super) fn head(draft: &mut Draft<'_>) -> Result<(), ConfigError> {
         whole(power),
         format!("about one prototype for 16 of {images} images, a power of two"),
     )?;
-    let small = images <= tuned::BATCH_NORM_UP_TO_IMAGES;
+    let small = small_data(draft.facts);
     let reason = if small { "gets short runs on small data off the ground sooner" } else { "as in the paper" };
     draft.choose("head.use_bn", small, reason)
 }
@@ -328,7 +360,8 @@ pub(super) fn schedules(draft: &mut Draft<'_>) -> Result<(), ConfigError> {
     let frozen = ((steps as f64 * tuned::FREEZE_SHARE) as usize).min(per_epoch);
     let reason = "one epoch, at most a twentieth of the run, so that the features settle first";
     draft.choose("dino.freeze_last_layer_steps", whole(frozen), reason)?;
-    draft.choose("optim.lr", tuned::LR, "short runs with small batches need more than the paper's 5e-4")
+    let lr = step_up(&tuned::LR_BY_BATCH, draft.config.run.batch);
+    draft.choose("optim.lr", lr, "short runs with small batches need more than the paper's 5e-4")
 }
 
 /// Momentum and temperature of the teacher.
@@ -340,20 +373,26 @@ fn teacher(draft: &mut Draft<'_>) -> Result<(), ConfigError> {
     let momentum = ((1.0 - rate).clamp(lowest, highest) * 1e6).round() / 1e6;
     let reason = format!("the teacher remembers about a twentieth of {steps} steps");
     draft.choose("dino.momentum", pair(momentum, 1.0), reason)?;
-    let end = step_up(&tuned::TEACHER_TEMP_BY_IMAGES, images);
-    let reason = if end > tuned::TEACHER_TEMP_START {
-        "large data bears a softer teacher"
+    let (centering, reason) = if small_data(draft.facts) {
+        ("sinkhorn_knopp", "a running centre cannot follow so sharp a teacher on so small batches")
     } else {
-        "small data needs a sharp teacher"
+        ("centering", "as in the paper")
     };
-    draft.choose("dino.teacher_temp", pair(tuned::TEACHER_TEMP_START, end), format!("{images} images: {reason}"))?;
+    draft.choose("dino.centering", centering, reason)?;
+    let (start, end) = step_up(&tuned::TEACHER_TEMP_BY_IMAGES, images);
+    let reason = if small_data(draft.facts) {
+        "small data needs a teacher sharp enough to act on what an untrained network sees"
+    } else {
+        "large data bears a softer teacher"
+    };
+    draft.choose("dino.teacher_temp", pair(start, end), format!("{images} images: {reason}"))?;
     let epochs = draft.config.run.epochs;
     let [start, end] = draft.config.dino.teacher_temp;
     let warmup = if start == end { 0 } else { (epochs as f64 * tuned::TEACHER_TEMP_WARMUP_SHARE).round() as usize };
     draft.choose(
         "dino.teacher_temp_warmup_epochs",
         whole(warmup),
-        if warmup == 0 { "the temperature is constant" } else { "three tenths of the run" },
+        if warmup == 0 { "the temperature is constant" } else { "a tenth of the run" },
     )?;
     if draft.config.dino.teacher_temp_warmup_epochs > epochs {
         let shorter = (epochs as f64 * tuned::TEACHER_TEMP_WARMUP_SHARE).round() as usize;

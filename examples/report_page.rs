@@ -1,5 +1,6 @@
 //! Writes the page of an invented run, to look at its layout in a browser.
 use dinoxide::demo;
+use dinoxide::eval::attention::{AttentionMaps, MASS, mass_mask};
 use dinoxide::report::attention_sheet::{AttentionRow, SheetStyle, attention_sheet};
 use dinoxide::report::chart::Reference;
 use dinoxide::report::curves::{KnnPoint, RunCurves, StepPoint, run_charts};
@@ -13,12 +14,12 @@ fn main() -> anyhow::Result<()> {
     let mut rows = Vec::new();
     for index in 0..4 {
         let sample = demo::sample(7, index, 64);
-        let heads = (0..3).map(|head| invented_head(&sample.mask, head)).collect();
+        let heads = (0..3).flat_map(|head| invented_head(&sample.mask, head)).collect();
+        let maps = AttentionMaps::new(heads, (8, 8))?;
         rows.push(AttentionRow {
             image: Picture::new(64, 64, sample.pixels)?,
-            grid_columns: 8,
-            grid_rows: 8,
-            heads,
+            kept: mass_mask(&maps.mean(), MASS)?,
+            maps,
             truth: Some(sample.mask),
         });
     }

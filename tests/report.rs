@@ -1,6 +1,7 @@
 //! Charts, pictures and pages: sturdy against odd input, self-contained, escaped.
 
-use dinoxide::report::attention_sheet::{AttentionRow, SheetStyle, attention_sheet, mass_mask};
+use dinoxide::eval::attention::AttentionMaps;
+use dinoxide::report::attention_sheet::{AttentionRow, SheetStyle, attention_sheet};
 use dinoxide::report::chart::{Chart, Reference, Series};
 use dinoxide::report::curves::{KnnPoint, RunCurves, StepPoint, run_charts};
 use dinoxide::report::page::{Figure, PlanLine, RunPage, Table, Verdict, VerdictState};
@@ -132,20 +133,11 @@ fn a_mask_is_red_inside_a_contour_and_leaves_the_rest() {
 }
 
 #[test]
-fn the_mass_mask_keeps_the_largest_patches() {
-    // Ascending cumulative sums 0.1, 0.3, 0.6, 1.0: above 0.4 lie the two largest.
-    assert_eq!(mass_mask(&[0.2, 0.4, 0.1, 0.3], 0.6), [false, true, false, true]);
-    assert_eq!(mass_mask(&[0.0, 0.0], 0.6), [false, false]);
-    assert!(mass_mask(&[], 0.6).is_empty());
-}
-
-#[test]
 fn an_attention_sheet_has_a_column_for_each_head() {
     let row = |truth| AttentionRow {
         image: Picture::filled(32, 16, [90, 120, 60]),
-        grid_columns: 4,
-        grid_rows: 2,
-        heads: vec![vec![0.125; 8]; 3],
+        maps: AttentionMaps::new(vec![0.125; 3 * 8], (2, 4)).unwrap(),
+        kept: vec![true; 8],
         truth,
     };
     let style = SheetStyle { cell_px: 64, ..SheetStyle::default() };
@@ -154,7 +146,7 @@ fn an_attention_sheet_has_a_column_for_each_head() {
     // Image, mean, three heads and the mask; six pixels of padding.
     assert_eq!(plain.width(), 6 * 70 + 6);
     assert_eq!(with_truth.width(), 7 * 70 + 6);
-    let wrong = AttentionRow { heads: vec![vec![0.1; 7]], ..row(None) };
+    let wrong = AttentionRow { kept: vec![true; 7], ..row(None) };
     assert!(attention_sheet(&[wrong], &style).is_err());
     assert!(attention_sheet(&[], &style).is_ok());
 }

@@ -17,17 +17,16 @@ const WRITE_BUFFER_BYTES: usize = 1 << 20;
 ///
 /// # Errors
 /// Whatever the system or `write` reports; the old file is then as it was.
-pub fn write_atomic(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
+pub fn write_atomic(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
     let folder = parent_of(path);
-    let failed = |source| CheckpointError::from_io("write", path, source);
-    let mut temporary = new_temporary(folder).map_err(failed)?;
+    let mut temporary = new_temporary(folder)?;
     let mut buffered = BufWriter::with_capacity(WRITE_BUFFER_BYTES, temporary.as_file_mut());
-    write(&mut buffered).map_err(failed)?;
-    buffered.flush().map_err(failed)?;
+    write(&mut buffered)?;
+    buffered.flush()?;
     drop(buffered);
-    temporary.as_file().sync_all().map_err(failed)?;
-    temporary.persist(path).map_err(|refused| failed(refused.error))?;
-    sync_folder(folder)
+    temporary.as_file().sync_all()?;
+    temporary.persist(path).map_err(|refused| refused.error)?;
+    sync(folder)
 }
 
 /// Puts the complete folder `new` in the place of `target`, and what was there in the place of `previous`.
@@ -57,12 +56,12 @@ pub fn replace_dir(new: &Path, target: &Path, previous: &Path) -> Result<()> {
 
 /// Makes renames and creations inside a folder survive a power cut.
 pub(super) fn sync_folder(folder: &Path) -> Result<()> {
+    sync(folder).map_err(|source| CheckpointError::from_io("sync", folder, source))
+}
+
+fn sync(folder: &Path) -> io::Result<()> {
     // Only Unix lets a folder be opened and synced; elsewhere the rename itself is all there is.
-    if cfg!(unix) {
-        let synced = File::open(folder).and_then(|opened| opened.sync_all());
-        synced.map_err(|source| CheckpointError::from_io("sync", folder, source))?;
-    }
-    Ok(())
+    if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
 }
 
 /// Removes a folder with all it holds; one that does not exist is no error.

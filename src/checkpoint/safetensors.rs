@@ -36,6 +36,7 @@ pub fn read(path: &Path) -> Result<TensorFile> {
 pub fn write(path: &Path, tensors: &[TensorRef<'_>], metadata: &BTreeMap<String, String>) -> Result<()> {
     let header = encode_header(path, tensors, metadata)?;
     write_atomic(path, |file| write_parts(file, &header, tensors))
+        .map_err(|source| CheckpointError::from_io("write", path, source))
 }
 
 /// Reads the bytes of a safetensors file; `path` is for messages.

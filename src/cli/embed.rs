@@ -4,10 +4,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{Ending, print_json};
+use super::{Ending, SeenArgs, print_json};
 use crate::run::console::print_line;
 use crate::run::embed::{EmbedRequest, EmbedWhat, embed};
-use crate::run::input::{ImageSize, Network};
 
 /// Write frozen features of images to a file.
 ///
@@ -25,19 +24,16 @@ pub(super) struct EmbedArgs {
     /// Which features
     #[arg(long, value_enum, default_value_t)]
     what: EmbedWhat,
-    /// Resize to exactly this size, such as 224 or 480x320 (width x height) [default: shorter side 256, centre 224]
-    #[arg(long, value_name = "SIZE")]
-    image_size: Option<ImageSize>,
-    /// Which network of a run
-    #[arg(long, value_enum, default_value_t)]
-    network: Network,
+    #[command(flatten)]
+    seen: SeenArgs,
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
 }
 
 pub(super) fn run(arguments: EmbedArgs) -> anyhow::Result<Ending> {
-    let EmbedArgs { model, data, out, what, image_size, network, json } = arguments;
+    let EmbedArgs { model, data, out, what, seen, json } = arguments;
+    let SeenArgs { image_size, network } = seen;
     let report = embed(&EmbedRequest { model, data, out, what, image_size, network })?;
     if json {
         print_json(&report)?;

@@ -4,9 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::{Ending, print_json};
+use super::{Ending, SeenArgs, print_json};
 use crate::run::console::print_line;
-use crate::run::input::{ImageSize, Network};
 use crate::run::knn::{KnnReport, KnnRequest, knn};
 
 /// Measure how good frozen features are.
@@ -38,12 +37,8 @@ struct KnnArgs {
     /// Temperature of the votes
     #[arg(long, value_name = "T", default_value_t = 0.07)]
     temperature: f64,
-    /// Resize to exactly this size, such as 224 or 480x320 (width x height) [default: shorter side 256, centre 224]
-    #[arg(long, value_name = "SIZE")]
-    image_size: Option<ImageSize>,
-    /// Which network of a run
-    #[arg(long, value_enum, default_value_t)]
-    network: Network,
+    #[command(flatten)]
+    seen: SeenArgs,
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
@@ -51,7 +46,8 @@ struct KnnArgs {
 
 pub(super) fn run(arguments: EvalArgs) -> anyhow::Result<Ending> {
     let Protocol::Knn(arguments) = arguments.protocol;
-    let KnnArgs { model, train, val, k, temperature, image_size, network, json } = arguments;
+    let KnnArgs { model, train, val, k, temperature, seen, json } = arguments;
+    let SeenArgs { image_size, network } = seen;
     let report = knn(&KnnRequest { model, train, val, k, temperature, image_size, network })?;
     if json {
         print_json(&report)?;

@@ -11,11 +11,12 @@ mod recipes;
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 
 use crate::config::ConfigError;
 use crate::run::RunError;
 use crate::run::console::print_line;
+use crate::run::input::{ImageSize, Network};
 use crate::run::interrupt::EXIT_INTERRUPTED;
 
 /// Exit code after an error in what was typed.
@@ -39,6 +40,18 @@ enum Command {
     Demo(demo::DemoArgs),
     Export(export::ExportArgs),
     Recipes(recipes::RecipesArgs),
+}
+
+/// Which network looks at the images, and at what size.
+#[derive(Debug, Args)]
+struct SeenArgs {
+    /// Resize to exactly this size, such as 224 or 480x320 (width x height)
+    /// [default: the size of the global crops; above 64 px cut from the centre of 256/224 of it]
+    #[arg(long, value_name = "SIZE", verbatim_doc_comment)]
+    image_size: Option<ImageSize>,
+    /// Which network of a run
+    #[arg(long, value_enum, default_value_t)]
+    network: Network,
 }
 
 /// How a command ended, if not with an error.

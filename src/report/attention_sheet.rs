@@ -5,21 +5,17 @@
 
 use super::picture::{ColourMap, Grid, Picture, PictureError};
 use super::sheet::{GROUND, sheet};
-
-/// Share of the attention that a mask keeps in the paper's figures.
-pub const PAPER_MASS: f32 = 0.6;
+use crate::eval::attention::{AttentionMaps, MASS};
 
 /// What the class token of one image attends to.
 #[derive(Debug, Clone)]
 pub struct AttentionRow {
     /// The image as the network saw it.
     pub image: Picture,
-    /// Patches per column and row of the image.
-    pub grid_columns: usize,
-    /// Patches per column of the image.
-    pub grid_rows: usize,
-    /// For each head, the attention to every patch, row by row.
-    pub heads: Vec<Vec<f32>>,
+    /// The attention of each head to every patch.
+    pub maps: AttentionMaps,
+    /// The patches that hold the mean's mass, row by row.
+    pub kept: Vec<bool>,
     /// The true object where it is known: one value per pixel of `image`, above 127 inside.
     pub truth: Option<Vec<u8>>,
 }
@@ -27,8 +23,8 @@ pub struct AttentionRow {
 /// How a sheet looks.
 #[derive(Debug, Clone, Copy)]
 pub struct SheetStyle {
-    /// Share of the attention that the masks keep, 0..1.
-    pub mass: f32,
+    /// Share of the attention that the masks keep, 0..1; stands above their column.
+    pub mass: f64,
     /// Width of a cell in pixels.
     pub cell_px: u32,
     /// Colours of the maps.
@@ -37,17 +33,17 @@ pub struct SheetStyle {
 
 impl Default for SheetStyle {
     fn default() -> Self {
-        Self { mass: PAPER_MASS, cell_px: 128, map: ColourMap::Viridis }
+        Self { mass: MASS, cell_px: 128, map: ColourMap::Viridis }
     }
 }
 
 /// A sheet with the columns image, mean of the heads, every head, mask of the mean, and the true mask where one is known.
 ///
 /// # Errors
-/// If a head does not fill its grid, or a true mask its image.
+/// If the patches kept do not fill the grid, or a true mask its image.
 pub fn attention_sheet(rows: &[AttentionRow], style: &SheetStyle) -> Result<Picture, PictureError> {
     let cells = rows.iter().map(|row| row_cells(row, style)).collect::<Result<Vec<_>, _>>()?;
-    let heads = rows.iter().map(|row| row.heads.len()).max().unwrap_or(0);
+    let heads = rows.iter().map(|row| row.maps.heads().len()).max().unwrap_or(0);
     let mut captions = vec!["image".to_string(), "mean".to_string()];
     captions.extend((1..=heads).map(|head| format!("head {head}")));
     captions.push(format!("{:.0}% mass", 100.0 * style.mass));
@@ -65,12 +61,13 @@ pub const OVERLAY_OPACITY: f32 = 0.6;
 /// A panel of one image, to be looked at by itself: image, mean, overlay and mask, and below them every head.
 ///
 /// # Errors
-/// If a head does not fill its grid.
+/// If the patches kept do not fill the grid.
 pub fn attention_panel(row: &AttentionRow, style: &SheetStyle) -> Result<Picture, PictureError> {
     let mut cells = row_cells(&AttentionRow { truth: None, ..row.clone() }, style)?;
-    let mask = cells.split_off(2 + row.heads.len());
+    let mask = cells.split_off(2 + row.maps.heads().len());
     let heads = cells.split_off(2);
-    let mean = Grid::new(row.grid_columns, row.grid_rows, mean_of_heads(&row.heads, row.grid_columns * row.grid_rows))?;
+    let (rows, columns) = row.maps.grid();
+    let mean = Grid::new(columns, rows, row.maps.mean())?;
     cells.extend(cells.first().map(|image| image.with_heat(&mean, style.map, OVERLAY_OPACITY)));
     cells.extend(mask);
     let captions = ["image", "mean", "overlay"].map(str::to_owned).into_iter();
@@ -96,16 +93,16 @@ fn row_cells(row: &AttentionRow, style: &SheetStyle) -> Result<Vec<Picture>, Pic
     let ratio = f64::from(row.image.height()) / f64::from(row.image.width());
     let height = (f64::from(width) * ratio).round().max(1.0) as u32;
     let image = row.image.resized(width, height);
-    let grid = |values: Vec<f32>| Grid::new(row.grid_columns, row.grid_rows, values);
-    let mean = mean_of_heads(&row.heads, row.grid_columns * row.grid_rows);
+    let (rows, columns) = row.maps.grid();
+    let grid = |values: Vec<f32>| Grid::new(columns, rows, values);
     let map = |values: &[f32]| -> Result<Picture, PictureError> {
         Ok(grid(values.to_vec())?.normalised().to_picture(style.map, width, height))
     };
-    let mut cells = vec![image.clone(), map(&mean)?];
-    for head in &row.heads {
+    let mut cells = vec![image.clone(), map(&row.maps.mean())?];
+    for head in row.maps.heads() {
         cells.push(map(head)?);
     }
-    let kept = mass_mask(&mean, style.mass).into_iter().map(f32::from).collect();
+    let kept = row.kept.iter().map(|&kept| f32::from(kept)).collect();
     cells.push(image.with_mask(&grid(kept)?));
     if let Some(truth) = &row.truth {
         let inside = truth.iter().map(|&value| f32::from(value) / 255.0).collect();
@@ -113,32 +110,4 @@ fn row_cells(row: &AttentionRow, style: &SheetStyle) -> Result<Vec<Picture>, Pic
         cells.push(image.with_mask(&truth));
     }
     Ok(cells)
-}
-
-/// Mean attention of the heads, patch by patch; heads of another length count as far as they reach.
-fn mean_of_heads(heads: &[Vec<f32>], patches: usize) -> Vec<f32> {
-    let mut mean = vec![0.0; patches];
-    for head in heads {
-        for (sum, value) in mean.iter_mut().zip(head) {
-            *sum += value / heads.len() as f32;
-        }
-    }
-    mean
-}
-
-/// One flag per patch: the largest patches that together hold `mass` of the attention.
-///
-/// As in `visualize_attention.py`: ascending cumulative sum of the normalised map, kept where it exceeds 1 − mass.
-/// A map without any attention keeps nothing.
-pub fn mass_mask(attention: &[f32], mass: f32) -> Vec<bool> {
-    let mut order: Vec<usize> = (0..attention.len()).collect();
-    order.sort_by(|&a, &b| attention[a].total_cmp(&attention[b]));
-    let total: f64 = attention.iter().map(|&value| f64::from(value)).sum();
-    let mut kept = vec![false; attention.len()];
-    let mut sum = 0.0;
-    for patch in order {
-        sum += f64::from(attention[patch]) / total;
-        kept[patch] = sum > 1.0 - f64::from(mass);
-    }
-    kept
 }

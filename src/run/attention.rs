@@ -1,7 +1,6 @@
 //! `dinoxide attention`: where the model looks.
 
 use std::collections::BTreeSet;
-use std::io::Write as _;
 use std::path::{Component, Path, PathBuf};
 
 use dinoxide_engine::cpu::Cpu;
@@ -10,11 +9,11 @@ use dinoxide_views::{Crop, EvalTransform, Rgb8, Skipped, Source, decode_file};
 use serde::Serialize;
 
 use super::RunError;
-use super::atomic::write_atomic;
 use super::console::{Console, Figures, Verbosity};
 use super::images::warn_of_skipped;
 use super::input::{ImageSize, Network};
 use super::model::Model;
+use crate::checkpoint::atomic::write_atomic;
 use crate::eval::EvalError;
 use crate::eval::attention::{AttentionMaps, mass_mask};
 use crate::eval::embedding::{FeatureKind, FeatureWriter};
@@ -177,12 +176,11 @@ impl Look<'_> {
         Ok(files)
     }
 
-    fn sheet(&self, image: &Picture, mass: f64) -> Result<Picture, PictureError> {
-        let (grid_rows, grid_columns) = self.maps.grid();
-        let heads = self.maps.heads().map(<[f32]>::to_vec).collect();
-        let row = AttentionRow { image: image.clone(), grid_columns, grid_rows, heads, truth: None };
+    fn sheet(&self, image: &Picture, mass: f64) -> Result<Picture, RunError> {
+        let kept = mass_mask(&self.maps.mean(), mass)?;
+        let row = AttentionRow { image: image.clone(), maps: self.maps.clone(), kept, truth: None };
         let cell_px = image.width().clamp(SMALLEST_CELL_PX, LARGEST_CELL_PX);
-        attention_panel(&row, &SheetStyle { mass: mass as f32, cell_px, map: MAP })
+        Ok(attention_panel(&row, &SheetStyle { mass, cell_px, map: MAP })?)
     }
 
     fn grid(&self, values: Vec<f32>) -> Result<Grid, PictureError> {

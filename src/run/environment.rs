@@ -1,12 +1,11 @@
 //! `environment.json` and `command.txt`: where and how a run was made.
 
-use std::io::Write as _;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::atomic::write_atomic;
 use super::{RunError, machine};
+use crate::checkpoint::atomic::write_atomic;
 
 /// The program, the machine and the command of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

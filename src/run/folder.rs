@@ -1,11 +1,10 @@
 //! The run folder: its name, whether a run may start or continue in it, and what belongs to it.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use super::RunError;
-use super::atomic::write_atomic;
 use super::lock::{LOCK_FILE, Lock};
+use crate::checkpoint::atomic::write_atomic;
 use crate::config::{Config, KEYS};
 
 /// Name of the configuration in a run folder.

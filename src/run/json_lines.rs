@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::RunError;
-use super::atomic::write_atomic;
+use crate::checkpoint::atomic::write_atomic;
 
 /// A file of one JSON object per line.
 #[derive(Debug)]

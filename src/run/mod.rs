@@ -27,6 +27,4 @@ pub mod status;
 pub mod trained;
 pub mod validation;
 
-mod atomic;
-
 pub use error::RunError;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::console::Verbosity;
 use super::machine;
 use super::progress::{duration, grouped};
-use crate::config::{Choice, Config, Facts, images_per_second};
+use crate::config::{Centering, Choice, Config, Facts, images_per_second};
 use crate::report::page::PlanLine;
 
 /// Bytes of one f32.
@@ -88,6 +88,14 @@ impl Plan<'_> {
             warnings.push(
                 "batch normalisation sees one micro-batch at a time, so accumulating is not quite the large batch; \
                  `--set head.use_bn=false` makes it exact"
+                    .to_owned(),
+            );
+        }
+        let split = self.config.run.micro_batch < self.config.run.batch;
+        if split && self.config.dino.centering == Centering::SinkhornKnopp {
+            warnings.push(
+                "Sinkhorn-Knopp balances one micro-batch at a time, so accumulating is not quite the large batch; \
+                 `--set dino.centering=centering` makes it exact"
                     .to_owned(),
             );
         }

@@ -1,12 +1,11 @@
 //! `status.json`: where a run stands, for whoever watches it from outside.
 
-use std::io::Write as _;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use super::RunError;
-use super::atomic::write_atomic;
+use crate::checkpoint::atomic::write_atomic;
 
 /// What a run is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -5,7 +5,7 @@ use dinoxide_engine::tensor::Pool;
 use dinoxide_views::source::SourceImage;
 use dinoxide_views::{Rgb8, decode_file};
 
-use crate::eval::attention::AttentionMaps;
+use crate::eval::attention::{AttentionMaps, MASS, mass_mask};
 use crate::eval::features::{Frozen, ImageBatch};
 use crate::report::attention_sheet::AttentionRow;
 use crate::report::picture::Picture;
@@ -40,14 +40,9 @@ pub fn attention_maps(frozen: &Frozen<'_>, image: &Rgb8) -> Result<AttentionMaps
 /// # Errors
 /// If the image has no pixel.
 pub fn attention_row(sight: &Sight, truth: Option<Vec<u8>>) -> Result<AttentionRow, RunError> {
-    let (grid_rows, grid_columns) = sight.maps.grid();
-    Ok(AttentionRow {
-        image: Picture::new(sight.image.width, sight.image.height, sight.image.pixels.clone())?,
-        grid_columns,
-        grid_rows,
-        heads: sight.maps.heads().map(<[f32]>::to_vec).collect(),
-        truth,
-    })
+    let image = Picture::new(sight.image.width, sight.image.height, sight.image.pixels.clone())?;
+    let kept = mass_mask(&sight.maps.mean(), MASS)?;
+    Ok(AttentionRow { image, maps: sight.maps.clone(), kept, truth })
 }
 
 /// Rows for images spread over the labelled images, or over the training images if there are none.

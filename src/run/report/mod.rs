@@ -7,7 +7,6 @@ mod augmentation;
 mod numbers;
 mod words;
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 pub use attention::{Sight, attention_maps, attention_row};
@@ -15,10 +14,10 @@ pub use augmentation::augmentation_sheet;
 pub use numbers::Numbers;
 
 use super::RunError;
-use super::atomic::write_atomic;
 use super::console::Console;
 use super::environment::Environment;
 use super::trained::Trained;
+use crate::checkpoint::atomic::write_atomic;
 use crate::report::attention_sheet::{AttentionRow, SheetStyle, attention_sheet};
 use crate::report::chart::Chart;
 use crate::report::curves::{RunCurves, run_charts};
@@ -112,13 +111,13 @@ fn figures(trained: &Trained<'_>, rows: Vec<AttentionRow>, pictures: &Path) -> R
     let rows = if rows.is_empty() { attention::rows(trained)? } else { rows };
     let mut figures = Vec::new();
     if let Some(first) = rows.first() {
+        let (rows_of_patches, columns) = first.maps.grid();
         let truth = if first.truth.is_some() { "; on the right the true object" } else { "" };
         figures.push(Figure {
             title: "Attention of the class token".to_owned(),
             caption: format!(
-                "Last block of the teacher, {} × {} patches. Each map is scaled to its own range; the mask holds 60 % of \
-                 the mean's mass{truth}.",
-                first.grid_columns, first.grid_rows
+                "Last block of the teacher, {columns} × {rows_of_patches} patches. Each map is scaled to its own range; the mask holds 60 % of \
+                 the mean's mass{truth}."
             ),
             file: picture_file(&pictures.join("attention.png"), &attention_sheet(&rows, &SheetStyle::default())?)?,
         });

@@ -52,8 +52,8 @@ fn finding(trained: &Trained<'_>, numbers: &Numbers) -> (VerdictState, String) {
         return (VerdictState::Failed, sentence);
     }
     if numbers.batch_entropy.is_some_and(|batch| batch < FEW_PROTOTYPES * widest) {
-        let sentence = "collapsed: all images share a few prototypes; lower `dino.center_momentum` or raise \
-                        `dino.teacher_temp`";
+        let sentence = "collapsed: all images share a few prototypes; raise `dino.teacher_temp`, or set \
+                        `dino.centering` to sinkhorn_knopp";
         return (VerdictState::Failed, sentence.to_owned());
     }
     if kl < NOTHING_LEFT {

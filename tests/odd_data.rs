@@ -60,6 +60,18 @@ fn odd_images_train_and_the_unreadable_ones_are_listed_and_counted() {
 }
 
 #[test]
+fn a_few_unreadable_images_stop_no_run_by_default() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, out) = (folder.path().join("data"), folder.path().join("run"));
+    std::fs::create_dir(&data).unwrap();
+    odd_folder(&data);
+    run(pretrain(&data, &out, &[]))
+        .expect(0)
+        .saying(&["data.max_bad", "3 unreadable files do not stop a run on 20 images"]);
+    assert_eq!(skipped(&out), BROKEN);
+}
+
+#[test]
 fn odd_images_alone_are_good_enough() {
     let folder = tempfile::tempdir().unwrap();
     let (data, out) = (folder.path().join("data"), folder.path().join("run"));

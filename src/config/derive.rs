@@ -6,6 +6,10 @@ use super::{Choice, Config, ConfigError, Facts, Partial};
 
 /// The constants of the derivations. They come from experiments (RESULTS.md) and are changed here only.
 mod tuned {
+    /// Unreadable files that are skipped in any folder, however few images it has.
+    pub(super) const UNREADABLE_IMAGES: usize = 3;
+    /// Largest share of such files.
+    pub(super) const UNREADABLE_SHARE: f64 = 0.5;
     /// Crops for a kind of image.
     pub(super) struct ImageClass {
         /// Largest median side this class is for, pixels.
@@ -162,7 +166,14 @@ pub(super) fn data(draft: &mut Draft<'_>) -> Result<(), ConfigError> {
     draft.choose("data.workers", whole(workers), format!("one thread fewer than the {cores} cores of this machine"))?;
     draft.choose("run.threads", whole(cores), format!("all {cores} cores compute"))?;
     let cache = (draft.facts.memory_bytes as f64 * tuned::CACHE_SHARE / f64::from(1 << 20)) as usize;
-    draft.choose("data.cache_mb", whole(cache.max(1)), "a quarter of the memory holds decoded images")
+    draft.choose("data.cache_mb", whole(cache.max(1)), "a quarter of the memory holds decoded images")?;
+    let (images, few) = (draft.facts.images, tuned::UNREADABLE_IMAGES);
+    let share = few as f64 / images.max(1) as f64;
+    if share <= draft.config.data.max_bad {
+        return Ok(());
+    }
+    let share = short(share.min(tuned::UNREADABLE_SHARE));
+    draft.choose("data.max_bad", share, format!("{few} unreadable files do not stop a run on {images} images"))
 }
 
 /// Name, patch and size of the network.

@@ -9,6 +9,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use dinoxide::checkpoint;
 use running::{Outcome, Running, make_images, pretrain, rows, run};
 use tempfile::TempDir;
 
@@ -149,6 +150,9 @@ fn truncated_or_flipped_checkpoint_is_noticed_and_the_previous_one_used() {
         let previous = out.join("checkpoints/previous").display().to_string();
         let words = ["warning: ", &format!("{file}.safetensors"), &format!("using `{previous}` instead")];
         finishes_as_undisturbed(&out, name, &words);
+        // The damaged one never takes the place of an intact one.
+        assert!(out.join("checkpoints/damaged").is_dir());
+        assert!(checkpoint::load(&out.join("checkpoints/previous")).is_ok());
     }
 }
 

@@ -21,6 +21,8 @@ use super::tensor::{TensorFile, TensorRef};
 pub const LAST: &str = "last";
 /// The folder of the checkpoint before the newest.
 pub const PREVIOUS: &str = "previous";
+/// The folder of a newest checkpoint that was found damaged.
+pub const DAMAGED: &str = "damaged";
 /// The file with the caller's state.
 pub const STATE_FILE: &str = "state.json";
 /// The file with the size and digest of every other file.
@@ -146,6 +148,20 @@ pub fn load_latest(run_dir: &Path) -> Result<Option<Loaded>> {
         }
     }
     Err(CheckpointError::NoneIntact { run_dir: run_dir.to_path_buf(), problems })
+}
+
+/// Moves a newest checkpoint that could not be loaded out of the rotation, to `damaged/`: the next save would otherwise
+/// make it `previous/`, in the place of the intact one.
+///
+/// # Errors
+/// Whatever the system reports.
+pub fn set_damaged_aside(run_dir: &Path) -> Result<()> {
+    let (last, damaged) = (run_dir.join(LAST), run_dir.join(DAMAGED));
+    if !last.exists() {
+        return Ok(());
+    }
+    remove_folder(&damaged)?;
+    fs::rename(&last, &damaged).map_err(|source| CheckpointError::from_io("rename", &last, source))
 }
 
 /// Loads one checkpoint folder, without falling back on another.

@@ -21,7 +21,7 @@ use super::report;
 use super::status::{State, Status};
 use super::trained::Trained;
 use super::validation::{Validation, exif};
-use crate::checkpoint::load_latest;
+use crate::checkpoint::{LoadedFrom, load_latest, set_damaged_aside};
 use crate::config::{ClipMode, Config, OptimizerName, Partial, resolve};
 use crate::methods::Device;
 use crate::methods::dino::Dino;
@@ -214,6 +214,9 @@ impl<'a> Run<'a> {
         if let Some(loaded) = &loaded {
             if let Some(warning) = &loaded.warning {
                 self.console.warn(warning);
+            }
+            if loaded.from == LoadedFrom::Previous {
+                set_damaged_aside(&self.folder.checkpoints())?;
             }
             carried = state.restore(loaded)?;
             self.console.say(&format!("continuing after step {}", state.step));

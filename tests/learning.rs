@@ -249,6 +249,16 @@ fn teacher_temperature_sharpens_the_targets() {
 }
 
 #[test]
+fn sinkhorn_knopp_uses_every_prototype_from_the_first_step() {
+    let used = |balance: Balance| {
+        let (mut state, _) = start(DinoConfig { balance, ..config() }, Rule::AdamW);
+        step(&mut state, &scheduled(0)).expect("a finite step").batch_entropy / (OUT_DIM as f64).ln()
+    };
+    let (centre, sinkhorn) = (used(Balance::Center { momentum: 0.9 }), used(Balance::SinkhornKnopp));
+    assert!(sinkhorn > 0.99 && sinkhorn > centre, "{sinkhorn} of ln K, with the centre {centre}");
+}
+
+#[test]
 fn loss_is_entropy_plus_divergence() {
     let (mut state, _) = start(config(), Rule::AdamW);
     let report = step(&mut state, &scheduled(0)).expect("a finite step");

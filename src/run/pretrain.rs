@@ -171,6 +171,11 @@ impl<'a> Run<'a> {
         if state.step > schedule.total_steps() {
             return Err(RunError::BeyondSchedule { done: state.step, total: schedule.total_steps() });
         }
+        if state.step == 0
+            && let Some(sheet) = report::preview(self.folder, &self.source)?
+        {
+            self.console.say(&format!("what the networks will see: {}", sheet.display()));
+        }
         let mut loader = Loader::new(Arc::clone(&self.source), config.views.clone(), self.loading(&state, &schedule))?;
         let (cpu, pool) = (Cpu::new(), Pool::new());
         let device = Device { kernels: &cpu, pool: &pool };

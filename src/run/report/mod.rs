@@ -9,6 +9,8 @@ mod words;
 
 use std::path::{Path, PathBuf};
 
+use dinoxide_views::Source;
+
 pub use attention::{Sight, attention_maps, attention_row};
 pub use augmentation::augmentation_sheet;
 pub use numbers::Numbers;
@@ -16,6 +18,7 @@ pub use numbers::Numbers;
 use super::RunError;
 use super::console::Console;
 use super::environment::Environment;
+use super::folder::RunFolder;
 use super::trained::Trained;
 use crate::checkpoint::atomic::write_atomic;
 use crate::report::attention_sheet::{AttentionRow, SheetStyle, attention_sheet};
@@ -28,6 +31,8 @@ use crate::report::picture::Picture;
 pub const REPORT_FILE: &str = "report.html";
 /// Folder of the pictures in a run folder.
 const PICTURES: &str = "pictures";
+/// File of the augmentation sheet in [`PICTURES`].
+const AUGMENTATIONS: &str = "augmentations.png";
 /// Charts that are also files, in the order in which a page shows them; the first needs labelled images.
 const CHART_FILES: [&str; 4] = ["knn", "loss", "health", "lr"];
 
@@ -42,6 +47,19 @@ pub struct Additions {
     pub attention: Vec<AttentionRow>,
     /// What to try next, before the general advice.
     pub next_steps: Vec<String>,
+}
+
+/// Writes what the networks of a run are about to see, so that one can look before hours have passed; returns where.
+///
+/// # Errors
+/// If the file cannot be written.
+pub fn preview(folder: &RunFolder, source: &Source) -> Result<Option<PathBuf>, RunError> {
+    let Some(sheet) = augmentation_sheet(&folder.config, source) else { return Ok(None) };
+    let pictures = folder.path.join(PICTURES);
+    std::fs::create_dir_all(&pictures).map_err(RunError::file("create", &pictures))?;
+    let path = pictures.join(AUGMENTATIONS);
+    write_file(&path, &sheet.to_png()?)?;
+    Ok(Some(path))
 }
 
 /// Gathers the numbers of a run and writes its page.
@@ -116,8 +134,8 @@ fn figures(trained: &Trained<'_>, rows: Vec<AttentionRow>, pictures: &Path) -> R
         figures.push(Figure {
             title: "Attention of the class token".to_owned(),
             caption: format!(
-                "Last block of the teacher, {columns} × {rows_of_patches} patches. Each map is scaled to its own range; the mask holds 60 % of \
-                 the mean's mass{truth}."
+                "Last block of the teacher, {columns} × {rows_of_patches} patches. Each map is scaled to its own range; the \
+                 mask holds 60 % of the mean's mass{truth}."
             ),
             file: picture_file(&pictures.join("attention.png"), &attention_sheet(&rows, &SheetStyle::default())?)?,
         });
@@ -128,7 +146,7 @@ fn figures(trained: &Trained<'_>, rows: Vec<AttentionRow>, pictures: &Path) -> R
             caption: "What the networks saw in the first epoch: the image, the global crops that both see, and the \
                       local crops that only the student sees. If the object cannot be told any more, weaken them."
                 .to_owned(),
-            file: picture_file(&pictures.join("augmentations.png"), &sheet)?,
+            file: picture_file(&pictures.join(AUGMENTATIONS), &sheet)?,
         });
     }
     Ok(figures)

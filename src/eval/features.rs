@@ -35,11 +35,11 @@ pub struct ImageBatch<'a> {
     pub width: usize,
 }
 
-/// One row of features for each image that could be read.
+/// One row of features for each image that could be read, from each of several networks.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Features {
-    /// `[N, D]`.
-    pub values: Vec<f32>,
+pub struct Features<const NETWORKS: usize> {
+    /// `[N, D]` of each network.
+    pub values: [Vec<f32>; NETWORKS],
     /// Index in the source of each row's image.
     pub indices: Vec<usize>,
 }
@@ -67,24 +67,30 @@ impl Frozen<'_> {
         rows.chunks_exact(images.patches.per_image() + 1).flat_map(|row| &row[1..]).copied().collect()
     }
 
-    /// Class features of all readable images, in order. Images are decoded while earlier ones are computed.
-    ///
-    /// # Errors
-    /// If the loader fails or no image can be read.
-    pub fn extract(&self, loader: &mut EvalLoader) -> Result<Features, EvalError> {
-        let mut features = Features { values: Vec::new(), indices: Vec::new() };
-        for batch in loader {
-            let batch = batch?;
-            let (height, width) = (batch.height as usize, batch.width as usize);
-            let images = ImageBatch { pixels: &batch.pixels, images: batch.samples.len(), height, width };
-            features.values.extend(self.class_features(images));
-            features.indices.extend(batch.samples.iter().map(|sample| *sample as usize));
-        }
-        if features.indices.is_empty() { Err(EvalError::NoImages) } else { Ok(features) }
-    }
-
     fn images<'x>(&self, batch: ImageBatch<'x>) -> Images<'x> {
         let patches = self.backbone.patches(batch.images, batch.height, batch.width);
         Images { pixels: batch.pixels, patches }
     }
+}
+
+/// Class features of all readable images, in order. Each image is decoded once for all networks, while earlier ones are
+/// computed.
+///
+/// # Errors
+/// If the loader fails or no image can be read.
+pub fn extract<const NETWORKS: usize>(
+    networks: [Frozen<'_>; NETWORKS],
+    loader: &mut EvalLoader,
+) -> Result<Features<NETWORKS>, EvalError> {
+    let mut features = Features { values: [const { Vec::new() }; NETWORKS], indices: Vec::new() };
+    for batch in loader {
+        let batch = batch?;
+        let (height, width) = (batch.height as usize, batch.width as usize);
+        let images = ImageBatch { pixels: &batch.pixels, images: batch.samples.len(), height, width };
+        for (network, values) in networks.iter().zip(&mut features.values) {
+            values.extend(network.class_features(images));
+        }
+        features.indices.extend(batch.samples.iter().map(|sample| *sample as usize));
+    }
+    if features.indices.is_empty() { Err(EvalError::NoImages) } else { Ok(features) }
 }

@@ -15,6 +15,7 @@ use super::console::{Console, Figures, Verbosity};
 use super::images::{introduce, loader, warn_of_skipped};
 use super::input::{ImageSize, Network};
 use super::model::Model;
+use crate::eval::features::extract;
 use crate::eval::knn::{KnnBank, KnnScore};
 use crate::eval::labels::Labels;
 
@@ -74,9 +75,10 @@ pub fn knn(request: &KnnRequest) -> Result<KnnReport, RunError> {
     let frozen = model.frozen(&cpu, &pool);
     let features = |source: Source, labels: &[u32]| -> Result<(Vec<f32>, Vec<u32>), RunError> {
         let mut images = loader(&model, &Arc::new(source), transform)?;
-        let features = frozen.extract(&mut images)?;
+        let features = extract([frozen], &mut images)?;
         warn_of_skipped(&console, images.skipped());
-        Ok((features.values, features.indices.iter().map(|index| labels[*index]).collect()))
+        let [values] = features.values;
+        Ok((values, features.indices.iter().map(|index| labels[*index]).collect()))
     };
     let (bank, bank_labels) = features(train, &labels.train)?;
     let (queries, query_labels) = features(val, &labels.val)?;

@@ -177,8 +177,7 @@ impl<'a> Observer<'a> {
         }
         let begun = Instant::now();
         let (backbone, teacher) = state.method.backbone();
-        let knn_top1 = validation.top1(backbone, teacher, device)?;
-        let student = validation.top1(backbone, &state.student, device)?;
+        let [knn_top1, student] = validation.top1(backbone, [teacher, &state.student], device)?;
         let knn_k = self.folder.config.eval.knn_k;
         let row = EvalRow { eval: true, step, epoch, knn_top1, knn_top1_student: Some(student), knn_k };
         self.metrics().map(|metrics| metrics.eval(&row)).transpose()?;

@@ -10,7 +10,7 @@ use dinoxide_views::{EvalConfig, EvalLoader, EvalTransform, Exif, Source};
 use super::RunError;
 use super::console::Console;
 use crate::config::{Config, ExifMode};
-use crate::eval::features::Frozen;
+use crate::eval::features::{Frozen, extract};
 use crate::eval::knn::KnnBank;
 use crate::eval::labels::Labels;
 use crate::eval::pixels::{pooled_pixels, subtract_train_mean};
@@ -82,17 +82,20 @@ impl Validation {
         self.classes
     }
 
-    /// Top-1 accuracy in percent of the network `backbone` with `params`.
+    /// Top-1 accuracy in percent of the network `backbone` with each of two sets of parameters.
     ///
     /// # Errors
     /// If no image can be read.
-    pub fn top1(&self, backbone: &Vit, params: &Params, device: Device<'_>) -> Result<f64, RunError> {
-        let frozen = Frozen { kernels: device.kernels, pool: device.pool, backbone, params };
-        let (features, labels) = self.features(&frozen, &self.bank)?;
-        let bank = KnnBank::new(features, labels, self.classes)?;
-        let (features, labels) = self.features(&frozen, &self.queries)?;
-        let result = bank.evaluate(&features, &labels, &[self.k])?;
-        Ok(result.per_k.first().map_or(0.0, |score| score.top1))
+    pub fn top1(&self, backbone: &Vit, params: [&Params; 2], device: Device<'_>) -> Result<[f64; 2], RunError> {
+        let networks = params.map(|params| Frozen { kernels: device.kernels, pool: device.pool, backbone, params });
+        let ([bank, other_bank], bank_labels) = self.features(networks, &self.bank)?;
+        let ([queries, other_queries], labels) = self.features(networks, &self.queries)?;
+        let top1 = |bank: Vec<f32>, queries: &[f32]| -> Result<f64, RunError> {
+            let bank = KnnBank::new(bank, bank_labels.clone(), self.classes)?;
+            let result = bank.evaluate(queries, &labels, &[self.k])?;
+            Ok(result.per_k.first().map_or(0.0, |score| score.top1))
+        };
+        Ok([top1(bank, &queries)?, top1(other_bank, &other_queries)?])
     }
 
     /// Top-1 accuracy in percent of thumbnails of the same images: what needs no network.
@@ -113,9 +116,10 @@ impl Validation {
         used.filter(|(_, label)| label.is_some()).map(|(image, _)| image).collect::<Vec<_>>().into_iter()
     }
 
-    fn features(&self, frozen: &Frozen<'_>, split: &Split) -> Result<(Vec<f32>, Vec<u32>), RunError> {
+    /// Features of both networks, and the labels of the images that could be read.
+    fn features(&self, networks: [Frozen<'_>; 2], split: &Split) -> Result<([Vec<f32>; 2], Vec<u32>), RunError> {
         let (used, mut images) = self.images(split)?;
-        let features = frozen.extract(&mut images)?;
+        let features = extract(networks, &mut images)?;
         let labels = features.indices.iter().filter_map(|index| split.labels[used[*index]]).collect();
         Ok((features.values, labels))
     }

@@ -254,7 +254,8 @@ fn metrics_row_has_the_promised_keys() {
 #[test]
 fn status_and_environment_can_be_read_back() {
     let folder = tempfile::tempdir().unwrap();
-    let status = Status { eta_seconds: Some(12.5), ..Status::now(State::Running, 3, 10) };
+    let status = Status { eta_seconds: Some(12.5), ..Status::now(State::Running, 7, 10, 3) };
+    assert_eq!(status.epoch, 2);
     status.write(folder.path()).unwrap();
     assert_eq!(Status::read(folder.path()), Some(status));
     Environment::current().write(folder.path()).unwrap();

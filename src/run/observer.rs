@@ -152,8 +152,9 @@ impl<'a> Observer<'a> {
             metrics.sync()?;
         }
         state.save(&self.folder.checkpoints(), Slot::Last, self.carry()?)?;
-        let total = self.schedule.total_steps();
-        Status::now(State::Running, state.step, total).write(&self.folder.path)
+        let status = self.status(State::Running, state.step);
+        let eta_seconds = self.eta(state.step).map(|eta| eta.as_secs_f64());
+        Status { eta_seconds, ..status }.write(&self.folder.path)
     }
 
     /// Evaluates at the start, every `eval.every_epochs` epochs and at the end, unless that is written already.
@@ -201,12 +202,12 @@ impl<'a> Observer<'a> {
         if skipped > 0 {
             self.console.warn(&format!("{skipped} images could not be read; see {path}/skipped.jsonl"));
         }
-        let (total, minutes) = (self.schedule.total_steps(), took.as_secs_f64() / 60.0);
+        let minutes = took.as_secs_f64() / 60.0;
         let status = match end {
             End::Finished => State::Finished,
             End::Stopped => State::Interrupted,
         };
-        Status::now(status, state.step, total).write(&self.folder.path)?;
+        self.status(status, state.step).write(&self.folder.path)?;
         match end {
             End::Finished => self.console.say(&format!("done in {minutes:.1} min: {path}")),
             End::Stopped => self
@@ -261,12 +262,22 @@ impl<'a> Observer<'a> {
         Ok(())
     }
 
+    fn status(&self, state: State, step: usize) -> Status {
+        Status::now(state, step, self.schedule.total_steps(), self.schedule.steps_per_epoch())
+    }
+
+    /// Time to the end at the speed of this process so far; unknown before its first step.
+    fn eta(&self, step: usize) -> Option<Duration> {
+        let done = step.checked_sub(self.rate.first_step).filter(|done| *done > 0)?;
+        let left = self.schedule.total_steps().saturating_sub(step);
+        Some(self.rate.begun.elapsed().mul_f64(left as f64 / done as f64))
+    }
+
     fn snapshot(&mut self, row: &StepRow) -> Snapshot {
         let total_steps = self.schedule.total_steps();
         self.losses.push_back(row.loss);
         let loss_before = (self.losses.len() > TREND_ROWS).then(|| self.losses.pop_front()).flatten();
-        let done = (row.step - self.rate.first_step).max(1) as f64;
-        let eta = self.rate.begun.elapsed().mul_f64((total_steps - row.step) as f64 / done);
+        let eta = self.eta(row.step);
         Snapshot {
             epoch: row.epoch + 1,
             epochs: self.folder.config.run.epochs,
@@ -276,7 +287,7 @@ impl<'a> Observer<'a> {
             loss_before,
             images_per_second: row.images_per_second,
             data_wait: row.data_wait,
-            eta: Some(eta),
+            eta,
             entropy: row.entropy,
             out_dim: self.folder.config.head.out_dim,
             kl: row.kl,

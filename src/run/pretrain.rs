@@ -141,9 +141,11 @@ pub(super) fn train_run<T: Send>(
     if let Err(error) = &outcome {
         console.end_progress();
         console.detail(&format!("failed: {error}"));
-        let (step, total) = Status::read(&out).map_or((0, 0), |status| (status.step, status.total_steps));
+        let now = Status::now(State::Failed, 0, 0, 1);
+        let (state, heartbeat, pid) = (now.state, now.heartbeat.clone(), now.pid);
+        let last = Status::read(&out).unwrap_or(now);
         // What failed may be the disk; then this fails too, and the first error is the one to report.
-        Status::now(State::Failed, step, total).write(&out).ok();
+        Status { state, heartbeat, pid, eta_seconds: None, ..last }.write(&out).ok();
     }
     outcome?.map(Some)
 }

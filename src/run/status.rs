@@ -41,10 +41,11 @@ pub struct Status {
 }
 
 impl Status {
-    /// A status of this process at this moment.
-    pub fn now(state: State, step: usize, total_steps: usize) -> Self {
+    /// A status of this process at this moment, without an estimate of the end.
+    pub fn now(state: State, step: usize, total_steps: usize, steps_per_epoch: usize) -> Self {
         let heartbeat = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-        Self { state, step, total_steps, epoch: 0, eta_seconds: None, heartbeat, pid: std::process::id() }
+        let epoch = step / steps_per_epoch.max(1);
+        Self { state, step, total_steps, epoch, eta_seconds: None, heartbeat, pid: std::process::id() }
     }
 
     /// Replaces `status.json` in `folder`.

@@ -18,6 +18,8 @@ fn a_mask_keeps_the_largest_values_up_to_the_mass() {
     assert_eq!(mass_mask(&map, 0.2).unwrap(), [true, false, false, false, false]);
     assert_eq!(mass_mask(&map, 0.8).unwrap(), [true, false, true, true, false]);
     assert_eq!(mass_mask(&map, 1.0).unwrap(), [true; 5]);
+    // Ascending sums 0.1, 0.3, 0.6, 1.0: above 0.4 lie the two largest.
+    assert_eq!(mass_mask(&[0.2, 0.4, 0.1, 0.3], 0.6).unwrap(), [false, true, false, true]);
 }
 
 #[test]
@@ -26,6 +28,8 @@ fn a_mask_depends_on_shares_not_on_scale() {
 
     assert_eq!(mass_mask(&map, 0.6).unwrap(), [true, false, true, false, false]);
     assert_eq!(mass_mask(&[0.0; 4], 0.6).unwrap(), [false; 4]);
+    assert_eq!(mass_mask(&[0.0; 2], 0.6).unwrap(), [false; 2]);
+    assert!(mass_mask(&[], 0.6).unwrap().is_empty());
 }
 
 #[test]

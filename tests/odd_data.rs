@@ -15,6 +15,15 @@ const ODD: [&str; 5] = ["pixel.png", "panorama.jpg", "gray16.png", "cmyk.jpg", "
 /// Files that hold no image.
 const BROKEN: [&str; 2] = ["text.jpg", "truncated.jpg"];
 
+/// A temporary folder with the odd images in `data`, and the place of a run beside them.
+fn odd_data() -> (tempfile::TempDir, PathBuf, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, out) = (folder.path().join("data"), folder.path().join("run"));
+    std::fs::create_dir(&data).unwrap();
+    odd_folder(&data);
+    (folder, data, out)
+}
+
 /// Good images, five odd ones and two that cannot be read: twenty files.
 fn odd_folder(folder: &Path) {
     for number in 0..GOOD {
@@ -44,10 +53,7 @@ fn skipped(out: &Path) -> Vec<String> {
 
 #[test]
 fn odd_images_train_and_the_unreadable_ones_are_listed_and_counted() {
-    let folder = tempfile::tempdir().unwrap();
-    let (data, out) = (folder.path().join("data"), folder.path().join("run"));
-    std::fs::create_dir(&data).unwrap();
-    odd_folder(&data);
+    let (_folder, data, out) = odd_data();
     // Exactly the share of 2 in 20 is still allowed.
     let said = run(pretrain(&data, &out, &["--set", "data.max_bad=0.1"])).expect(0);
     said.saying(&["warning: 2 images could not be read; see ", "skipped.jsonl"]);
@@ -61,10 +67,7 @@ fn odd_images_train_and_the_unreadable_ones_are_listed_and_counted() {
 
 #[test]
 fn a_few_unreadable_images_stop_no_run_by_default() {
-    let folder = tempfile::tempdir().unwrap();
-    let (data, out) = (folder.path().join("data"), folder.path().join("run"));
-    std::fs::create_dir(&data).unwrap();
-    odd_folder(&data);
+    let (_folder, data, out) = odd_data();
     run(pretrain(&data, &out, &[]))
         .expect(0)
         .saying(&["data.max_bad", "3 unreadable files do not stop a run on 20 images"]);
@@ -73,10 +76,7 @@ fn a_few_unreadable_images_stop_no_run_by_default() {
 
 #[test]
 fn odd_images_alone_are_good_enough() {
-    let folder = tempfile::tempdir().unwrap();
-    let (data, out) = (folder.path().join("data"), folder.path().join("run"));
-    std::fs::create_dir(&data).unwrap();
-    odd_folder(&data);
+    let (_folder, data, out) = odd_data();
     for entry in std::fs::read_dir(&data).unwrap() {
         let path = entry.unwrap().path();
         if !ODD.iter().any(|name| path.ends_with(name)) {
@@ -89,10 +89,7 @@ fn odd_images_alone_are_good_enough() {
 
 #[test]
 fn too_many_unreadable_images_stop_the_run_with_counts_and_names() {
-    let folder = tempfile::tempdir().unwrap();
-    let (data, out) = (folder.path().join("data"), folder.path().join("run"));
-    std::fs::create_dir(&data).unwrap();
-    odd_folder(&data);
+    let (_folder, data, out) = odd_data();
     let said = run(pretrain(&data, &out, &["--set", "data.max_bad=0.06"])).expect(1);
     said.saying(&["2 of 20 images are unreadable", "text.jpg", "truncated.jpg", "max_bad"]);
 }
@@ -225,10 +222,7 @@ fn output_that_cannot_be_a_run_folder_is_refused() {
 
 #[test]
 fn closed_output_ends_nothing() {
-    let folder = tempfile::tempdir().unwrap();
-    let (data, out) = (folder.path().join("data"), folder.path().join("run"));
-    std::fs::create_dir(&data).unwrap();
-    odd_folder(&data);
+    let (_folder, data, out) = odd_data();
     let mut shell = Command::new("sh");
     let tiny: Vec<String> = running::TINY.iter().map(|value| format!("--set '{value}'")).collect();
     shell.arg("-c").arg(format!(

@@ -174,7 +174,7 @@ pub enum CheckpointError {
 
 impl CheckpointError {
     /// Sorts a system error by what the user can do about it.
-    pub(super) fn from_io(action: &'static str, path: &Path, source: io::Error) -> Self {
+    pub fn from_io(action: &'static str, path: &Path, source: io::Error) -> Self {
         let path = path.to_path_buf();
         match source.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::DiskFull { action, path, source },

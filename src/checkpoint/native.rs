@@ -12,7 +12,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::atomic::{INCOMING, OUTGOING, remove_folder, replace_dir, sync_folder, with_ending};
+use super::atomic::{INCOMING, OUTGOING, remove_folder, rename, replace_dir, sync_folder, with_ending};
 use super::error::{CheckpointError, Result};
 use super::safetensors;
 use super::tensor::{TensorFile, TensorRef};
@@ -161,7 +161,7 @@ pub fn set_damaged_aside(run_dir: &Path) -> Result<()> {
         return Ok(());
     }
     remove_folder(&damaged)?;
-    fs::rename(&last, &damaged).map_err(|source| CheckpointError::from_io("rename", &last, source))
+    rename(&last, &damaged)
 }
 
 /// Loads one checkpoint folder, without falling back on another.

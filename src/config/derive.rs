@@ -46,7 +46,8 @@ mod tuned {
     /// Fewest and most prototypes.
     pub(super) const OUT_DIM_RANGE: (usize, usize) = (256, 65_536);
     /// Effective batch by number of images: `(up to, batch)`.
-    pub(super) const BATCH_BY_IMAGES: [(usize, usize); 3] = [(20_000, 32), (100_000, 64), (usize::MAX, 128)];
+    pub(super) const BATCH_BY_IMAGES: [(usize, usize); 3] =
+        [(20_000, 32), (SMALL_DATA_UP_TO_IMAGES, 64), (usize::MAX, 128)];
     /// Seconds a run should take.
     pub(super) const TARGET_SECONDS: f64 = 3600.0;
     /// Fewest and most epochs.
@@ -59,7 +60,7 @@ mod tuned {
     pub(super) const MOMENTUM_RANGE: (f64, f64) = (0.95, 0.9995);
     /// Teacher temperature by number of images: `(up to, (in the first epoch, after the warm-up))`.
     pub(super) const TEACHER_TEMP_BY_IMAGES: [(usize, (f64, f64)); 3] =
-        [(100_000, (0.015, 0.04)), (500_000, (0.04, 0.055)), (usize::MAX, (0.04, 0.07))];
+        [(SMALL_DATA_UP_TO_IMAGES, (0.015, 0.04)), (500_000, (0.04, 0.055)), (usize::MAX, (0.04, 0.07))];
     /// Share of the run over which the teacher's temperature rises.
     pub(super) const TEACHER_TEMP_WARMUP_SHARE: f64 = 0.1;
     /// Share of the area in crops of small data: global, local.

@@ -84,20 +84,18 @@ impl Plan<'_> {
                 "{images} images are few; starting from trained weights (`--init WEIGHTS`) will give better features"
             ));
         }
-        if self.config.head.use_bn && self.config.run.micro_batch < self.config.run.batch {
-            warnings.push(
-                "batch normalisation sees one micro-batch at a time, so accumulating is not quite the large batch; \
-                 `--set head.use_bn=false` makes it exact"
-                    .to_owned(),
-            );
-        }
-        let split = self.config.run.micro_batch < self.config.run.batch;
-        if split && self.config.dino.centering == Centering::SinkhornKnopp {
-            warnings.push(
-                "Sinkhorn-Knopp balances one micro-batch at a time, so accumulating is not quite the large batch; \
-                 `--set dino.centering=centering` makes it exact"
-                    .to_owned(),
-            );
+        if self.config.run.micro_batch < self.config.run.batch {
+            let sinkhorn = self.config.dino.centering == Centering::SinkhornKnopp;
+            let across_images = [
+                (self.config.head.use_bn, "batch normalisation sees", "head.use_bn=false"),
+                (sinkhorn, "Sinkhorn-Knopp balances", "dino.centering=centering"),
+            ];
+            warnings.extend(across_images.into_iter().filter(|(used, ..)| *used).map(|(_, who, exact)| {
+                format!(
+                    "{who} one micro-batch at a time, so accumulating is not quite the large batch; `--set {exact}` makes \
+                     it exact"
+                )
+            }));
         }
         warnings
     }

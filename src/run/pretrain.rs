@@ -141,11 +141,9 @@ pub(super) fn train_run<T: Send>(
     if let Err(error) = &outcome {
         console.end_progress();
         console.detail(&format!("failed: {error}"));
-        let now = Status::now(State::Failed, 0, 0, 1);
-        let (state, heartbeat, pid) = (now.state, now.heartbeat.clone(), now.pid);
-        let last = Status::read(&out).unwrap_or(now);
+        let last = Status::read(&out).unwrap_or_else(|| Status::now(State::Failed, 0, 0, 1));
         // What failed may be the disk; then this fails too, and the first error is the one to report.
-        Status { state, heartbeat, pid, eta_seconds: None, ..last }.write(&out).ok();
+        last.failed().write(&out).ok();
     }
     outcome?.map(Some)
 }

@@ -43,9 +43,13 @@ pub struct Status {
 impl Status {
     /// A status of this process at this moment, without an estimate of the end.
     pub fn now(state: State, step: usize, total_steps: usize, steps_per_epoch: usize) -> Self {
-        let heartbeat = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
         let epoch = step / steps_per_epoch.max(1);
-        Self { state, step, total_steps, epoch, eta_seconds: None, heartbeat, pid: std::process::id() }
+        Self { state, step, total_steps, epoch, eta_seconds: None, heartbeat: heartbeat(), pid: std::process::id() }
+    }
+
+    /// The same place, given up by this process at this moment.
+    pub fn failed(self) -> Self {
+        Self { state: State::Failed, eta_seconds: None, heartbeat: heartbeat(), pid: std::process::id(), ..self }
     }
 
     /// Replaces `status.json` in `folder`.
@@ -65,4 +69,8 @@ impl Status {
     pub fn read(folder: &Path) -> Option<Self> {
         serde_json::from_str(&std::fs::read_to_string(folder.join("status.json")).ok()?).ok()
     }
+}
+
+fn heartbeat() -> String {
+    jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }

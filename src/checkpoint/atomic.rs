@@ -61,7 +61,14 @@ pub(super) fn sync_folder(folder: &Path) -> Result<()> {
 
 fn sync(folder: &Path) -> io::Result<()> {
     // Only Unix lets a folder be opened and synced; elsewhere the rename itself is all there is.
-    if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
+    if !cfg!(unix) {
+        return Ok(());
+    }
+    match File::open(folder)?.sync_all() {
+        // Some network file systems know no sync of a folder; they order renames themselves.
+        Err(refused) if matches!(refused.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => Ok(()),
+        synced => synced,
+    }
 }
 
 /// Removes a folder with all it holds; one that does not exist is no error.

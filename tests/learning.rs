@@ -122,16 +122,37 @@ fn drop_path_rises_over_the_blocks_and_keeps_the_mean() {
     let draw = DropPath { rate: 0.5, seed: 1, step: 2, first_image: 0 };
     assert_eq!([0, 1, 2].map(|block| draw.block_rate(block, 3)), [0.0, 0.25, 0.5]);
     let (views, images) = (8, 500);
-    let scales = draw.draw(3, views, images);
-    assert!(scales.of(0, 0).is_none(), "the first block drops nothing");
-    let last = scales.of(2, 1).expect("the last block drops");
-    assert!(last.iter().all(|scale| *scale == 0.0 || *scale == 2.0));
-    let mean = last.iter().sum::<f32>() / last.len() as f32;
+    let kept = draw.draw(3, views, images);
+    assert!(kept.of(0, 0).is_none(), "the first block drops nothing");
+    let last = kept.of(2, 1).expect("the last block drops");
+    assert_eq!(last.factor, 2.0);
+    let mean = last.factor * last.sequences.len() as f64 / (views * images) as f64;
     // 4,000 draws of 0 or 2: the mean's standard deviation is 0.016.
     assert!((mean - 1.0).abs() < 0.08, "mean {mean}");
+    assert_ne!(kept.of(2, 0).expect("drops").sequences, last.sequences, "each branch has draws of its own");
     // The second half of a batch draws what the whole batch draws for it.
+    let middle = (images / 2) as u32;
     let half = DropPath { first_image: images / 2, ..draw }.draw(3, 1, images / 2);
-    assert_eq!(half.of(2, 1).expect("drops"), &last[images / 2..images]);
+    let whole = last.sequences.iter().filter(|sequence| (middle..2 * middle).contains(sequence));
+    let whole: Vec<u32> = whole.map(|sequence| sequence - middle).collect();
+    assert_eq!(half.of(2, 1).expect("drops").sequences, whole);
+}
+
+#[test]
+fn memory_stays_bounded_when_every_step_drops_other_branches() {
+    let held = |rate: f64, steps: usize| {
+        let (mut state, _) = start(DinoConfig { drop_path: rate, ..config() }, Rule::AdamW);
+        let (cpu, pool) = (Cpu::new(), Pool::new());
+        let pixels = filler_bytes("global", 2 * IMAGES * 32 * 32 * 3);
+        for index in 0..steps {
+            let device = Device { kernels: &cpu, pool: &pool };
+            let crops = [Crops { pixels: &pixels, side: 32, views: 2 }];
+            state.step(device, &crops, IMAGES, &scheduled(index)).expect("a finite step");
+        }
+        pool.allocated_bytes()
+    };
+    let (constant, varying) = (held(0.0, 3), held(0.5, 60));
+    assert!(varying < 2 * constant, "{varying} bytes are allocated, {constant} where nothing is dropped");
 }
 
 #[test]

@@ -20,25 +20,39 @@ pub struct DropPath {
     pub first_image: usize,
 }
 
-/// Factor of each image's branch: `[view, image]`-major as the rows of the class tokens, one vector per branch.
+/// The residual branches that are taken in one step, two for each block.
 #[derive(Debug, Clone)]
-pub struct BranchScales {
-    scales: Vec<Vec<f32>>,
+pub struct KeptBranches {
+    branches: Vec<Option<Kept>>,
+}
+
+/// The sequences that take a residual branch where others skip it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Kept {
+    /// Their numbers in ascending order, `[view, image]`-major as the rows of the class tokens.
+    pub sequences: Vec<u32>,
+    /// What the branch is multiplied by: 1 / keep probability.
+    pub factor: f64,
 }
 
 impl DropPath {
-    /// Draws the factors of `depth` blocks with two branches each, for `views` views of `images` images.
-    pub fn draw(&self, depth: usize, views: usize, images: usize) -> BranchScales {
-        let mut scales = vec![Vec::with_capacity(views * images); 2 * depth];
+    /// Draws for `depth` blocks with two branches each, for `views` views of `images` images.
+    pub fn draw(&self, depth: usize, views: usize, images: usize) -> KeptBranches {
+        let keep = |branch: usize| 1.0 - self.block_rate(branch / 2, depth);
+        let none = |branch| (keep(branch) < 1.0).then(|| Kept { sequences: Vec::new(), factor: 1.0 / keep(branch) });
+        let mut branches: Vec<Option<Kept>> = (0..2 * depth).map(none).collect();
         for view in 0..views {
             for image in 0..images {
                 let mut rng = self.rng(view, self.first_image + image);
-                for (branch, scales) in scales.iter_mut().enumerate() {
-                    scales.push(scale(&mut rng, 1.0 - self.block_rate(branch / 2, depth)));
+                for (branch, kept) in branches.iter_mut().enumerate() {
+                    let takes = takes(&mut rng, keep(branch));
+                    if let Some(kept) = kept.as_mut().filter(|_| takes) {
+                        kept.sequences.push((view * images + image) as u32);
+                    }
                 }
             }
         }
-        BranchScales { scales }
+        KeptBranches::new(branches)
     }
 
     /// The rate of block `block`: linear from 0 to `rate`.
@@ -55,16 +69,25 @@ impl DropPath {
     }
 }
 
-impl BranchScales {
-    /// Factors of the attention branch (`branch` 0) or the MLP branch (1) of a block; absent when all are 1.
-    pub fn of(&self, block: usize, branch: usize) -> Option<&[f32]> {
-        let scales = &self.scales[2 * block + branch];
-        scales.iter().any(|scale| *scale != 1.0).then_some(scales)
+impl KeptBranches {
+    /// The attention branch and the MLP branch of each block in turn; absent where all sequences take a branch as it is.
+    ///
+    /// # Panics
+    /// If the sequences of a branch are not in ascending order.
+    pub fn new(branches: Vec<Option<Kept>>) -> Self {
+        let ascending = branches.iter().flatten().all(|kept| kept.sequences.is_sorted_by(|a, b| a < b));
+        assert!(ascending, "sequences are numbered in ascending order");
+        Self { branches }
+    }
+
+    /// Who takes the attention branch (`branch` 0) or the MLP branch (1) of a block; absent when all take it as it is.
+    pub fn of(&self, block: usize, branch: usize) -> Option<&Kept> {
+        self.branches.get(2 * block + branch)?.as_ref()
     }
 }
 
-fn scale(rng: &mut ChaCha8Rng, keep: f64) -> f32 {
+/// Whether a branch is taken: with probability `keep`.
+fn takes(rng: &mut ChaCha8Rng, keep: f64) -> bool {
     let uniform = f64::from(rng.next_u32()) / 2_f64.powi(32);
-    // floor(uniform + keep) is 1 with probability `keep`.
-    if uniform + keep >= 1.0 { (1.0 / keep) as f32 } else { 0.0 }
+    uniform + keep >= 1.0 // floor(uniform + keep) in the reference.
 }

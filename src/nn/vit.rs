@@ -13,7 +13,7 @@ use dinoxide_engine::params::{ParamId, Role};
 use dinoxide_engine::tape::{Heads, Images, Tape, TokenGroup};
 use dinoxide_engine::tensor::Matrix;
 
-use super::drop_path::{BranchScales, DropPath};
+use super::drop_path::{DropPath, Kept, KeptBranches};
 use super::init::{Init, Registry};
 use super::pos_embed::position_mix;
 
@@ -81,6 +81,34 @@ impl Sequences {
     fn class_rows(&self) -> Rc<[u32]> {
         self.heads.segments.iter().map(|segment| segment.start as u32).collect()
     }
+
+    /// The class tokens, as sequences of one token each.
+    fn class_tokens(&self, tape: &mut Tape<'_>) -> Self {
+        let tokens = tape.gather_rows(&self.tokens, self.class_rows());
+        let segments = (0..tokens.rows()).map(|start| Segment { start, len: 1 }).collect();
+        Self { tokens, heads: Heads { count: self.heads.count, segments } }
+    }
+
+    /// The rows of some sequences, one after the other.
+    fn rows_of(&self, sequences: &[u32]) -> Rc<[u32]> {
+        let segments = sequences.iter().map(|sequence| self.heads.segments[*sequence as usize]);
+        segments.flat_map(|segment| segment.start as u32..(segment.start + segment.len) as u32).collect()
+    }
+
+    /// Some sequences, packed anew; all of them are taken as they are.
+    fn only(&self, tape: &mut Tape<'_>, sequences: &[u32]) -> Self {
+        if sequences.len() == self.heads.segments.len() {
+            return self.clone();
+        }
+        let mut start = 0;
+        let segments = sequences.iter().map(|sequence| {
+            let len = self.heads.segments[*sequence as usize].len;
+            start += len;
+            Segment { start: start - len, len }
+        });
+        let heads = Heads { count: self.heads.count, segments: segments.collect() };
+        Self { tokens: tape.gather_rows(&self.tokens, self.rows_of(sequences)), heads }
+    }
 }
 
 impl Vit {
@@ -124,20 +152,21 @@ impl Vit {
     /// Class tokens after the final norm, one row per image in the order of the groups: `[Σ images, D]`.
     ///
     /// Only the class token's row goes through the last block's projection and MLP: nothing else is read.
-    pub fn class_tokens(&self, tape: &mut Tape<'_>, groups: &[Images<'_>], drop: Option<&BranchScales>) -> Matrix {
+    pub fn class_tokens(&self, tape: &mut Tape<'_>, groups: &[Images<'_>], drop: Option<&KeptBranches>) -> Matrix {
         let mut sequences = self.embed(tape, groups);
         let last = self.blocks.len() - 1;
         for block in 0..last {
             sequences.tokens = self.block(tape, block, &sequences, drop);
         }
-        let rows = sequences.class_rows();
-        let attended = self.attend(tape, last, &sequences);
-        let attended = tape.gather_rows(&attended, Rc::clone(&rows));
-        let class = tape.gather_rows(&sequences.tokens, rows);
-        let class = self.finish_block(tape, last, &class, &attended, |branch| {
-            drop.and_then(|scales| scales.of(last, branch)).map(Rc::from)
+        let mut class = sequences.class_tokens(tape);
+        class.tokens = add_branch(tape, &class, &sequences, kept(drop, last, 0), |tape, taking| {
+            let attended = self.attend(tape, last, taking);
+            let attended = tape.gather_rows(&attended, taking.class_rows());
+            self.project(tape, last, &attended)
         });
-        tape.layer_norm(&class, self.norm.0, self.norm.1, LAYER_NORM_EPS)
+        class.tokens =
+            add_branch(tape, &class, &class, kept(drop, last, 1), |tape, taking| self.mlp(tape, last, &taking.tokens));
+        tape.layer_norm(&class.tokens, self.norm.0, self.norm.1, LAYER_NORM_EPS)
     }
 
     /// All tokens of the last `n` blocks after the final norm, oldest first (`get_intermediate_layers`).
@@ -167,7 +196,7 @@ impl Vit {
     }
 
     /// Draws the stochastic depth of one step for `views` views of `images` images.
-    pub fn drop_path(&self, draw: &DropPath, views: usize, images: usize) -> Option<BranchScales> {
+    pub fn drop_path(&self, draw: &DropPath, views: usize, images: usize) -> Option<KeptBranches> {
         (draw.rate > 0.0).then(|| draw.draw(self.blocks.len(), views, images))
     }
 
@@ -201,11 +230,13 @@ impl Vit {
         grids.entry((patches.height, patches.width)).or_insert_with(make).clone()
     }
 
-    fn block(&self, tape: &mut Tape<'_>, block: usize, x: &Sequences, drop: Option<&BranchScales>) -> Matrix {
-        let attended = self.attend(tape, block, x);
-        self.finish_block(tape, block, &x.tokens, &attended, |branch| {
-            drop.and_then(|scales| scales.of(block, branch)).map(|scales| token_scales(scales, &x.heads.segments))
-        })
+    fn block(&self, tape: &mut Tape<'_>, block: usize, x: &Sequences, drop: Option<&KeptBranches>) -> Matrix {
+        let tokens = add_branch(tape, x, x, kept(drop, block, 0), |tape, taking| {
+            let attended = self.attend(tape, block, taking);
+            self.project(tape, block, &attended)
+        });
+        let x = Sequences { tokens, heads: x.heads.clone() };
+        add_branch(tape, &x, &x, kept(drop, block, 1), |tape, taking| self.mlp(tape, block, &taking.tokens))
     }
 
     fn qkv(&self, tape: &mut Tape<'_>, block: usize, tokens: &Matrix) -> Matrix {
@@ -219,23 +250,43 @@ impl Vit {
         tape.attention(&qkv, &x.heads) // [T, D]
     }
 
-    /// The block from the attention's output on: projection, residual, MLP, residual.
-    fn finish_block(
-        &self,
-        tape: &mut Tape<'_>,
-        block: usize,
-        x: &Matrix,
-        attended: &Matrix,
-        row_scale: impl Fn(usize) -> Option<Rc<[f32]>>,
-    ) -> Matrix {
-        let block = &self.blocks[block];
-        let branch = tape.linear(attended, block.proj.0, Some(block.proj.1));
-        let x = tape.residual(x, &branch, None, row_scale(0));
-        let normed = tape.layer_norm(&x, block.norm2.0, block.norm2.1, LAYER_NORM_EPS);
-        let hidden = tape.linear_gelu(&normed, block.fc1.0, Some(block.fc1.1)); // [T, 4·D]
-        let branch = tape.linear(&hidden, block.fc2.0, Some(block.fc2.1));
-        tape.residual(&x, &branch, None, row_scale(1))
+    fn project(&self, tape: &mut Tape<'_>, block: usize, attended: &Matrix) -> Matrix {
+        let (weight, bias) = self.blocks[block].proj;
+        tape.linear(attended, weight, Some(bias))
     }
+
+    fn mlp(&self, tape: &mut Tape<'_>, block: usize, x: &Matrix) -> Matrix {
+        let block = &self.blocks[block];
+        let normed = tape.layer_norm(x, block.norm2.0, block.norm2.1, LAYER_NORM_EPS);
+        let hidden = tape.linear_gelu(&normed, block.fc1.0, Some(block.fc1.1)); // [T, 4·D]
+        tape.linear(&hidden, block.fc2.0, Some(block.fc2.1))
+    }
+}
+
+/// Who takes a branch; absent when all take it as it is.
+fn kept(drop: Option<&KeptBranches>, block: usize, branch: usize) -> Option<&Kept> {
+    drop.and_then(|drop| drop.of(block, branch))
+}
+
+/// A residual connection: what `branch` makes of the sequences in `from` is added to the same sequences in `to`. A
+/// sequence that skips the branch is not computed; the others are packed anew.
+fn add_branch(
+    tape: &mut Tape<'_>,
+    to: &Sequences,
+    from: &Sequences,
+    kept: Option<&Kept>,
+    branch: impl FnOnce(&mut Tape<'_>, &Sequences) -> Matrix,
+) -> Matrix {
+    let Some(Kept { sequences, factor }) = kept else {
+        let values = branch(tape, from);
+        return tape.residual(&to.tokens, &values, None);
+    };
+    if sequences.is_empty() {
+        return to.tokens.clone();
+    }
+    let taking = from.only(tape, sequences);
+    let values = branch(tape, &taking);
+    tape.residual_rows(&to.tokens, &values, to.rows_of(sequences), *factor)
 }
 
 impl VitConfig {
@@ -243,9 +294,4 @@ impl VitConfig {
     pub fn base_grid(&self) -> usize {
         self.image_size / self.patch_size
     }
-}
-
-/// Repeats each sequence's factor for all its tokens.
-fn token_scales(scales: &[f32], segments: &[Segment]) -> Rc<[f32]> {
-    scales.iter().zip(segments).flat_map(|(scale, segment)| std::iter::repeat_n(*scale, segment.len)).collect()
 }

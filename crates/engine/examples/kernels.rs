@@ -165,7 +165,7 @@ impl Bench {
         self.time("layer_norm_backward", bytes(4), || {
             self.cpu.layer_norm_backward(op, Write::Add, &mut d_x, &mut d_gamma, &mut d_beta);
         });
-        let op = Residual { branch: &d_out, gamma: None, row_scale: None, width: WIDTH };
+        let op = Residual { branch: &d_out, gamma: None, width: WIDTH };
         self.time("residual", bytes(3), || self.cpu.residual(&x, op, &mut out));
         self.time("residual_backward", bytes(2), || self.cpu.residual_backward(&x, op, &mut out, None));
         self.time("add", bytes(3), || self.cpu.add(&x, &mut out));

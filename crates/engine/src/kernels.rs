@@ -144,17 +144,26 @@ pub struct AttentionBackward<'a, E> {
     pub log_sum_exp: &'a [E],
 }
 
-/// A residual connection `x + row_scale · gamma ⊙ branch`.
+/// A residual connection `x + gamma ⊙ branch`.
 #[derive(Debug, Clone, Copy)]
 pub struct Residual<'a, E> {
     /// The branch's output, `[rows, width]`.
     pub branch: &'a [E],
     /// LayerScale vector, `[width]`; absent means 1.
     pub gamma: Option<&'a [E]>,
-    /// Drop-path factor of each row (0, or 1/keep), `[rows]`; absent means 1.
-    pub row_scale: Option<&'a [E]>,
     /// Columns.
     pub width: usize,
+}
+
+/// Some rows of a matrix, and a factor on them.
+#[derive(Debug, Clone, Copy)]
+pub struct Rows<'a> {
+    /// Their numbers, distinct.
+    pub rows: &'a [u32],
+    /// Columns.
+    pub width: usize,
+    /// What the values are multiplied by on their way.
+    pub factor: f64,
 }
 
 /// Tokens of one group of equally sized images.
@@ -382,18 +391,18 @@ pub trait Kernels<E>: Send + Sync {
     /// Attention of the first token of each segment to all its tokens: for each segment in order `[heads, len]`.
     fn first_token_attention(&self, op: Attention<'_, E>, out: &mut [E]);
 
-    /// `out = x + row_scale·gamma⊙branch`, `[rows, width]`.
+    /// `out = x + gamma⊙branch`, `[rows, width]`.
     fn residual(&self, x: &[E], op: Residual<'_, E>, out: &mut [E]);
 
     /// Gradient of the branch of [`Kernels::residual`] (that of `x` is `d_out` itself): overwrites `d_branch`, adds to
     /// `d_gamma`.
     fn residual_backward(&self, d_out: &[E], op: Residual<'_, E>, d_branch: &mut [E], d_gamma: Option<&mut [E]>);
 
-    /// `out[i] = x[rows[i]]`, rows of `width` values.
-    fn gather_rows(&self, x: &[E], rows: &[u32], width: usize, out: &mut [E]);
+    /// `out[i] = factor·x[rows[i]]`, rows of `width` values.
+    fn gather_rows(&self, x: &[E], op: Rows<'_>, out: &mut [E]);
 
-    /// Adds row i of `d_out` to row `rows[i]` of `d_x`. Rows are distinct.
-    fn scatter_add_rows(&self, d_out: &[E], rows: &[u32], width: usize, d_x: &mut [E]);
+    /// Adds `factor·from[i]` to row `rows[i]` of `to`: each of the two is the other's gradient.
+    fn scatter_add_rows(&self, from: &[E], op: Rows<'_>, to: &mut [E]);
 
     /// Each image's sequence: class token plus its position, then patches plus theirs. `[images·(patches + 1), width]`.
     fn tokens(&self, op: Tokens<'_, E>, out: &mut [E]);

@@ -9,8 +9,8 @@ use std::rc::Rc;
 
 use crate::kernels::{
     Attention, AttentionBackward, BatchNormBackward, Kernels, LayerNorm, LayerNormBackward, Linear, LinearSize,
-    Normalize, Patches, Residual, RowMix, Segment, SoftCrossEntropy, Tokens, WeightNormLinear, WeightNormLinearGrad,
-    Write,
+    Normalize, Patches, Residual, RowMix, Rows, Segment, SoftCrossEntropy, Tokens, WeightNormLinear,
+    WeightNormLinearGrad, Write,
 };
 use crate::params::{ParamId, Params};
 use crate::tensor::{Buffer, Matrix, Pool, Slot};
@@ -191,7 +191,7 @@ impl<'a> Tape<'a> {
         self.push(out, x.columns, move |back, d_out| {
             let op =
                 LayerNormBackward { d_out: &d_out, x: input.values(), gamma: back.params.get(gamma), stats: &stats };
-            let (kernels, (mut d_x, write)) = (back.kernels, back.destination(&input));
+            let (kernels, (mut d_x, write)) = (back.kernels, back.destination(input.slot(), input.values().len()));
             if let (Some(d_gamma), Some(d_beta)) = back.two_grads(gamma, beta) {
                 kernels.layer_norm_backward(op, write, &mut d_x, d_gamma, d_beta);
             }
@@ -257,49 +257,62 @@ impl<'a> Tape<'a> {
         out
     }
 
-    /// `x + row_scale·gamma⊙branch`: a residual connection with LayerScale and drop path, both optional.
-    pub fn residual(
-        &mut self,
-        x: &Matrix,
-        branch: &Matrix,
-        gamma: Option<ParamId>,
-        row_scale: Option<Rc<[f32]>>,
-    ) -> Matrix {
+    /// `x + gamma⊙branch`: a residual connection, with LayerScale if `gamma` is given.
+    ///
+    /// # Panics
+    /// If the two matrices differ in shape.
+    pub fn residual(&mut self, x: &Matrix, branch: &Matrix, gamma: Option<ParamId>) -> Matrix {
         assert_eq!((x.rows, x.columns), (branch.rows, branch.columns), "both sides of a residual have one shape");
         let mut out = self.pool.take(x.values().len());
-        let op = |branch, params: &'a Params, row_scale| Residual {
-            branch,
-            gamma: gamma.map(|id| params.get(id)),
-            row_scale,
-            width: x.columns,
-        };
-        self.kernels.residual(x.values(), op(branch.values(), self.params, row_scale.as_deref()), &mut out);
+        let op = Residual { branch: branch.values(), gamma: gamma.map(|id| self.params.get(id)), width: x.columns };
+        self.kernels.residual(x.values(), op, &mut out);
         let (skip, slot, width) = (x.slot(), branch.slot(), x.columns);
         // Only LayerScale needs the branch's values again; otherwise they are freed here.
         let saved = gamma.map(|id| (id, branch.clone()));
         self.push(out, width, move |back, d_out| {
-            if saved.is_none() && row_scale.is_none() {
-                back.give(slot, Rc::clone(&d_out));
-            } else {
-                let d_branch = back.residual_branch(&d_out, saved, row_scale.as_deref(), width);
-                back.give(slot, Rc::new(d_branch));
+            match saved {
+                None => back.give(slot, Rc::clone(&d_out)),
+                Some((gamma, branch)) => {
+                    let d_branch = back.residual_branch(&d_out, gamma, &branch);
+                    back.give(slot, Rc::new(d_branch));
+                }
             }
+            back.give(skip, d_out);
+        })
+    }
+
+    /// `x` with `factor·branch[i]` added to its row `rows[i]`: a residual connection whose branch only some rows took.
+    ///
+    /// # Panics
+    /// If the branch does not have one row for each of `rows`.
+    pub fn residual_rows(&mut self, x: &Matrix, branch: &Matrix, rows: Rc<[u32]>, factor: f64) -> Matrix {
+        assert_eq!((rows.len(), x.columns), (branch.rows, branch.columns), "the branch has the rows that took it");
+        let width = x.columns;
+        let mut out = self.pool.take(x.values().len());
+        out.copy_from_slice(x.values());
+        self.kernels.scatter_add_rows(branch.values(), Rows { rows: &rows, width, factor }, &mut out);
+        let (skip, slot) = (x.slot(), branch.slot());
+        self.push(out, width, move |back, d_out| {
+            let mut d_branch = back.pool.take(rows.len() * width);
+            back.kernels.gather_rows(&d_out, Rows { rows: &rows, width, factor }, &mut d_branch);
+            back.give(slot, Rc::new(d_branch));
             back.give(skip, d_out);
         })
     }
 
     /// The rows `rows` of `x`, which are distinct.
     pub fn gather_rows(&mut self, x: &Matrix, rows: Rc<[u32]>) -> Matrix {
-        let mut out = self.pool.take(rows.len() * x.columns);
-        self.kernels.gather_rows(x.values(), &rows, x.columns, &mut out);
-        let input = x.clone();
-        self.push(out, x.columns, move |back, d_out| {
-            let (mut d_x, write) = back.destination(&input);
+        let width = x.columns;
+        let mut out = self.pool.take(rows.len() * width);
+        self.kernels.gather_rows(x.values(), Rows { rows: &rows, width, factor: 1.0 }, &mut out);
+        let (slot, len) = (x.slot(), x.values().len());
+        self.push(out, width, move |back, d_out| {
+            let (mut d_x, write) = back.destination(slot, len);
             if write == Write::Replace {
                 d_x.fill(0.0);
             }
-            back.kernels.scatter_add_rows(&d_out, &rows, input.columns, &mut d_x);
-            back.put(input.slot(), d_x);
+            back.kernels.scatter_add_rows(&d_out, Rows { rows: &rows, width, factor: 1.0 }, &mut d_x);
+            back.put(slot, d_x);
         })
     }
 

@@ -1,14 +1,20 @@
 //! Values on the tape and the pool their memory comes from.
 //!
 //! A [`Matrix`] is a cheap handle: cloning it clones a reference, and when the last handle goes its memory returns to the
-//! [`Pool`], where the next operation of that size finds it. The second training step therefore allocates nothing.
+//! [`Pool`], where the next operation of about that size finds it. After the first steps nothing is allocated any more, be
+//! their shapes the same or nearly so (drop path).
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 
-/// Recycles buffers by length.
+/// Buffers are allocated in sizes of this many steps to the next power of two, so that there are not too many kinds.
+const CLASSES: usize = 16;
+/// A free buffer serves if it is larger than needed by at most one part in this many.
+const SLACK: usize = 4;
+
+/// Recycles buffers.
 #[derive(Debug, Clone, Default)]
 pub struct Pool {
     shelves: Rc<Shelves>,
@@ -16,7 +22,8 @@ pub struct Pool {
 
 #[derive(Debug, Default)]
 struct Shelves {
-    free: RefCell<HashMap<usize, Vec<Vec<f32>>>>,
+    /// Free buffers by length; no list is empty.
+    free: RefCell<BTreeMap<usize, Vec<Vec<f32>>>>,
     allocated_bytes: Cell<usize>,
     in_use_bytes: Cell<usize>,
     peak_bytes: Cell<usize>,
@@ -31,15 +38,15 @@ impl Pool {
     /// A buffer of `len` values whose contents are arbitrary.
     pub fn take(&self, len: usize) -> Buffer {
         let shelves = &self.shelves;
-        let recycled = shelves.free.borrow_mut().get_mut(&len).and_then(Vec::pop);
-        let bytes = len * size_of::<f32>();
-        let values = recycled.unwrap_or_else(|| {
-            shelves.allocated_bytes.set(shelves.allocated_bytes.get() + bytes);
-            vec![0.0; len]
+        let class = class_of(len);
+        let values = shelves.find(class, class + class / SLACK).unwrap_or_else(|| {
+            let values = vec![0.0; class];
+            shelves.allocated_bytes.set(shelves.allocated_bytes.get() + bytes(&values));
+            values
         });
-        shelves.in_use_bytes.set(shelves.in_use_bytes.get() + bytes);
+        shelves.in_use_bytes.set(shelves.in_use_bytes.get() + bytes(&values));
         shelves.peak_bytes.set(shelves.peak_bytes.get().max(shelves.in_use_bytes.get()));
-        Buffer { values, home: self.clone() }
+        Buffer { values, len, home: self.clone() }
     }
 
     /// A buffer of `len` zeros.
@@ -49,7 +56,7 @@ impl Pool {
         buffer
     }
 
-    /// Bytes ever allocated; constant from the second step of a training run on.
+    /// Bytes taken from the system, in use or free.
     pub fn allocated_bytes(&self) -> usize {
         self.shelves.allocated_bytes.get()
     }
@@ -60,10 +67,34 @@ impl Pool {
     }
 }
 
+impl Shelves {
+    /// Takes the free buffer of the smallest length from `fewest` to `most` that there is.
+    fn find(&self, fewest: usize, most: usize) -> Option<Vec<f32>> {
+        let mut free = self.free.borrow_mut();
+        let (&len, same) = free.range_mut(fewest..=most).next()?;
+        let found = same.pop();
+        if same.is_empty() {
+            free.remove(&len);
+        }
+        found
+    }
+}
+
+/// The size in which a buffer of `len` values is allocated: at most one part in [`CLASSES`] more.
+fn class_of(len: usize) -> usize {
+    len.next_multiple_of((len.next_power_of_two() / (2 * CLASSES)).max(1))
+}
+
+fn bytes(values: &[f32]) -> usize {
+    size_of_val(values)
+}
+
 /// Pool memory that goes back when dropped.
 #[derive(Debug)]
 pub struct Buffer {
+    /// At least `len` values.
     values: Vec<f32>,
+    len: usize,
     home: Pool,
 }
 
@@ -71,13 +102,13 @@ impl Deref for Buffer {
     type Target = [f32];
 
     fn deref(&self) -> &[f32] {
-        &self.values
+        &self.values[..self.len]
     }
 }
 
 impl DerefMut for Buffer {
     fn deref_mut(&mut self) -> &mut [f32] {
-        &mut self.values
+        &mut self.values[..self.len]
     }
 }
 
@@ -85,7 +116,7 @@ impl Drop for Buffer {
     fn drop(&mut self) {
         let values = std::mem::take(&mut self.values);
         let shelves = &self.home.shelves;
-        shelves.in_use_bytes.set(shelves.in_use_bytes.get() - values.len() * size_of::<f32>());
+        shelves.in_use_bytes.set(shelves.in_use_bytes.get() - bytes(&values));
         shelves.free.borrow_mut().entry(values.len()).or_default().push(values);
     }
 }

@@ -265,10 +265,10 @@ fn attention_agrees() {
 
 fn rows<E: Real>(k: &dyn Kernels<E>, v: &mut Values, (rows, width): (usize, usize)) -> Results<E> {
     let (x, branch) = (v.next::<E>(rows * width), v.next::<E>(rows * width));
-    let (gamma, row_scale) = (v.next::<E>(width), v.next::<E>(rows));
+    let gamma = v.next::<E>(width);
     let mut results = Vec::new();
-    for (gamma, row_scale) in [(None, None), (Some(&gamma[..]), None), (Some(&gamma[..]), Some(&row_scale[..]))] {
-        let op = Residual { branch: &branch, gamma, row_scale, width };
+    for gamma in [None, Some(&gamma[..])] {
+        let op = Residual { branch: &branch, gamma, width };
         let (mut out, mut d_branch, mut d_gamma) = (x.clone(), x.clone(), v.next::<E>(width));
         k.residual(&x, op, &mut out);
         k.residual_backward(&x, op, &mut d_branch, gamma.map(|_| &mut d_gamma[..]));
@@ -276,11 +276,12 @@ fn rows<E: Real>(k: &dyn Kernels<E>, v: &mut Values, (rows, width): (usize, usiz
     }
     let ascending: Vec<u32> = (0..rows as u32).filter(|row| row % 3 != 1).collect();
     let descending: Vec<u32> = ascending.iter().rev().copied().collect();
-    for picked in [ascending, descending] {
+    for (picked, factor) in [(&ascending, 1.0), (&ascending, 1.25), (&descending, 0.5)] {
+        let op = Rows { rows: picked, width, factor };
         let mut out = vec![E::default(); picked.len() * width];
-        k.gather_rows(&x, &picked, width, &mut out);
+        k.gather_rows(&x, op, &mut out);
         let mut d_x = branch.clone();
-        k.scatter_add_rows(&out, &picked, width, &mut d_x);
+        k.scatter_add_rows(&out, op, &mut d_x);
         results.extend([("gather", out), ("scatter", d_x)]);
     }
     let index = (0..3 * 11).map(|tap| (tap * 7 % rows) as u32).collect();

@@ -8,8 +8,8 @@ mod support;
 
 use dinoxide_engine::kernels::{
     Attention, AttentionBackward, BatchNormBackward, Kernels, LayerNorm, LayerNormBackward, Linear, LinearSize,
-    Residual, RowMix, Segment, SoftCrossEntropy, Targets, Tokens, TokensGrad, WeightNormLinear, WeightNormLinearGrad,
-    Write,
+    Residual, RowMix, Rows, Segment, SoftCrossEntropy, Targets, Tokens, TokensGrad, WeightNormLinear,
+    WeightNormLinearGrad, Write,
 };
 use dinoxide_engine::reference::Reference;
 use rand::RngExt;
@@ -293,29 +293,26 @@ fn attention_matches_differences_in_every_segment() {
 }
 
 #[test]
-fn residual_matches_differences_with_and_without_factors() {
+fn residual_matches_differences_with_and_without_gamma() {
     let mut rng = generator(9);
     for (rows, width) in [(1, 1), (3, 5), (7, 4), (37, 3)] {
         let (x, branch) = (random(&mut rng, rows * width), random(&mut rng, rows * width));
         let (gamma, d_out) = (random(&mut rng, width), random(&mut rng, rows * width));
-        let scale: Vec<f64> = (0..rows).map(|r| if r % 3 == 1 { 0.0 } else { 1.25 }).collect();
-        for row_scale in [None, Some(scale.as_slice())] {
-            let loss = |x: &[f64], branch: &[f64], gamma: Option<&[f64]>| {
-                let op = Residual { branch, gamma, row_scale, width };
-                dot(&d_out, &output(x.len(), |out| Reference.residual(x, op, out)))
-            };
+        let loss = |x: &[f64], branch: &[f64], gamma: Option<&[f64]>| {
+            let op = Residual { branch, gamma, width };
+            dot(&d_out, &output(x.len(), |out| Reference.residual(x, op, out)))
+        };
 
-            let plain = Residual { branch: &branch, gamma: None, row_scale, width };
-            let d_plain = output(x.len(), |d| Reference.residual_backward(&d_out, plain, d, None));
-            let scaled = Residual { gamma: Some(&gamma), ..plain };
-            let mut d_gamma = filled(width);
-            let d_scaled = output(x.len(), |d| Reference.residual_backward(&d_out, scaled, d, Some(&mut d_gamma)));
+        let plain = Residual { branch: &branch, gamma: None, width };
+        let d_plain = output(x.len(), |d| Reference.residual_backward(&d_out, plain, d, None));
+        let scaled = Residual { gamma: Some(&gamma), ..plain };
+        let mut d_gamma = filled(width);
+        let d_scaled = output(x.len(), |d| Reference.residual_backward(&d_out, scaled, d, Some(&mut d_gamma)));
 
-            check("residual x", &x, &d_out, |x| loss(x, &branch, Some(&gamma)));
-            check("residual branch", &branch, &d_plain, |branch| loss(&x, branch, None));
-            check("residual branch with gamma", &branch, &d_scaled, |branch| loss(&x, branch, Some(&gamma)));
-            check("residual gamma", &gamma, &increase(&d_gamma), |gamma| loss(&x, &branch, Some(gamma)));
-        }
+        check("residual x", &x, &d_out, |x| loss(x, &branch, Some(&gamma)));
+        check("residual branch", &branch, &d_plain, |branch| loss(&x, branch, None));
+        check("residual branch with gamma", &branch, &d_scaled, |branch| loss(&x, branch, Some(&gamma)));
+        check("residual gamma", &gamma, &increase(&d_gamma), |gamma| loss(&x, &branch, Some(gamma)));
     }
 }
 
@@ -325,10 +322,18 @@ fn gather_rows_matches_differences() {
     for (count, rows) in [(1, vec![0]), (3, vec![2, 0]), (7, vec![6, 1, 3]), (37, vec![36, 0, 17, 5, 20])] {
         let width = 3;
         let (x, d_out) = (random(&mut rng, count * width), random(&mut rng, rows.len() * width));
+        let op = Rows { rows: &rows, width, factor: 1.25 };
         let mut d_x = filled(x.len());
-        Reference.scatter_add_rows(&d_out, &rows, width, &mut d_x);
+        Reference.scatter_add_rows(&d_out, op, &mut d_x);
         check("gather_rows", &x, &increase(&d_x), |x| {
-            dot(&d_out, &output(d_out.len(), |out| Reference.gather_rows(x, &rows, width, out)))
+            dot(&d_out, &output(d_out.len(), |out| Reference.gather_rows(x, op, out)))
+        });
+        let to = filled(x.len());
+        let d_from = output(d_out.len(), |d| Reference.gather_rows(&x, op, d));
+        check("scatter_add_rows", &d_out, &d_from, |from| {
+            let mut sum = to.clone();
+            Reference.scatter_add_rows(from, op, &mut sum);
+            dot(&x, &sum)
         });
     }
 }

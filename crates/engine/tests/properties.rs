@@ -3,7 +3,7 @@
 mod support;
 
 use dinoxide_engine::kernels::{
-    Attention, Kernels, LayerNorm, LayerNormBackward, Linear, LinearSize, Normalize, Patches, Residual, RowMix,
+    Attention, Kernels, LayerNorm, LayerNormBackward, Linear, LinearSize, Normalize, Patches, Residual, RowMix, Rows,
     Segment, SoftCrossEntropy, Targets, Tokens, TokensGrad, WeightNormLinear, WeightNormLinearGrad, Write,
 };
 use dinoxide_engine::reference::Reference;
@@ -195,13 +195,13 @@ fn first_token_attention_holds_the_weights_of_the_first_output() {
 }
 
 #[test]
-fn residual_scales_rows_and_columns() {
+fn residual_scales_columns() {
     let branch = [1.0, 2.0, 3.0, 4.0];
-    let op = Residual { branch: &branch, gamma: Some(&[10.0, 100.0]), row_scale: Some(&[0.0, 2.0]), width: 2 };
+    let op = Residual { branch: &branch, gamma: Some(&[10.0, 100.0]), width: 2 };
     let mut out = poisoned(4);
     Reference.residual(&[0.5; 4], op, &mut out);
-    assert_eq!(out, [0.5, 0.5, 60.5, 800.5]);
-    Reference.residual(&[0.5; 4], Residual { gamma: None, row_scale: None, ..op }, &mut out);
+    assert_eq!(out, [10.5, 200.5, 30.5, 400.5]);
+    Reference.residual(&[0.5; 4], Residual { gamma: None, ..op }, &mut out);
     assert_eq!(out, [1.5, 2.5, 3.5, 4.5]);
 }
 
@@ -209,11 +209,12 @@ fn residual_scales_rows_and_columns() {
 fn scatter_adds_to_the_gathered_rows_only() {
     let x = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
     let mut out = poisoned(4);
-    Reference.gather_rows(&x, &[2, 0], 2, &mut out);
-    assert_eq!(out, [5.0, 6.0, 1.0, 2.0]);
+    let op = Rows { rows: &[2, 0], width: 2, factor: 2.0 };
+    Reference.gather_rows(&x, op, &mut out);
+    assert_eq!(out, [10.0, 12.0, 2.0, 4.0]);
     let mut d_x = [10.0; 6];
-    Reference.scatter_add_rows(&[1.0, 2.0, 3.0, 4.0], &[2, 0], 2, &mut d_x);
-    assert_eq!(d_x, [13.0, 14.0, 10.0, 10.0, 11.0, 12.0]);
+    Reference.scatter_add_rows(&[1.0, 2.0, 3.0, 4.0], op, &mut d_x);
+    assert_eq!(d_x, [16.0, 18.0, 10.0, 10.0, 12.0, 14.0]);
 }
 
 #[test]

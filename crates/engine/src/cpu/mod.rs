@@ -32,8 +32,8 @@ use pulp::Arch;
 
 use crate::kernels::{
     AdamW, Attention, AttentionBackward, BatchNormBackward, Kernels, LayerNorm, LayerNormBackward, Linear, LinearSize,
-    Normalize, Patches, Residual, RowMix, Sgd, SoftCrossEntropy, Targets, Tokens, TokensGrad, Update, WeightNormLinear,
-    WeightNormLinearGrad, Write,
+    Normalize, Patches, Residual, RowMix, Rows, Sgd, SoftCrossEntropy, Targets, Tokens, TokensGrad, Update,
+    WeightNormLinear, WeightNormLinearGrad, Write,
 };
 
 /// The processor's kernels.
@@ -136,12 +136,12 @@ impl Kernels<f32> for Cpu {
         residual::residual_backward(self.arch, d_out, op, d_branch, d_gamma);
     }
 
-    fn gather_rows(&self, x: &[f32], rows: &[u32], width: usize, out: &mut [f32]) {
-        tokens::gather_rows(x, rows, width, out);
+    fn gather_rows(&self, x: &[f32], op: Rows<'_>, out: &mut [f32]) {
+        tokens::gather_rows(self.arch, x, op, out);
     }
 
-    fn scatter_add_rows(&self, d_out: &[f32], rows: &[u32], width: usize, d_x: &mut [f32]) {
-        tokens::scatter_add_rows(d_out, rows, width, d_x);
+    fn scatter_add_rows(&self, from: &[f32], op: Rows<'_>, to: &mut [f32]) {
+        tokens::scatter_add_rows(self.arch, from, op, to);
     }
 
     fn tokens(&self, op: Tokens<'_, f32>, out: &mut [f32]) {

@@ -1,4 +1,4 @@
-//! The residual connection with LayerScale and drop path, and plain additions.
+//! The residual connection with LayerScale, and plain additions.
 
 use pulp::Arch;
 use rayon::prelude::*;
@@ -16,27 +16,24 @@ pub fn residual(arch: Arch, x: &[f32], op: Residual<'_, f32>, out: &mut [f32]) {
     check_residual(&op);
     check_len("x", x.len(), op.branch.len());
     check_len("out", out.len(), op.branch.len());
-    let chunk = rows_per_chunk(width);
-    let tasks = out.par_chunks_mut(chunk * width).zip(x.par_chunks(chunk * width));
-    tasks.zip(op.branch.par_chunks(chunk * width)).enumerate().for_each(|(index, ((out, x), branch))| {
+    let chunk = rows_per_chunk(width) * width;
+    let tasks = out.par_chunks_mut(chunk).zip(x.par_chunks(chunk)).zip(op.branch.par_chunks(chunk));
+    tasks.for_each(|((out, x), branch)| {
         vectorised(
             arch,
             #[inline(always)]
             || {
                 let rows = out.chunks_exact_mut(width).zip(x.chunks_exact(width)).zip(branch.chunks_exact(width));
-                for (row, ((out, x), branch)) in rows.enumerate() {
-                    let scale = row_scale(&op, index * chunk + row);
+                for ((out, x), branch) in rows {
                     let values = out.iter_mut().zip(x).zip(branch);
                     match op.gamma {
                         Some(gamma) => values.zip(gamma).for_each(
                             #[inline(always)]
-                            |(((out, &x), &branch), &gamma)| {
-                                *out = (scale * gamma).mul_add(branch, x);
-                            },
+                            |(((out, &x), &branch), &gamma)| *out = gamma.mul_add(branch, x),
                         ),
                         None => values.for_each(
                             #[inline(always)]
-                            |((out, &x), &branch)| *out = scale.mul_add(branch, x),
+                            |((out, &x), &branch)| *out = branch + x,
                         ),
                     }
                 }
@@ -57,32 +54,24 @@ pub fn residual_backward(
     check_residual(&op);
     check_len("d_out", d_out.len(), op.branch.len());
     check_len("d_branch", d_branch.len(), op.branch.len());
-    let chunk = rows_per_chunk(width);
-    d_branch.par_chunks_mut(chunk * width).zip(d_out.par_chunks(chunk * width)).enumerate().for_each(
-        |(index, (d_branch, d_out))| {
-            vectorised(
-                arch,
-                #[inline(always)]
-                || {
-                    let rows = d_branch.chunks_exact_mut(width).zip(d_out.chunks_exact(width));
-                    for (row, (d_branch, d_out)) in rows.enumerate() {
-                        let scale = row_scale(&op, index * chunk + row);
-                        let values = d_branch.iter_mut().zip(d_out);
-                        match op.gamma {
-                            Some(gamma) => values.zip(gamma).for_each(
-                                #[inline(always)]
-                                |((to, &d), &gamma)| *to = d * (scale * gamma),
-                            ),
-                            None => values.for_each(
-                                #[inline(always)]
-                                |(to, &d)| *to = d * scale,
-                            ),
-                        }
+    let chunk = rows_per_chunk(width) * width;
+    d_branch.par_chunks_mut(chunk).zip(d_out.par_chunks(chunk)).for_each(|(d_branch, d_out)| {
+        vectorised(
+            arch,
+            #[inline(always)]
+            || {
+                for (d_branch, d_out) in d_branch.chunks_exact_mut(width).zip(d_out.chunks_exact(width)) {
+                    match op.gamma {
+                        Some(gamma) => d_branch.iter_mut().zip(d_out).zip(gamma).for_each(
+                            #[inline(always)]
+                            |((to, &d), &gamma)| *to = d * gamma,
+                        ),
+                        None => d_branch.copy_from_slice(d_out),
                     }
-                },
-            );
-        },
-    );
+                }
+            },
+        );
+    });
     if let Some(d_gamma) = d_gamma {
         gamma_grad(arch, d_out, op, d_gamma);
     }
@@ -91,20 +80,17 @@ pub fn residual_backward(
 fn gamma_grad(arch: Arch, d_out: &[f32], op: Residual<'_, f32>, d_gamma: &mut [f32]) {
     let width = op.width;
     check_len("d_gamma", d_gamma.len(), width);
-    let chunk = rows_per_chunk(width).max(GRAD_ROWS);
-    let rows = d_out.len() / width;
-    reduce_chunks(rows.div_ceil(chunk), d_gamma, |index, partial| {
-        let first = index * chunk;
-        let values = first * width..rows.min(first + chunk) * width;
+    let chunk = rows_per_chunk(width).max(GRAD_ROWS) * width;
+    reduce_chunks(d_out.len().div_ceil(chunk), d_gamma, |index, partial| {
+        let values = index * chunk..d_out.len().min((index + 1) * chunk);
         let (d_out, branch) = (&d_out[values.clone()], &op.branch[values]);
         vectorised(
             arch,
             #[inline(always)]
             || {
-                for (row, (d_out, branch)) in d_out.chunks_exact(width).zip(branch.chunks_exact(width)).enumerate() {
-                    let scale = row_scale(&op, first + row);
+                for (d_out, branch) in d_out.chunks_exact(width).zip(branch.chunks_exact(width)) {
                     for ((sum, &d), &branch) in partial.iter_mut().zip(d_out).zip(branch) {
-                        *sum = (d * scale).mul_add(branch, *sum);
+                        *sum = d.mul_add(branch, *sum);
                     }
                 }
             },
@@ -131,17 +117,9 @@ pub fn add(arch: Arch, from: &[f32], to: &mut [f32]) {
     );
 }
 
-#[inline(always)]
-fn row_scale(op: &Residual<'_, f32>, row: usize) -> f32 {
-    op.row_scale.map_or(1.0, |scales| scales[row])
-}
-
 fn check_residual(op: &Residual<'_, f32>) {
-    let rows = rows_of("branch", op.branch.len(), op.width);
+    rows_of("branch", op.branch.len(), op.width);
     if let Some(gamma) = op.gamma {
         check_len("gamma", gamma.len(), op.width);
-    }
-    if let Some(row_scale) = op.row_scale {
-        check_len("row_scale", row_scale.len(), rows);
     }
 }

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 
 use super::chunk::{check_len, rows_of, rows_per_chunk};
 use super::math::vectorised;
-use crate::kernels::{Normalize, Patches, RowMix, Tokens, TokensGrad};
+use crate::kernels::{Normalize, Patches, RowMix, Rows, Tokens, TokensGrad};
 
 /// See [`crate::kernels::Kernels::patchify`].
 pub fn patchify(images: &[u8], patches: Patches, normalize: &Normalize, out: &mut [f32]) {
@@ -105,47 +105,65 @@ pub fn tokens_backward(d_out: &[f32], images: usize, grad: TokensGrad<'_, f32>) 
 }
 
 /// See [`crate::kernels::Kernels::gather_rows`].
-pub fn gather_rows(x: &[f32], rows: &[u32], width: usize, out: &mut [f32]) {
+pub fn gather_rows(arch: Arch, x: &[f32], op: Rows<'_>, out: &mut [f32]) {
+    let Rows { rows, width, factor } = op;
     rows_of("x", x.len(), width);
     check_len("out", out.len(), rows.len() * width);
-    let tasks = out.par_chunks_exact_mut(width).with_min_len(rows_per_chunk(width)).zip(rows);
-    tasks.for_each(
-        #[inline(always)]
-        |(out, &row)| out.copy_from_slice(&x[row as usize * width..][..width]),
-    );
+    let chunk = rows_per_chunk(width);
+    out.par_chunks_mut(chunk * width).zip(rows.par_chunks(chunk)).for_each(|(out, rows)| {
+        vectorised(
+            arch,
+            #[inline(always)]
+            || {
+                for (out, &row) in out.chunks_exact_mut(width).zip(rows) {
+                    for (out, &x) in out.iter_mut().zip(&x[row as usize * width..][..width]) {
+                        *out = x * factor as f32;
+                    }
+                }
+            },
+        );
+    });
 }
 
 /// See [`crate::kernels::Kernels::scatter_add_rows`].
-pub fn scatter_add_rows(d_out: &[f32], rows: &[u32], width: usize, d_x: &mut [f32]) {
-    rows_of("d_x", d_x.len(), width);
-    check_len("d_out", d_out.len(), rows.len() * width);
+pub fn scatter_add_rows(arch: Arch, from: &[f32], op: Rows<'_>, to: &mut [f32]) {
+    let Rows { rows, width, .. } = op;
+    rows_of("to", to.len(), width);
+    check_len("from", from.len(), rows.len() * width);
     if !rows.is_sorted_by(
         #[inline(always)]
         |a, b| a < b,
     ) {
-        return add_rows(d_out, rows, width, (d_x, 0));
+        return add_rows(arch, from, op, (to, 0));
     }
-    // In ascending order, the rows of each chunk lie in a piece of `d_x` of their own.
+    // In ascending order, the rows of each chunk lie in a piece of `to` of their own.
     let chunk = rows_per_chunk(width);
-    let (mut rest, mut start) = (d_x, 0);
+    let (mut rest, mut start) = (to, 0);
     let mut tasks = Vec::with_capacity(rows.len().div_ceil(chunk));
-    for (rows, d_out) in rows.chunks(chunk).zip(d_out.chunks(chunk * width)) {
+    for (rows, from) in rows.chunks(chunk).zip(from.chunks(chunk * width)) {
         let end = rows.last().map_or(start, |&last| last as usize + 1);
         let (piece, after) = std::mem::take(&mut rest).split_at_mut((end - start) * width);
-        tasks.push((rows, d_out, piece, start));
+        tasks.push((Rows { rows, ..op }, from, piece, start));
         (rest, start) = (after, end);
     }
-    tasks.into_par_iter().for_each(|(rows, d_out, piece, first)| add_rows(d_out, rows, width, (piece, first)));
+    tasks.into_par_iter().for_each(|(op, from, piece, first)| add_rows(arch, from, op, (piece, first)));
 }
 
 /// Adds rows to a piece of a matrix that begins with its row `first`.
-fn add_rows(d_out: &[f32], rows: &[u32], width: usize, (piece, first): (&mut [f32], usize)) {
-    for (from, &row) in d_out.chunks_exact(width).zip(rows) {
-        let to = &mut piece[(row as usize - first) * width..][..width];
-        for (to, &d) in to.iter_mut().zip(from) {
-            *to += d;
-        }
-    }
+fn add_rows(arch: Arch, from: &[f32], op: Rows<'_>, (piece, first): (&mut [f32], usize)) {
+    let factor = op.factor as f32;
+    vectorised(
+        arch,
+        #[inline(always)]
+        || {
+            for (from, &row) in from.chunks_exact(op.width).zip(op.rows) {
+                let to = &mut piece[(row as usize - first) * op.width..][..op.width];
+                for (to, &from) in to.iter_mut().zip(from) {
+                    *to = from.mul_add(factor, *to);
+                }
+            }
+        },
+    );
 }
 
 /// See [`crate::kernels::Kernels::mix_rows`].

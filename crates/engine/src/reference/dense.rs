@@ -84,9 +84,9 @@ pub(super) fn gelu_backward(x: &[f64], grad: &mut [f64]) {
     }
 }
 
-/// `row_scale[r] · gamma[c]`, with 1 for what is absent.
-fn residual_factor(op: &Residual<'_, f64>, r: usize, c: usize) -> f64 {
-    op.row_scale.map_or(1.0, |scale| scale[r]) * op.gamma.map_or(1.0, |gamma| gamma[c])
+/// `gamma[c]`, or 1 if it is absent.
+fn residual_factor(op: &Residual<'_, f64>, c: usize) -> f64 {
+    op.gamma.map_or(1.0, |gamma| gamma[c])
 }
 
 fn check_residual(op: &Residual<'_, f64>, len: usize) {
@@ -95,16 +95,13 @@ fn check_residual(op: &Residual<'_, f64>, len: usize) {
     if let Some(gamma) = op.gamma {
         assert_eq!(gamma.len(), op.width, "residual: length of gamma, width");
     }
-    if let Some(scale) = op.row_scale {
-        assert_eq!(scale.len(), len / op.width, "residual: length of row_scale, rows");
-    }
 }
 
 pub(super) fn residual(x: &[f64], op: Residual<'_, f64>, out: &mut [f64]) {
     check_residual(&op, x.len());
     assert_eq!(out.len(), x.len(), "residual: lengths of out and x");
     for i in 0..x.len() {
-        out[i] = x[i] + residual_factor(&op, i / op.width, i % op.width) * op.branch[i];
+        out[i] = x[i] + residual_factor(&op, i % op.width) * op.branch[i];
     }
 }
 
@@ -117,13 +114,12 @@ pub(super) fn residual_backward(
     check_residual(&op, d_out.len());
     assert_eq!(d_branch.len(), d_out.len(), "residual_backward: lengths of d_branch and d_out");
     for i in 0..d_out.len() {
-        d_branch[i] = residual_factor(&op, i / op.width, i % op.width) * d_out[i];
+        d_branch[i] = residual_factor(&op, i % op.width) * d_out[i];
     }
     let Some(d_gamma) = d_gamma else { return };
     assert_eq!(d_gamma.len(), op.width, "residual_backward: length of d_gamma, width");
     for i in 0..d_out.len() {
-        let scale = op.row_scale.map_or(1.0, |scale| scale[i / op.width]);
-        d_gamma[i % op.width] += scale * op.branch[i] * d_out[i];
+        d_gamma[i % op.width] += op.branch[i] * d_out[i];
     }
 }
 

@@ -12,8 +12,8 @@ mod update;
 
 use crate::kernels::{
     AdamW, Attention, AttentionBackward, BatchNormBackward, Kernels, LayerNorm, LayerNormBackward, Linear, LinearSize,
-    Normalize, Patches, Residual, RowMix, Sgd, SoftCrossEntropy, Targets, Tokens, TokensGrad, Update, WeightNormLinear,
-    WeightNormLinearGrad, Write,
+    Normalize, Patches, Residual, RowMix, Rows, Sgd, SoftCrossEntropy, Targets, Tokens, TokensGrad, Update,
+    WeightNormLinear, WeightNormLinearGrad, Write,
 };
 
 /// The reference device: one thread, `f64`, no state.
@@ -102,12 +102,12 @@ impl Kernels<f64> for Reference {
         dense::residual_backward(d_out, op, d_branch, d_gamma);
     }
 
-    fn gather_rows(&self, x: &[f64], rows: &[u32], width: usize, out: &mut [f64]) {
-        tokens::gather_rows(x, rows, width, out);
+    fn gather_rows(&self, x: &[f64], op: Rows<'_>, out: &mut [f64]) {
+        tokens::gather_rows(x, op, out);
     }
 
-    fn scatter_add_rows(&self, d_out: &[f64], rows: &[u32], width: usize, d_x: &mut [f64]) {
-        tokens::scatter_add_rows(d_out, rows, width, d_x);
+    fn scatter_add_rows(&self, from: &[f64], op: Rows<'_>, to: &mut [f64]) {
+        tokens::scatter_add_rows(from, op, to);
     }
 
     fn tokens(&self, op: Tokens<'_, f64>, out: &mut [f64]) {

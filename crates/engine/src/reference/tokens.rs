@@ -1,7 +1,7 @@
 //! From bytes to patches to token sequences, and operators that move whole rows.
 
 use super::dense::{add, row};
-use crate::kernels::{Normalize, Patches, RowMix, Tokens, TokensGrad};
+use crate::kernels::{Normalize, Patches, RowMix, Rows, Tokens, TokensGrad};
 
 /// Row r of a row-major matrix, to be written.
 fn row_mut(matrix: &mut [f64], r: usize, width: usize) -> &mut [f64] {
@@ -29,17 +29,21 @@ pub(super) fn patchify(images: &[u8], patches: Patches, normalize: &Normalize, o
     }
 }
 
-pub(super) fn gather_rows(x: &[f64], rows: &[u32], width: usize, out: &mut [f64]) {
-    assert_eq!(out.len(), rows.len() * width, "gather_rows: length of out, rows·width");
-    for (i, &r) in rows.iter().enumerate() {
-        row_mut(out, i, width).copy_from_slice(row(x, r as usize, width));
+pub(super) fn gather_rows(x: &[f64], op: Rows<'_>, out: &mut [f64]) {
+    assert_eq!(out.len(), op.rows.len() * op.width, "gather_rows: length of out, rows·width");
+    for (i, &r) in op.rows.iter().enumerate() {
+        for (out, x) in row_mut(out, i, op.width).iter_mut().zip(row(x, r as usize, op.width)) {
+            *out = op.factor * x;
+        }
     }
 }
 
-pub(super) fn scatter_add_rows(d_out: &[f64], rows: &[u32], width: usize, d_x: &mut [f64]) {
-    assert_eq!(d_out.len(), rows.len() * width, "scatter_add_rows: length of d_out, rows·width");
-    for (i, &r) in rows.iter().enumerate() {
-        add(row(d_out, i, width), row_mut(d_x, r as usize, width));
+pub(super) fn scatter_add_rows(from: &[f64], op: Rows<'_>, to: &mut [f64]) {
+    assert_eq!(from.len(), op.rows.len() * op.width, "scatter_add_rows: length of from, rows·width");
+    for (i, &r) in op.rows.iter().enumerate() {
+        for (to, from) in row_mut(to, r as usize, op.width).iter_mut().zip(row(from, i, op.width)) {
+            *to += op.factor * from;
+        }
     }
 }
 

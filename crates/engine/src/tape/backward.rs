@@ -55,11 +55,12 @@ impl Backward<'_, '_> {
         self.pending[node] = Some(total);
     }
 
-    /// Where the gradient of `of` can be written, and whether there is something to add to. Follow with [`Self::put`].
-    pub(super) fn destination(&mut self, of: &Matrix) -> (Buffer, Write) {
-        match of.slot().and_then(|node| self.pending[node].take()) {
+    /// Where the gradient of a matrix of `len` values can be written, and whether there is something to add to. Follow
+    /// with [`Self::put`].
+    pub(super) fn destination(&mut self, slot: Slot, len: usize) -> (Buffer, Write) {
+        match slot.and_then(|node| self.pending[node].take()) {
             Some(waiting) => (self.own(waiting), Write::Add),
-            None => (self.pool.take(of.values().len()), Write::Replace),
+            None => (self.pool.take(len), Write::Replace),
         }
     }
 
@@ -91,7 +92,7 @@ impl Backward<'_, '_> {
         let size = LinearSize { rows: x.rows(), inputs: x.columns(), outputs: values.len() / x.columns() };
         let kernels = self.kernels;
         if x.slot().is_some() {
-            let (mut d_x, write) = self.destination(x);
+            let (mut d_x, write) = self.destination(x.slot(), x.values().len());
             kernels.linear_input_grad(d_out, values, size, write, &mut d_x);
             self.put(x.slot(), d_x);
         }
@@ -104,21 +105,11 @@ impl Backward<'_, '_> {
         }
     }
 
-    pub(super) fn residual_branch(
-        &mut self,
-        d_out: &[f32],
-        scaled: Option<(ParamId, Matrix)>,
-        row_scale: Option<&[f32]>,
-        width: usize,
-    ) -> Buffer {
+    pub(super) fn residual_branch(&mut self, d_out: &[f32], gamma: ParamId, branch: &Matrix) -> Buffer {
         let mut d_branch = self.pool.take(d_out.len());
-        let (kernels, params) = (self.kernels, self.params);
-        let (gamma, branch) = match &scaled {
-            Some((id, branch)) => (Some(params.get(*id)), branch.values()),
-            None => (None, d_out),
-        };
-        let d_gamma = scaled.as_ref().and_then(|(id, _)| self.grad(*id));
-        kernels.residual_backward(d_out, Residual { branch, gamma, row_scale, width }, &mut d_branch, d_gamma);
+        let (kernels, params, width) = (self.kernels, self.params, branch.columns());
+        let op = Residual { branch: branch.values(), gamma: Some(params.get(gamma)), width };
+        kernels.residual_backward(d_out, op, &mut d_branch, self.grad(gamma));
         d_branch
     }
 

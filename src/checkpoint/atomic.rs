@@ -65,7 +65,7 @@ fn sync(folder: &Path) -> io::Result<()> {
         return Ok(());
     }
     match File::open(folder)?.sync_all() {
-        // Some network file systems know no sync of a folder; they order renames themselves.
+        // Some network file systems refuse to sync a folder; how lasting a rename is then lies with them.
         Err(refused) if matches!(refused.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => Ok(()),
         synced => synced,
     }

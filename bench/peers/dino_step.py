@@ -1,8 +1,12 @@
-"""Milliseconds of one DINO training step in plain eager PyTorch, f32, the way the official program does it.
+"""Milliseconds of one DINO training step in PyTorch: by default eager f32, the way the official program does it.
 
 Explicit attention, one backbone pass per resolution, a loop over view pairs, clipping and EMA in Python loops over
 parameters, torch's default AdamW. Random data, made before the clock starts. Prints one JSON object: the median over
 `--steps` steps, after `--warmup` steps, of every phase and of the whole step.
+
+`--dtype bf16` computes under autocast. `--fast` is what one would write for speed: fused attention, one soft cross-entropy per
+student view, fused AdamW, clipping and EMA over all tensors at once. `--compile` runs both networks through torch.compile.
+`--no-head` times the backbone alone on the global crops of one view, forward and backward.
 
 Default: ViT-S/16, 2 x 224 + 8 x 96, K = 65536, batch 8. CIFAR setting:
   dino_step.py --arch 192,6,3 --patch 8 --image 32,16 --locals 4 --out-dim 4096 --batch 64 --drop-path 0
@@ -12,6 +16,7 @@ import argparse
 import json
 import math
 import platform
+import resource
 import statistics
 import time
 
@@ -38,6 +43,8 @@ class DropPath(nn.Module):
 
 
 class Attention(nn.Module):
+    fused = False
+
     def __init__(self, dim: int, heads: int):
         super().__init__()
         self.heads, self.scale = heads, (dim // heads) ** -0.5
@@ -47,8 +54,11 @@ class Attention(nn.Module):
         batch, tokens, dim = x.shape
         qkv = self.qkv(x).reshape(batch, tokens, 3, self.heads, dim // self.heads).permute(2, 0, 3, 1, 4)
         query, key, value = qkv.unbind(0)  # each [B, heads, N, head_dim]
-        weights = ((query @ key.transpose(-2, -1)) * self.scale).softmax(dim=-1)
-        return self.proj((weights @ value).transpose(1, 2).reshape(batch, tokens, dim))
+        if Attention.fused:
+            mixed = F.scaled_dot_product_attention(query, key, value)
+        else:
+            mixed = ((query @ key.transpose(-2, -1)) * self.scale).softmax(dim=-1) @ value
+        return self.proj(mixed.transpose(1, 2).reshape(batch, tokens, dim))
 
 
 class Block(nn.Module):
@@ -127,18 +137,37 @@ class Loss(nn.Module):
     def forward(self, student, teacher, views: int):
         targets = F.softmax((teacher - self.center) / 0.04, dim=-1).detach().chunk(2)
         log_inputs = (student / 0.1).chunk(views)
+        if Attention.fused:
+            return self.at_once(targets, log_inputs, teacher)
         total, pairs = 0.0, 0
         for i, target in enumerate(targets):
             for v, logits in enumerate(log_inputs):
                 if i != v:
                     total = total + torch.sum(-target * F.log_softmax(logits, dim=-1), dim=-1).mean()
                     pairs += 1
-        with torch.no_grad():
-            self.center = self.center * 0.9 + teacher.mean(0, keepdim=True) * 0.1
+        self.move_center(teacher)
         return total / pairs
 
+    def at_once(self, targets: tuple, log_inputs: tuple, teacher):
+        """The same, with one log-softmax for each student view against the sum of the other views' targets."""
+        total, both = 0.0, targets[0] + targets[1]
+        for v, logits in enumerate(log_inputs):
+            target = targets[1 - v] if v < 2 else both
+            total = total - torch.sum(target * F.log_softmax(logits, dim=-1), dim=-1).mean()
+        self.move_center(teacher)
+        return total / (2 * len(log_inputs) - 2)
 
-def clip_each(model: nn.Module, limit: float) -> None:
+    @torch.no_grad()
+    def move_center(self, teacher) -> None:
+        self.center = self.center * 0.9 + teacher.mean(0, keepdim=True) * 0.1
+
+
+def clip_each(model: nn.Module, limit: float, at_once: bool) -> None:
+    if at_once:
+        grads = [p.grad for p in model.parameters() if p.grad is not None]
+        factors = [torch.clamp(limit / (norm + 1e-6), max=1.0) for norm in torch._foreach_norm(grads)]
+        torch._foreach_mul_(grads, factors)
+        return
     for parameter in model.parameters():
         if parameter.grad is not None:
             factor = limit / (parameter.grad.norm(2) + 1e-6)
@@ -147,7 +176,10 @@ def clip_each(model: nn.Module, limit: float) -> None:
 
 
 @torch.no_grad()
-def move_teacher(student: nn.Module, teacher: nn.Module, momentum: float) -> None:
+def move_teacher(student: nn.Module, teacher: nn.Module, momentum: float, at_once: bool) -> None:
+    if at_once:
+        torch._foreach_lerp_(list(teacher.parameters()), list(student.parameters()), 1 - momentum)
+        return
     for ours, theirs in zip(student.parameters(), teacher.parameters()):
         theirs.mul_(momentum).add_((1 - momentum) * ours)
 
@@ -175,53 +207,102 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--drop-path", type=float, default=0.1)
     parser.add_argument("--clip", type=float, default=3.0)
     parser.add_argument("--lr", type=float, default=1e-5)
+    parser.add_argument("--dtype", choices=("f32", "bf16"), default="f32")
+    for name in ("fast", "compile", "no-head"):
+        parser.add_argument(f"--{name}", action="store_true")
     return parser.parse_args()
+
+
+class Clock:
+    """Milliseconds of the phases of every step after the warm-up."""
+
+    def __init__(self, warmup: int):
+        self.warmup, self.step, self.times, self.marks = warmup, 0, {}, []
+
+    def start(self) -> None:
+        self.marks = [("start", time.perf_counter())]
+
+    def mark(self, phase: str) -> None:
+        self.marks.append((phase, time.perf_counter()))
+
+    def stop(self) -> None:
+        self.step += 1
+        if self.step > self.warmup:
+            for (_, before), (phase, after) in zip(self.marks, self.marks[1:]):
+                self.times.setdefault(phase, []).append(1e3 * (after - before))
+            self.times.setdefault("total", []).append(1e3 * (self.marks[-1][1] - self.marks[0][1]))
+
+    def medians(self) -> dict:
+        return {phase: round(statistics.median(values), 3) for phase, values in self.times.items()}
+
+
+def backbone_steps(args, clock: Clock) -> None:
+    """Forward and backward of the backbone on images of the global crops' size."""
+    backbone = Vit(args.arch, args.patch, args.image[0], 0.0)
+    run = torch.compile(backbone) if args.compile else backbone
+    images = torch.randn(args.batch, 3, args.image[0], args.image[0])
+    for _ in range(args.warmup + args.steps):
+        backbone.zero_grad()
+        clock.start()
+        with torch.autocast("cpu", torch.bfloat16, enabled=args.dtype == "bf16"):
+            features = run(images)
+        clock.mark("student")
+        features.float().square().mean().backward()
+        clock.mark("backward")
+        clock.stop()
+
+
+def dino_steps(args, clock: Clock) -> list:
+    """Whole steps; returns their losses."""
+    student, teacher = Network(args, args.drop_path), Network(args, 0.0)
+    teacher.load_state_dict(student.state_dict())
+    teacher.requires_grad_(False)
+    loss_of = Loss(args.out_dim)
+    optimizer = torch.optim.AdamW(groups(student), lr=args.lr, fused=args.fast or None)
+    forward = [torch.compile(network) if args.compile else network for network in (student, teacher)]
+    sides = [args.image[0]] * 2 + [args.image[1]] * args.locals
+    views = [torch.randn(args.batch, 3, side, side) for side in sides]
+    globals_, locals_ = views[:2], views[2:]
+    losses = []
+    for _ in range(args.warmup + args.steps):
+        clock.start()
+        with torch.autocast("cpu", torch.bfloat16, enabled=args.dtype == "bf16"):
+            target = forward[1]([globals_])
+            clock.mark("teacher")
+            logits = forward[0]([globals_, locals_] if locals_ else [globals_])
+            clock.mark("student")
+            loss = loss_of(logits, target, len(views))
+        losses.append(loss.item())
+        assert math.isfinite(losses[-1]), "loss is not finite"
+        clock.mark("loss")
+        optimizer.zero_grad()
+        loss.backward()
+        clock.mark("backward")
+        clip_each(student, args.clip, args.fast)
+        clock.mark("clip")
+        optimizer.step()
+        clock.mark("optimizer")
+        move_teacher(student, teacher, 0.996, args.fast)
+        clock.mark("ema")
+        clock.stop()
+    return losses
 
 
 def main() -> None:
     args = parse()
     torch.manual_seed(0)
     torch.set_num_threads(args.threads)
-    student, teacher = Network(args, args.drop_path), Network(args, 0.0)
-    teacher.load_state_dict(student.state_dict())
-    teacher.requires_grad_(False)
-    loss_of, optimizer = Loss(args.out_dim), torch.optim.AdamW(groups(student), lr=args.lr)
-    sides = [args.image[0]] * 2 + [args.image[1]] * args.locals
-    views = [torch.randn(args.batch, 3, side, side) for side in sides]
-    globals_, locals_ = views[:2], views[2:]
-    times, losses = {}, []
-    for step in range(args.warmup + args.steps):
-        marks = [("start", time.perf_counter())]
-
-        def mark(phase: str) -> None:
-            marks.append((phase, time.perf_counter()))
-
-        target = teacher([globals_])
-        mark("teacher")
-        logits = student([globals_, locals_] if locals_ else [globals_])
-        mark("student")
-        loss = loss_of(logits, target, len(views))
-        losses.append(loss.item())
-        assert math.isfinite(losses[-1]), "loss is not finite"
-        mark("loss")
-        optimizer.zero_grad()
-        loss.backward()
-        mark("backward")
-        clip_each(student, args.clip)
-        mark("clip")
-        optimizer.step()
-        mark("optimizer")
-        move_teacher(student, teacher, 0.996)
-        mark("ema")
-        if step >= args.warmup:
-            for (_, before), (phase, after) in zip(marks, marks[1:]):
-                times.setdefault(phase, []).append(1e3 * (after - before))
-            times.setdefault("total", []).append(1e3 * (marks[-1][1] - marks[0][1]))
-    median = {phase: round(statistics.median(values), 3) for phase, values in times.items()}
+    Attention.fused = args.fast
+    clock = Clock(args.warmup)
+    losses = [] if args.no_head else dino_steps(args, clock)
+    if args.no_head:
+        backbone_steps(args, clock)
+    median = clock.medians()
     print(json.dumps({
-        "program": "pytorch", "torch": torch.__version__, "machine": platform.machine(), "dtype": "f32", **vars(args),
+        "program": "pytorch", "torch": torch.__version__, "machine": platform.machine(), **vars(args),
         "ms": median, "images_per_second": round(1e3 * args.batch / median["total"], 3),
-        "first_loss": losses[0], "ln_k": math.log(args.out_dim),
+        "first_loss": losses[0] if losses else None, "ln_k": math.log(args.out_dim),
+        "peak_rss_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6),
     }))
 
 

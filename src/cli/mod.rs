@@ -1,6 +1,7 @@
 //! The command line: arguments → one library call → words.
 
 mod attention;
+mod bench;
 mod demo;
 mod embed;
 mod eval;
@@ -39,6 +40,7 @@ enum Command {
     Attention(attention::AttentionArgs),
     Demo(demo::DemoArgs),
     Export(export::ExportArgs),
+    Bench(bench::BenchArgs),
     Recipes(recipes::RecipesArgs),
 }
 
@@ -70,6 +72,7 @@ pub fn main() -> ExitCode {
         Command::Attention(arguments) => attention::run(arguments),
         Command::Demo(arguments) => demo::run(arguments),
         Command::Export(arguments) => export::run(arguments),
+        Command::Bench(arguments) => bench::run(arguments),
         Command::Recipes(arguments) => recipes::run(arguments),
     };
     match ending {

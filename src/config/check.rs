@@ -48,6 +48,11 @@ impl Checker<'_> {
     }
 }
 
+/// Checks the model alone.
+pub(super) fn validate_model(config: &Config, given: &Partial) -> Result<(), ConfigError> {
+    model(config, &Checker { given })
+}
+
 /// Checks a resolved configuration.
 pub(super) fn validate(config: &Config, given: &Partial) -> Result<(), ConfigError> {
     let check = Checker { given };

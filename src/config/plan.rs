@@ -5,7 +5,7 @@
 use toml::Value;
 
 use super::derive::{self, Draft};
-use super::{Config, ConfigError, Partial, check, partial, span::Span};
+use super::{Config, ConfigError, ModelConfig, Origin, Partial, check, partial, span::Span};
 
 /// What the derivations look at.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -78,6 +78,20 @@ fn check_image_count(given: &Partial, facts: &Facts) -> Result<(), ConfigError> 
     }
     let places = given.value("data.train").map_or_else(|| "no place".to_owned(), ToString::to_string);
     Err(ConfigError::TooFewImages { found: facts.images, needed: FEWEST_IMAGES, places })
+}
+
+impl ModelConfig {
+    /// The model of a name such as `vit_small` or `vit_small_patch16_224`; what is not named has its plain default.
+    ///
+    /// # Errors
+    /// If there is no such model, or its sizes do not go together.
+    pub fn named(name: &str, origin: Origin) -> Result<Self, ConfigError> {
+        let mut given = Partial::default();
+        given.insert("model.name", Value::String(name.to_owned()), origin)?;
+        let config = assemble(&given)?;
+        check::validate_model(&config, &given)?;
+        Ok(config.model)
+    }
 }
 
 /// The given values over the plain defaults. Lengths such as "10%" wait until the number of steps is known.

@@ -2,12 +2,13 @@
 //! DINO (Caron et al. 2021), section 3 and algorithm 1; `main_dino.py`.
 
 use std::borrow::Cow;
+use std::time::Instant;
 
 use dinoxide_engine::params::Params;
 use dinoxide_engine::tape::Tape;
 
 use super::center::Center;
-use super::{Forward, Method, Outputs, StateTensor, Statistics, Views};
+use super::{Forward, ForwardSeconds, Method, Outputs, StateTensor, Statistics, Views};
 use crate::loss::dino::{ViewCount, dino_loss, targets};
 use crate::loss::sinkhorn::sinkhorn_center;
 use crate::nn::dino_head::{DinoHead, DinoHeadConfig};
@@ -92,12 +93,14 @@ impl Dino {
 impl Method for Dino {
     fn forward(&self, tape: &mut Tape<'_>, views: &Views<'_>, at: &Scheduled) -> Forward {
         let of_group = |group: usize| views.groups.get(group).map_or(0, |g| g.patches.images / views.images);
+        let mut clock = Lap(Instant::now());
         let count = ViewCount { images: views.images, teacher: of_group(0), student: of_group(0) + of_group(1) };
 
         // Teacher: global crops only, no gradient, no drop path.
         let mut frozen = Tape::infer(tape.kernels(), &self.teacher, tape.pool());
         let features = self.backbone.class_tokens(&mut frozen, &views.groups[..1], None); // [2·B, D]
         let logits = self.head.forward(&mut frozen, &features); // [2·B, K]
+        let teacher_seconds = clock.seconds();
         let center = match self.config.balance {
             Balance::Center { .. } => Cow::Borrowed(self.center.values()),
             Balance::SinkhornKnopp => {
@@ -105,13 +108,15 @@ impl Method for Dino {
             }
         };
         let targets = targets(&frozen, &logits, &center, at.teacher_temp);
+        let target_seconds = clock.seconds();
 
         // Student: all crops.
         let (rate, seed) = (self.config.drop_path, self.config.seed);
         let draw = DropPath { rate, seed, step: at.step as u64, first_image: views.first_image };
-        let scales = self.backbone.drop_path(&draw, count.student, views.images);
-        let features = self.backbone.class_tokens(tape, &views.groups, scales.as_ref()); // [V·B, D]
+        let kept = self.backbone.drop_path(&draw, count.student, views.images);
+        let features = self.backbone.class_tokens(tape, &views.groups, kept.as_ref()); // [V·B, D]
         let student = self.head.forward(tape, &features); // [V·B, K]
+        let student_seconds = clock.seconds();
         let loss = dino_loss(tape, &student, &targets, count, self.config.student_temp);
 
         let rows = logits.rows();
@@ -125,7 +130,9 @@ impl Method for Dino {
         };
         tape.kernels().add_column_sums(logits.values(), &mut outputs.logit_sums);
         tape.kernels().add_column_sums(&targets.probs, &mut outputs.prob_sums);
-        Forward { loss, outputs }
+        let loss_seconds = target_seconds + clock.seconds();
+        let seconds = ForwardSeconds { teacher: teacher_seconds, student: student_seconds, loss: loss_seconds };
+        Forward { loss, outputs, seconds }
     }
 
     fn average(&mut self, at: &Scheduled) -> Option<(&mut Params, f64)> {
@@ -156,6 +163,17 @@ impl Method for Dino {
 
     fn teacher_mut(&mut self) -> &mut Params {
         &mut self.teacher
+    }
+}
+
+/// Measures one part after the other.
+struct Lap(Instant);
+
+impl Lap {
+    /// Seconds since the last call.
+    fn seconds(&mut self) -> f64 {
+        let begun = std::mem::replace(&mut self.0, Instant::now());
+        (self.0 - begun).as_secs_f64()
     }
 }
 

@@ -33,6 +33,19 @@ pub struct Forward {
     pub loss: Loss,
     /// What [`Method::after_update`] needs of this micro-batch.
     pub outputs: Outputs,
+    /// How long the parts took.
+    pub seconds: ForwardSeconds,
+}
+
+/// Time of the parts of a forward pass, in seconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct ForwardSeconds {
+    /// The network that gives the targets.
+    pub teacher: f64,
+    /// The network that learns.
+    pub student: f64,
+    /// Targets and loss.
+    pub loss: f64,
 }
 
 /// Sums over the rows of one or more micro-batches; they add up to those of the whole batch.

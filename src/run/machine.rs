@@ -26,6 +26,11 @@ pub fn used_bytes() -> Option<u64> {
     kilobytes(&read("/proc/self/status")?, "VmRSS:")
 }
 
+/// The most memory this process ever used, bytes; `None` where the system does not tell.
+pub fn peak_bytes() -> Option<u64> {
+    kilobytes(&read("/proc/self/status")?, "VmHWM:")
+}
+
 /// Name of the processor.
 pub fn cpu_model() -> String {
     let named = read("/proc/cpuinfo").and_then(|text| {

@@ -1,6 +1,7 @@
 //! Runs: what the commands do. The run folder, the plan, progress, signals, and one file per command.
 
 pub mod attention;
+pub mod bench;
 pub mod console;
 pub mod demo;
 pub mod embed;

@@ -4,13 +4,15 @@
 //! of `main_dino.py:train_one_epoch`. Gradients, the centre and the average see the whole batch, so splitting it into
 //! micro-batches changes memory and not the result.
 
+use std::time::Instant;
+
 use dinoxide_engine::params::Params;
 use dinoxide_engine::tape::{Images, Tape};
 
 use super::TrainError;
 use super::optimizer::{Clip, Optimizer, Step};
 use crate::methods::dino::store;
-use crate::methods::{Device, Method, Outputs, Views};
+use crate::methods::{Device, ForwardSeconds, Method, Outputs, Views};
 use crate::schedule::Scheduled;
 
 /// Everything that training changes.
@@ -52,6 +54,27 @@ pub struct StepReport {
     pub batch_entropy: f64,
     /// Norm of all gradients before clipping.
     pub grad_norm: f64,
+    /// How long the parts of the step took.
+    pub seconds: StepSeconds,
+}
+
+/// Time of the parts of one step, summed over its micro-batches, in seconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct StepSeconds {
+    /// The forward passes and the loss.
+    pub forward: ForwardSeconds,
+    /// The gradient.
+    pub backward: f64,
+    /// Clipping, update and average.
+    pub optimizer: f64,
+}
+
+impl StepSeconds {
+    fn add_forward(&mut self, part: ForwardSeconds) {
+        self.forward.teacher += part.teacher;
+        self.forward.student += part.student;
+        self.forward.loss += part.loss;
+    }
 }
 
 impl StepReport {
@@ -82,6 +105,7 @@ impl TrainState {
         let mut loss = 0.0;
         let mut outputs = Outputs::default();
         let mut micro = MicroBatch::default();
+        let mut seconds = StepSeconds::default();
         let size = self.micro_batch.clamp(1, images);
         for first in (0..images).step_by(size) {
             let count = size.min(images - first);
@@ -90,7 +114,10 @@ impl TrainState {
             let mut tape = Tape::train(device.kernels, &self.student, device.pool);
             let forward = self.method.forward(&mut tape, &views, at);
             loss += share * forward.loss.value;
+            seconds.add_forward(forward.seconds);
+            let begun = Instant::now();
             tape.backward(&forward.loss, share as f32, &mut self.grads);
+            seconds.backward += begun.elapsed().as_secs_f64();
             outputs.merge(forward.outputs);
         }
         if !loss.is_finite() {
@@ -98,13 +125,16 @@ impl TrainState {
         }
         let (lr, weight_decay, clip) = (at.lr, at.weight_decay, self.clip);
         let step = Step { lr, weight_decay, clip, frozen: at.freeze_last_layer.then_some("last_layer") };
+        let begun = Instant::now();
         let average = self.method.average(at);
         let grad_norm = self.optimizer.step(device.kernels, &mut self.student, &mut self.grads, average, &step);
         if !grad_norm.is_finite() {
             return Err(TrainError::Gradient { step: at.step });
         }
+        seconds.optimizer = begun.elapsed().as_secs_f64();
         store(&mut self.student, std::mem::take(&mut outputs.student_statistics));
-        let report = StepReport { loss, entropy: outputs.entropy(), batch_entropy: outputs.batch_entropy(), grad_norm };
+        let (entropy, batch_entropy) = (outputs.entropy(), outputs.batch_entropy());
+        let report = StepReport { loss, entropy, batch_entropy, grad_norm, seconds };
         self.method.after_update(outputs, at);
         self.step = at.step + 1;
         Ok(report)

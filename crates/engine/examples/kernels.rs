@@ -71,32 +71,10 @@ impl Bench {
         println!("{name:<44} {:>9.3} ms  {rate:>8.1} {unit}", median * 1e3);
     }
 
-    /// Multiply-adds on registers alone, on every core.
+    /// The ceilings that the rates below are held against.
     fn peak(&self) {
-        const STEPS: usize = 2_000_000;
-        let threads = rayon::current_num_threads();
-        // Sixteen lanes, a chain for each of twelve registers.
-        let flops = (threads * STEPS * 12 * 16 * 2) as f64;
-        self.time("peak of multiply-add", Work::Flops(flops), || {
-            rayon::broadcast(|_| {
-                dinoxide_engine::cpu::math::vectorised(
-                    pulp::Arch::new(),
-                    #[inline(always)]
-                    || {
-                        let mut sums = [[0.0f32; 16]; 12];
-                        let factor = black_box([1.000_1f32; 16]);
-                        for _ in 0..STEPS {
-                            for sum in &mut sums {
-                                for (sum, &factor) in sum.iter_mut().zip(&factor) {
-                                    *sum = sum.mul_add(factor, factor);
-                                }
-                            }
-                        }
-                        black_box(sums);
-                    },
-                );
-            });
-        });
+        println!("{:<44} {:>25.1} GFLOP/s", "peak of multiply-add", self.cpu.peak_flops() / 1e9);
+        println!("{:<44} {:>25.1} GB/s", "peak of memory", self.cpu.peak_memory_rate() / 1e9);
     }
 
     fn products(&self) {

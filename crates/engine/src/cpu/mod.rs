@@ -22,6 +22,7 @@ mod gelu;
 mod layer_norm;
 mod loss;
 pub mod math;
+mod peak;
 mod residual;
 mod tile;
 mod tokens;
@@ -47,6 +48,17 @@ impl Cpu {
     /// Kernels for the best instruction set of this machine, on the rayon pool that calls them.
     pub fn new() -> Self {
         Cpu { arch: Arch::new() }
+    }
+
+    /// The most `f32` operations per second that the threads of the current rayon pool reach together, measured with
+    /// multiply-adds on registers.
+    pub fn peak_flops(&self) -> f64 {
+        peak::multiply_add_rate(self.arch)
+    }
+
+    /// The most bytes per second that these threads move between memory and registers, reads and writes counted.
+    pub fn peak_memory_rate(&self) -> f64 {
+        peak::memory_rate(self.arch)
     }
 }
 

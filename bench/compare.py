@@ -1,0 +1,93 @@
+#!/usr/bin/env python3
+"""Times dinoxide and another program in turns on the same task, and prints the ratios with their spread.
+
+    python bench/compare.py step --pairs 5
+    python bench/compare.py infer8 --against openvino
+
+Machines are noisy: only ratios of neighbouring runs mean something, so every run of ours has its own run of theirs right
+after it, and both orders take turns. A ratio above 1 means that dinoxide is faster. The task is the same, the arithmetic is
+not: dinoxide leaves out what has no effect on the result (other tokens than the class token in the last projection and MLP,
+branches that drop path drops, one of two passes over a pair of views), which is a part of the ratio. Needs `cargo build --release` and, in
+the Python that runs this, what `bench/peers/requirements.txt` lists.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PEERS = ROOT / "bench" / "peers"
+
+# What is measured: our arguments, their program and its arguments.
+SETTINGS = {
+    "plain": ("step --views 1x224 --no-head --batch 8", "dino_step.py", "--no-head --batch 8"),
+    "step": ("step --views 2x224,8x96 --out-dim 65536 --batch 8", "dino_step.py", "--batch 8"),
+    "laptop": ("step --model vit_tiny_patch8_64 --views 2x64,8x32 --out-dim 4096 --batch 32", "dino_step.py",
+               "--arch vit_tiny --patch 8 --image 64,32 --out-dim 4096 --batch 32"),
+    "infer8": ("infer --batch 8", "infer.py", "--batch 8"),
+    "infer1": ("infer --batch 1", "infer.py", "--batch 1"),
+}
+# Options of their program for each peer.
+PEER_OPTIONS = {
+    "official": "",
+    "fast": "--fast",
+    "compile": "--fast --compile",
+    "torch": "--engine torch",
+    "onnxruntime": "--engine onnxruntime",
+    "openvino": "--engine openvino",
+}
+
+
+def run(command: list) -> dict:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise SystemExit(f"{' '.join(map(str, command))}\nended with {done.returncode}:\n{done.stderr}")
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("setting", choices=SETTINGS)
+    parser.add_argument("--against", choices=PEER_OPTIONS, help="default: official for steps, torch for infer")
+    parser.add_argument("--dtype", choices=("f32", "bf16"), default="f32", help="of the other program")
+    parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=10, help="steps of a run that count")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--dinoxide", type=Path, default=ROOT / "target" / "release" / "dinoxide")
+    args = parser.parse_args()
+    ours, program, theirs = SETTINGS[args.setting]
+    against = args.against or ("torch" if program == "infer.py" else "official")
+    if ("engine" in PEER_OPTIONS[against]) != (program == "infer.py"):
+        parser.error(f"{against} does not do {args.setting}")
+    shared = ["--steps", str(args.steps), "--threads", str(args.threads)]
+    our_command = [args.dinoxide, "bench", *ours.split(), *shared, "--json"]
+    their_command = [sys.executable, PEERS / program, *theirs.split(), *PEER_OPTIONS[against].split(), "--dtype", args.dtype,
+                     *shared]
+    ratios, our_times, their_times, memory = [], [], [], []
+    for pair in range(args.pairs):
+        if pair % 2 == 0:
+            mine, other = run(our_command), run(their_command)
+        else:
+            other, mine = run(their_command), run(our_command)
+        our_times.append(mine["ms"])
+        their_times.append(other["ms"]["total"])
+        ratios.append(their_times[-1] / our_times[-1])
+        if "peak_rss_mb" in mine and "peak_rss_mb" in other:
+            memory.append(mine["peak_rss_mb"] / other["peak_rss_mb"])
+        print(f"pair {pair + 1}: dinoxide {our_times[-1]:.1f} ms, {against} {their_times[-1]:.1f} ms, "
+              f"ratio {ratios[-1]:.3f}", file=sys.stderr, flush=True)
+    print(json.dumps({
+        "setting": args.setting, "cpu": mine["place"]["cpu"], "against": against, "dtype": args.dtype, "pairs": args.pairs, "steps": args.steps,
+        "threads": args.threads, "ratio": round(statistics.median(ratios), 3),
+        "ratio_min": round(min(ratios), 3), "ratio_max": round(max(ratios), 3),
+        "memory_ratio": round(statistics.median(memory), 3) if memory else None,
+        "dinoxide_gflops": round(mine["gflops"], 1), "peak_gflops": round(mine["peak_gflops"], 1),
+        "dinoxide_ms": round(statistics.median(our_times), 1), "peer_ms": round(statistics.median(their_times), 1),
+    }))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,147 @@
+//! `dinoxide bench`: how fast this machine could be, and how fast the program is on it.
+//!
+//! | file | measures |
+//! |---|---|
+//! | `mod.rs` | what every measurement shares, the machine's own ceilings among it |
+//! | `work.rs` | counts operations |
+//! | `step.rs` | whole training steps and their phases |
+//! | `infer.rs` | features of images that lie in memory |
+//! | `optim.rs` | clipping, AdamW and the teacher's average |
+//! | `knn.rs` | exact nearest neighbours |
+//!
+//! Everything runs on random data made before the clock starts. Times are medians; a ceiling is the best of several tries.
+
+use std::time::Instant;
+
+use clap::ValueEnum;
+use dinoxide_engine::cpu::Cpu;
+use rand::{Rng as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
+use serde::Serialize;
+
+use super::{RunError, machine};
+use crate::config::{Config, ConfigError, ModelConfig, Origin};
+
+pub mod infer;
+pub mod knn;
+pub mod optim;
+pub mod step;
+mod work;
+
+/// Calls that are measured but not counted: the first ones fill the pool and the caches.
+const WARM_UP: usize = 2;
+
+/// Number format of a computation.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// 32-bit floats.
+    #[default]
+    F32,
+}
+
+/// What every measurement needs to know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Terms {
+    /// Number format.
+    pub precision: Precision,
+    /// Threads; all cores without a number.
+    pub threads: Option<usize>,
+    /// Calls that count; two more come before.
+    pub steps: usize,
+}
+
+/// Where something was measured.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Place {
+    /// The processor.
+    pub cpu: String,
+    /// Threads used.
+    pub threads: usize,
+}
+
+impl Place {
+    fn here() -> Self {
+        Self { cpu: machine::cpu_model(), threads: rayon::current_num_threads() }
+    }
+}
+
+/// The most operations per second of the current threads, in 10⁹.
+fn peak_gflops(cpu: &Cpu) -> f64 {
+    cpu.peak_flops() / 1e9
+}
+
+/// The most bytes per second that the current threads read and write in memory, in 10⁹. Takes half a gigabyte itself, so
+/// a measurement of memory comes before.
+fn peak_gbytes(cpu: &Cpu) -> f64 {
+    cpu.peak_memory_rate() / 1e9
+}
+
+/// Runs `measure` on its own pool of threads.
+fn on_threads<T: Send>(terms: Terms, measure: impl FnOnce(&Cpu) -> Result<T, RunError> + Send) -> Result<T, RunError> {
+    let threads = terms.threads.unwrap_or_else(machine::cores);
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+    pool.map_err(|source| RunError::Threads { source })?.install(|| measure(&Cpu::new()))
+}
+
+/// The configuration of a named model with everything else at its plain default.
+fn config_of(model: &str) -> Result<Config, ConfigError> {
+    let mut config = Config { model: ModelConfig::named(model, Origin::Flag("--model"))?, ..Config::default() };
+    config.data.train = vec!["random bytes".to_owned()];
+    Ok(config)
+}
+
+/// Refuses what this machine's memory cannot hold.
+fn fits(flag: &'static str, count: usize, bytes_of_one: usize) -> Result<(), ConfigError> {
+    let most = machine::memory_bytes() / bytes_of_one.max(1) as u64;
+    if count as u64 <= most {
+        return Ok(());
+    }
+    let allowed = format!("at most {most}, which fill this machine's memory");
+    Err(ConfigError::BadValue {
+        origin: Origin::Flag(flag),
+        key: flag.trim_start_matches('-').to_owned(),
+        value: count.to_string(),
+        allowed,
+    })
+}
+
+/// Random bytes, the same for the same seed.
+fn bytes(len: usize, seed: u64) -> Vec<u8> {
+    let mut bytes = vec![0; len];
+    ChaCha8Rng::seed_from_u64(seed).fill_bytes(&mut bytes);
+    bytes
+}
+
+/// Random values from −0.5 to 0.5, the same for the same seed.
+fn values(len: usize, seed: u64) -> Vec<f32> {
+    let bytes = bytes(2 * len, seed);
+    let value = |pair: &[u8; 2]| f32::from(u16::from_le_bytes(*pair)) / f32::from(u16::MAX) - 0.5;
+    bytes.as_chunks::<2>().0.iter().map(value).collect()
+}
+
+/// Seconds of each of `repeats` calls, after two calls that are not counted. `prepare` runs before each, unmeasured.
+fn times<S>(
+    repeats: usize,
+    state: &mut S,
+    prepare: impl Fn(&mut S),
+    mut run: impl FnMut(&mut S) -> Result<(), RunError>,
+) -> Result<Vec<f64>, RunError> {
+    let mut times = Vec::new();
+    for call in 0..repeats.saturating_add(WARM_UP) {
+        prepare(state);
+        let begun = Instant::now();
+        run(state)?;
+        if call >= WARM_UP {
+            times.push(begun.elapsed().as_secs_f64());
+        }
+    }
+    Ok(times)
+}
+
+/// The value in the middle; the mean of the two middle ones of an even number.
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let (low, high) = (values.len().saturating_sub(1) / 2, values.len() / 2);
+    (values[low] + values[high]) / 2.0
+}

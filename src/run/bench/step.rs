@@ -1,0 +1,335 @@
+//! Whole training steps: teacher, student, loss, gradient, optimizer.
+
+use std::time::Instant;
+
+use dinoxide_engine::cpu::Cpu;
+use dinoxide_engine::tape::{Images, Tape};
+use dinoxide_engine::tensor::Pool;
+use serde::{Serialize, Serializer};
+
+use super::{
+    Place, Terms, WARM_UP, bytes, config_of, fits, median, on_threads, peak_gbytes, peak_gflops, times, values, work,
+};
+use crate::config::{Config, ConfigError, Origin};
+use crate::methods::Device;
+use crate::methods::dino::Dino;
+use crate::nn::init::Registry;
+use crate::nn::vit::Vit;
+use crate::run::model::dino_config;
+use crate::run::{RunError, machine};
+use crate::schedule::Scheduled;
+use crate::train::optimizer::{Clip, Optimizer, Rule};
+use crate::train::step::{Crops, StepSeconds, TrainState};
+
+/// What to measure.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct StepRequest {
+    /// Name of the backbone, such as `vit_small_patch16_224`.
+    pub model: String,
+    /// Number and side of the crops of each size, global crops first.
+    pub views: Vec<ViewSize>,
+    /// Prototypes; `None` for the backbone alone: one forward and one backward pass, no teacher, no update.
+    pub out_dim: Option<usize>,
+    /// Rate of stochastic depth in the student's last block; the backbone alone drops nothing.
+    pub drop_path: f64,
+    /// Images of a step.
+    pub batch: usize,
+    /// Format, threads, steps.
+    pub terms: Terms,
+}
+
+/// Crops of one size, as in `2x224`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ViewSize {
+    /// Crops of each image.
+    pub count: u32,
+    /// Side in pixels.
+    pub side: u32,
+}
+
+impl std::str::FromStr for ViewSize {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parse = || {
+            let (count, side) = text.split_once('x')?;
+            let (count, side) = (count.parse().ok()?, side.parse().ok()?);
+            let sane = 1..=10_000; // Far beyond any use, and no product of two overflows.
+            (sane.contains(&count) && sane.contains(&side)).then_some(Self { count, side })
+        };
+        parse().ok_or_else(|| "write the number and the side of the crops, as in 2x224".to_owned())
+    }
+}
+
+impl std::fmt::Display for ViewSize {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}x{}", self.count, self.side)
+    }
+}
+
+impl Serialize for ViewSize {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// What was measured. Milliseconds are medians over the steps.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct StepReport {
+    /// Images trained on in a second.
+    pub images_per_second: f64,
+    /// A whole step.
+    pub ms: f64,
+    /// The parts of a step, milliseconds.
+    pub phases: Phases,
+    /// The parts' rates, 10⁹ operations per second; those of loss and optimizer in 10⁹ bytes.
+    pub rates: Phases,
+    /// The whole step's rate, 10⁹ operations per second.
+    pub gflops: f64,
+    /// Ceiling of this machine, 10⁹ operations per second.
+    pub peak_gflops: f64,
+    /// Ceiling of this machine, 10⁹ bytes per second.
+    pub peak_gbytes: f64,
+    /// Most memory that the process ever held, 10⁶ bytes; absent where the system does not tell.
+    pub peak_rss_mb: Option<f64>,
+    /// Most memory that activations and gradients held at once, 10⁶ bytes.
+    pub activations_mb: f64,
+    /// Memory that the measured steps took from the system for activations, 10⁶ bytes.
+    pub allocated_mb: f64,
+    /// Steps that counted.
+    pub steps: usize,
+    /// What was asked for.
+    pub request: StepRequest,
+    /// Where.
+    pub place: Place,
+}
+
+/// One figure for each part of a step.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub struct Phases {
+    /// The teacher's forward pass.
+    pub teacher: f64,
+    /// The student's forward pass.
+    pub student: f64,
+    /// Targets and loss.
+    pub loss: f64,
+    /// The gradient.
+    pub backward: f64,
+    /// Clipping, update and average.
+    pub optimizer: f64,
+}
+
+/// Measures training steps.
+///
+/// # Errors
+/// If the model is unknown, sizes do not go together or do not fit into memory, a step's loss is not finite, or the
+/// threads cannot be started.
+pub fn step(request: &StepRequest) -> Result<StepReport, RunError> {
+    let mut config = config_of(&request.model)?;
+    let (Some(global), true) = (request.views.first(), request.views.len() <= 2) else {
+        return Err(bad_views(request, "crops of one size or two, as in 2x224,8x96").into());
+    };
+    let local = request.views.get(1).unwrap_or(global);
+    (config.views.global.size, config.views.local.size) = (global.side, local.side);
+    config.model.drop_path = request.drop_path;
+    config.head.out_dim = request.out_dim.unwrap_or(config.head.out_dim);
+    config.validate()?;
+    let pixels = request.views.iter().map(|view| view.count as usize * (view.side as usize).pow(2) * 3).sum();
+    fits("--batch", request.batch, pixels)?;
+    if request.out_dim.is_some() && global.count < 2 {
+        return Err(bad_views(request, "two or more global crops, as in 2x224,8x96").into());
+    }
+    on_threads(request.terms, |cpu| match request.out_dim {
+        Some(_) => method_steps(request, &config, cpu),
+        None => backbone_steps(request, &config, cpu),
+    })
+}
+
+fn bad_views(request: &StepRequest, allowed: &str) -> ConfigError {
+    let value = request.views.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+    let (origin, allowed) = (Origin::Flag("--views"), allowed.to_owned());
+    ConfigError::BadValue { origin, key: "views".to_owned(), value, allowed }
+}
+
+/// Steps of DINO with AdamW and clipping, all as the paper has it.
+fn method_steps(request: &StepRequest, config: &Config, cpu: &Cpu) -> Result<StepReport, RunError> {
+    let dino = dino_config(config)?;
+    let (method, student) = Dino::new(dino.clone());
+    let parameters = student.values().len();
+    let optimizer = Optimizer::new(Rule::AdamW, &student);
+    let mut state = TrainState::new(Box::new(method), student, optimizer, Clip::Tensor(3.0));
+    let pool = Pool::new();
+    let device = Device { kernels: cpu, pool: &pool };
+    let pixels = pixels(request);
+    let crops: Vec<Crops<'_>> = request
+        .views
+        .iter()
+        .zip(&pixels)
+        .map(|(view, pixels)| Crops { pixels, side: view.side as usize, views: view.count as usize })
+        .collect();
+    let mut steps = Steps::default();
+    let times = times(
+        request.terms.steps,
+        &mut steps,
+        |_| (),
+        |steps| {
+            let report = state.step(device, &crops, request.batch, &scheduled(steps.seconds.len()))?;
+            steps.done(report.seconds, &pool);
+            Ok(())
+        },
+    )?;
+
+    let backbone = Vit::new(dino.backbone.clone(), "", &mut Registry::new());
+    let patches =
+        |view: &ViewSize| backbone.patches(view.count as usize * request.batch, view.side as usize, view.side as usize);
+    let groups: Vec<_> = request.views.iter().map(patches).collect();
+    let student_rows = groups.iter().map(|group| group.images).sum();
+    let draw = crate::nn::drop_path::DropPath { rate: request.drop_path, seed: 0, step: 0, first_image: 0 };
+    let keep = |block: usize| 1.0 - draw.block_rate(block, dino.backbone.depth);
+    let mut student_work = work::backbone(&dino.backbone, &groups, keep);
+    student_work.add(work::head(&dino.head, student_rows), 1.0);
+    let teacher_rows = groups[0].images;
+    let mut teacher_work = work::backbone(&dino.backbone, &groups[..1], |_| 1.0);
+    teacher_work.add(work::head(&dino.head, teacher_rows), 1.0);
+    let work = Phases {
+        teacher: teacher_work.forward,
+        student: student_work.forward,
+        loss: work::loss_bytes(teacher_rows, student_rows, dino.head.out_dim),
+        backward: student_work.backward,
+        optimizer: super::optim::bytes_moved(parameters),
+    };
+    Ok(report(request, cpu, &pool, Measured { times, steps, work }))
+}
+
+/// The backbone alone, forward and backward.
+fn backbone_steps(request: &StepRequest, config: &Config, cpu: &Cpu) -> Result<StepReport, RunError> {
+    let config = dino_config(config)?.backbone;
+    let mut registry = Registry::new();
+    let backbone = Vit::new(config.clone(), "", &mut registry);
+    let params = registry.finish(0);
+    let pool = Pool::new();
+    let pixels = pixels(request);
+    let images: Vec<Images<'_>> = request
+        .views
+        .iter()
+        .zip(&pixels)
+        .map(|(view, pixels)| {
+            let (count, side) = (view.count as usize * request.batch, view.side as usize);
+            Images { pixels, patches: backbone.patches(count, side, side) }
+        })
+        .collect();
+    let rows: usize = images.iter().map(|group| group.patches.images).sum();
+    let d_out = values(rows * config.embed_dim, 1);
+    let mut grads = vec![0.0; params.values().len()];
+    let mut steps = Steps::default();
+    let times = times(
+        request.terms.steps,
+        &mut steps,
+        |_| (),
+        |steps| {
+            let begun = Instant::now();
+            let mut seconds = StepSeconds::default();
+            let mut tape = Tape::train(cpu, &params, &pool);
+            let class = backbone.class_tokens(&mut tape, &images, None);
+            seconds.forward.student = begun.elapsed().as_secs_f64();
+            tape.backward_from(&class, &d_out, &mut grads);
+            seconds.backward = begun.elapsed().as_secs_f64() - seconds.forward.student;
+            drop(class);
+            steps.done(seconds, &pool);
+            Ok(())
+        },
+    )?;
+    let groups: Vec<_> = images.iter().map(|group| group.patches).collect();
+    let student = work::backbone(&config, &groups, |_| 1.0);
+    let work = Phases { student: student.forward, backward: student.backward, ..Phases::default() };
+    Ok(report(request, cpu, &pool, Measured { times, steps, work }))
+}
+
+/// What happened in all steps, those that do not count included.
+#[derive(Default)]
+struct Steps {
+    /// Seconds of the parts.
+    seconds: Vec<StepSeconds>,
+    /// Bytes that the pool had allocated before the first step that counts.
+    warm: usize,
+}
+
+impl Steps {
+    fn done(&mut self, seconds: StepSeconds, pool: &Pool) {
+        self.seconds.push(seconds);
+        if self.seconds.len() == WARM_UP {
+            self.warm = pool.allocated_bytes();
+        }
+    }
+}
+
+/// What the steps gave.
+struct Measured {
+    /// Seconds of each step that counts.
+    times: Vec<f64>,
+    steps: Steps,
+    /// Operations of each part; bytes for loss and optimizer.
+    work: Phases,
+}
+
+fn report(request: &StepRequest, cpu: &Cpu, pool: &Pool, measured: Measured) -> StepReport {
+    let Measured { times, steps, work } = measured;
+    let peak_rss_mb = machine::peak_bytes().map(|bytes| bytes as f64 / 1e6);
+    let (count, seconds) = (times.len(), median(times));
+    let part = |of: fn(&StepSeconds) -> f64| median(steps.seconds[WARM_UP..].iter().map(of).collect());
+    let parts = Phases {
+        teacher: part(|seconds| seconds.forward.teacher),
+        student: part(|seconds| seconds.forward.student),
+        loss: part(|seconds| seconds.forward.loss),
+        backward: part(|seconds| seconds.backward),
+        optimizer: part(|seconds| seconds.optimizer),
+    };
+    let rate = |work: f64, seconds: f64| if seconds > 0.0 { work / seconds / 1e9 } else { 0.0 };
+    StepReport {
+        images_per_second: request.batch as f64 / seconds,
+        ms: seconds * 1e3,
+        phases: parts.with(parts, |seconds, _| seconds * 1e3),
+        rates: work.with(parts, rate),
+        gflops: rate(work.teacher + work.student + work.backward, seconds),
+        peak_gflops: peak_gflops(cpu),
+        peak_gbytes: peak_gbytes(cpu),
+        peak_rss_mb,
+        activations_mb: pool.peak_bytes() as f64 / 1e6,
+        allocated_mb: (pool.allocated_bytes() - steps.warm) as f64 / 1e6,
+        steps: count,
+        request: request.clone(),
+        place: Place::here(),
+    }
+}
+
+impl Phases {
+    /// Joins the figures of two, part by part.
+    fn with(self, other: Self, join: impl Fn(f64, f64) -> f64) -> Self {
+        Self {
+            teacher: join(self.teacher, other.teacher),
+            student: join(self.student, other.student),
+            loss: join(self.loss, other.loss),
+            backward: join(self.backward, other.backward),
+            optimizer: join(self.optimizer, other.optimizer),
+        }
+    }
+}
+
+/// Byte crops of every size.
+fn pixels(request: &StepRequest) -> Vec<Vec<u8>> {
+    let len = |view: &ViewSize| view.count as usize * request.batch * (view.side as usize).pow(2) * 3;
+    request.views.iter().zip(0..).map(|(view, seed)| bytes(len(view), seed)).collect()
+}
+
+/// A step in the middle of a run.
+fn scheduled(step: usize) -> Scheduled {
+    Scheduled {
+        step,
+        epoch: 1,
+        lr: 1e-5,
+        weight_decay: 0.04,
+        momentum: 0.996,
+        teacher_temp: 0.04,
+        freeze_last_layer: false,
+    }
+}

@@ -1,0 +1,81 @@
+//! Operations of a training step, counted in multiplications and additions of matrix products and attention: what
+//! the program leaves out (projection and MLP of all but the class tokens in the last block, the skipped share of drop
+//! path) is left out; what it repeats (attention's scores, in the backward pass) is counted again.
+
+use dinoxide_engine::kernels::Patches;
+
+use crate::nn::dino_head::DinoHeadConfig;
+use crate::nn::vit::VitConfig;
+
+/// Operations of one network on some images.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Work {
+    /// Forward pass.
+    pub forward: f64,
+    /// Gradient of every parameter.
+    pub backward: f64,
+}
+
+impl Work {
+    /// Adds a matrix product of `rows` rows: its forward pass, and the gradients of both sides.
+    fn product(&mut self, rows: usize, inputs: usize, outputs: usize) {
+        let once = 2.0 * (rows * inputs * outputs) as f64;
+        self.add(Self { forward: once, backward: 2.0 * once }, 1.0);
+    }
+
+    /// Adds attention among `len` tokens of `width` values, `sequences` times: two products forward; the scores again
+    /// and four products backward.
+    fn attention(&mut self, sequences: usize, len: usize, width: usize) {
+        let product = 2.0 * (sequences * len * len * width) as f64;
+        self.add(Self { forward: 2.0 * product, backward: 5.0 * product }, 1.0);
+    }
+
+    /// Adds a share of `other`.
+    pub fn add(&mut self, other: Self, share: f64) {
+        self.forward += share * other.forward;
+        self.backward += share * other.backward;
+    }
+}
+
+/// Class tokens of groups of equally sized images. `keep` is the share of sequences that take a block's branches.
+pub fn backbone(config: &VitConfig, groups: &[Patches], keep: impl Fn(usize) -> f64) -> Work {
+    let width = config.embed_dim;
+    let hidden = (width as f64 * config.mlp_ratio) as usize;
+    let mut work = Work::default();
+    for group in groups {
+        let (images, len) = (group.images, group.per_image() + 1);
+        // Pixels need no gradient.
+        let embed = 2.0 * (images * group.per_image() * group.patch_len() * width) as f64;
+        work.add(Work { forward: embed, backward: embed }, 1.0);
+        for block in 0..config.depth {
+            let mut branches = Work::default();
+            branches.product(images * len, width, 3 * width);
+            branches.attention(images, len, width);
+            let rows = if block + 1 < config.depth { images * len } else { images };
+            branches.product(rows, width, width);
+            branches.product(rows, width, hidden);
+            branches.product(rows, hidden, width);
+            work.add(branches, keep(block));
+        }
+    }
+    work
+}
+
+/// Bytes that the loss has to move: the teacher's logits in and their probabilities out, then these and the student's
+/// logits in.
+pub fn loss_bytes(teacher_rows: usize, student_rows: usize, out_dim: usize) -> f64 {
+    (size_of::<f32>() * (3 * teacher_rows + student_rows) * out_dim) as f64
+}
+
+/// The projection head on `rows` features.
+pub fn head(config: &DinoHeadConfig, rows: usize) -> Work {
+    let mut work = Work::default();
+    let mut width = config.in_dim;
+    for _ in 1..config.layers.max(1) {
+        work.product(rows, width, config.hidden_dim);
+        width = config.hidden_dim;
+    }
+    work.product(rows, width, config.bottleneck_dim);
+    work.product(rows, config.bottleneck_dim, config.out_dim);
+    work
+}

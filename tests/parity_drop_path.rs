@@ -4,13 +4,11 @@
 mod support;
 
 use dinoxide::nn::drop_path::{Kept, KeptBranches};
-use dinoxide::nn::init::Registry;
-use dinoxide::nn::vit::{Vit, VitConfig};
 use dinoxide_engine::cpu::Cpu;
 use dinoxide_engine::tape::{Images, Tape};
 use dinoxide_engine::tensor::Pool;
 use serde_json::Value;
-use support::{Fixture, assert_close, fill, filler, filler_bytes, fixtures, imagenet};
+use support::{Fixture, assert_close, filled_vit, filler, filler_bytes, fixtures, vit_config};
 
 /// f32 through three blocks, as for the whole ViT.
 const TOLERANCE: f64 = 2e-5;
@@ -31,19 +29,7 @@ fn skipped_branches_equal_branches_times_zero() {
 }
 
 fn check(fixture: &Fixture) {
-    let config = VitConfig {
-        image_size: fixture.usize("image"),
-        patch_size: fixture.usize("patch"),
-        embed_dim: fixture.usize("dim"),
-        depth: fixture.usize("depth"),
-        num_heads: fixture.usize("heads"),
-        mlp_ratio: 4.0,
-        normalize: imagenet(),
-    };
-    let mut registry = Registry::new();
-    let vit = Vit::new(config, "", &mut registry);
-    let mut params = registry.undrawn();
-    fill(&mut params);
+    let (vit, params) = filled_vit(vit_config(fixture, "image"));
     let groups: Vec<(usize, usize)> = serde_json::from_value(fixture.case["groups"].clone()).unwrap();
     let pixels: Vec<Vec<u8>> =
         groups.iter().map(|(side, images)| filler_bytes(&format!("images.{side}"), images * side * side * 3)).collect();

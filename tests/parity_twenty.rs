@@ -7,14 +7,13 @@ use dinoxide::methods::Device;
 use dinoxide::methods::Method;
 use dinoxide::methods::dino::{Balance, Dino, DinoConfig};
 use dinoxide::nn::dino_head::{DinoHeadConfig, HeadNorm, LastLayer};
-use dinoxide::nn::vit::VitConfig;
 use dinoxide::schedule::Scheduled;
 use dinoxide::train::optimizer::{Clip, Optimizer, Rule};
 use dinoxide::train::step::{Crops, TrainState};
 use dinoxide_engine::cpu::Cpu;
 use dinoxide_engine::params::Params;
 use dinoxide_engine::tensor::Pool;
-use support::{Fixture, assert_close, fill, filler_bytes, imagenet, relative};
+use support::{Fixture, assert_close, fill, filler_bytes, relative, vit_config};
 
 /// f32 over twenty updates against f64; the acceptance bound.
 const LOSS_TOLERANCE: f64 = 1e-4;
@@ -24,15 +23,7 @@ const WEIGHT_TOLERANCE: f64 = 2e-3;
 fn dino(fixture: &Fixture) -> (Dino, Params) {
     let last_layer = if fixture.case["norm_last_layer"] == true { LastLayer::Normalized } else { LastLayer::Free };
     let config = DinoConfig {
-        backbone: VitConfig {
-            image_size: fixture.usize("global"),
-            patch_size: fixture.usize("patch"),
-            embed_dim: fixture.usize("dim"),
-            depth: fixture.usize("depth"),
-            num_heads: fixture.usize("heads"),
-            mlp_ratio: 4.0,
-            normalize: imagenet(),
-        },
+        backbone: vit_config(fixture, "global"),
         head: DinoHeadConfig {
             in_dim: fixture.usize("dim"),
             out_dim: fixture.usize("out_dim"),

@@ -7,7 +7,7 @@ use dinoxide::nn::vit::{Vit, VitConfig};
 use dinoxide_engine::cpu::Cpu;
 use dinoxide_engine::tape::{Images, Tape};
 use dinoxide_engine::tensor::Pool;
-use support::{Fixture, assert_close, fill, filler_bytes, imagenet};
+use support::{Fixture, assert_close, filled_vit, filler_bytes, imagenet};
 
 /// f32 against f64 through twelve blocks: the reference's own f32 run differs from its f64 run by up to 4e-6.
 const TOLERANCE: f64 = 2e-5;
@@ -22,10 +22,7 @@ fn check(name: &str, embed_dim: usize, num_heads: usize) {
         mlp_ratio: 4.0,
         normalize: imagenet(),
     };
-    let mut registry = Registry::new();
-    let vit = Vit::new(config, "", &mut registry);
-    let mut params = registry.undrawn();
-    fill(&mut params);
+    let (vit, params) = filled_vit(config);
     for (height, width) in [(224, 224), (96, 96), (320, 480)] {
         let fixture = Fixture::open(&format!("vit/vit_{name}_{height}x{width}.safetensors"));
         let pixels = filler_bytes("image", height * width * 3);

@@ -8,6 +8,8 @@
 
 use std::path::PathBuf;
 
+use dinoxide::nn::init::Registry;
+use dinoxide::nn::vit::{Vit, VitConfig};
 use dinoxide_engine::kernels::Normalize;
 use dinoxide_engine::params::Params;
 use rayon::prelude::*;
@@ -111,6 +113,28 @@ pub fn fill(params: &mut Params) {
             params.values_mut()[spec.range()].copy_from_slice(&parameter(&spec.name, &spec.shape));
         }
     }
+}
+
+/// The backbone that a fixture's sizes describe; `image` names the side of the stored positions.
+pub fn vit_config(fixture: &Fixture, image: &str) -> VitConfig {
+    VitConfig {
+        image_size: fixture.usize(image),
+        patch_size: fixture.usize("patch"),
+        embed_dim: fixture.usize("dim"),
+        depth: fixture.usize("depth"),
+        num_heads: fixture.usize("heads"),
+        mlp_ratio: 4.0,
+        normalize: imagenet(),
+    }
+}
+
+/// A backbone with filler weights under the official names without a prefix.
+pub fn filled_vit(config: VitConfig) -> (Vit, Params) {
+    let mut registry = Registry::new();
+    let vit = Vit::new(config, "", &mut registry);
+    let mut params = registry.undrawn();
+    fill(&mut params);
+    (vit, params)
 }
 
 pub fn imagenet() -> Normalize {

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Place, Terms, fits, median, on_threads, peak_gflops, values};
+use super::{Place, Terms, fits, median, on_threads, peak_gflops, times, values};
 use crate::eval::knn::KnnBank;
 use crate::run::RunError;
 
@@ -51,8 +51,8 @@ pub fn knn(request: &KnnBenchRequest) -> Result<KnnBenchReport, RunError> {
         let labels = |count: usize| (0..count).map(|index| (index % CLASSES) as u32).collect::<Vec<_>>();
         let bank = KnnBank::new(values(train * dim, 0), labels(train), CLASSES)?;
         let (features, labels) = (values(queries * dim, 1), labels(queries));
-        let run = |_| bank.evaluate(&features, &labels, &[k]).map(|result| result.seconds);
-        let seconds = median((0..terms.steps).map(run).collect::<Result<_, _>>()?);
+        let run = |_: &mut ()| Ok(bank.evaluate(&features, &labels, &[k]).map(drop)?);
+        let seconds = median(times(terms.steps, &mut (), |()| (), run)?);
         Ok(KnnBenchReport {
             seconds,
             gflops: 2.0 * (train * queries * dim) as f64 / seconds / 1e9,

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use dinoxide_engine::cpu::Cpu;
+use dinoxide_engine::kernels::Patches;
 use dinoxide_engine::tape::{Images, Tape};
 use dinoxide_engine::tensor::Pool;
 use serde::{Serialize, Serializer};
@@ -13,6 +14,7 @@ use super::{
 use crate::config::{Config, ConfigError, Origin};
 use crate::methods::Device;
 use crate::methods::dino::Dino;
+use crate::nn::drop_path::DropPath;
 use crate::nn::init::Registry;
 use crate::nn::vit::Vit;
 use crate::run::model::dino_config;
@@ -160,13 +162,11 @@ fn method_steps(request: &StepRequest, config: &Config, cpu: &Cpu) -> Result<Ste
     let mut state = TrainState::new(Box::new(method), student, optimizer, Clip::Tensor(3.0));
     let pool = Pool::new();
     let device = Device { kernels: cpu, pool: &pool };
-    let pixels = pixels(request);
-    let crops: Vec<Crops<'_>> = request
-        .views
-        .iter()
-        .zip(&pixels)
-        .map(|(view, pixels)| Crops { pixels, side: view.side as usize, views: view.count as usize })
-        .collect();
+    let groups = groups(state.method.backbone().0, request);
+    let pixels = pixels(&groups);
+    let crops =
+        |(group, pixels): (&Patches, _)| Crops { pixels, side: group.width, views: group.images / request.batch };
+    let crops: Vec<Crops<'_>> = groups.iter().zip(pixels.iter().map(Vec::as_slice)).map(crops).collect();
     let mut steps = Steps::default();
     let times = times(
         request.terms.steps,
@@ -179,12 +179,8 @@ fn method_steps(request: &StepRequest, config: &Config, cpu: &Cpu) -> Result<Ste
         },
     )?;
 
-    let backbone = Vit::new(dino.backbone.clone(), "", &mut Registry::new());
-    let patches =
-        |view: &ViewSize| backbone.patches(view.count as usize * request.batch, view.side as usize, view.side as usize);
-    let groups: Vec<_> = request.views.iter().map(patches).collect();
     let student_rows = groups.iter().map(|group| group.images).sum();
-    let draw = crate::nn::drop_path::DropPath { rate: request.drop_path, seed: 0, step: 0, first_image: 0 };
+    let draw = DropPath { rate: request.drop_path, seed: 0, step: 0, first_image: 0 };
     let keep = |block: usize| 1.0 - draw.block_rate(block, dino.backbone.depth);
     let mut student_work = work::backbone(&dino.backbone, &groups, keep);
     student_work.add(work::head(&dino.head, student_rows), 1.0);
@@ -208,17 +204,11 @@ fn backbone_steps(request: &StepRequest, config: &Config, cpu: &Cpu) -> Result<S
     let backbone = Vit::new(config.clone(), "", &mut registry);
     let params = registry.finish(0);
     let pool = Pool::new();
-    let pixels = pixels(request);
-    let images: Vec<Images<'_>> = request
-        .views
-        .iter()
-        .zip(&pixels)
-        .map(|(view, pixels)| {
-            let (count, side) = (view.count as usize * request.batch, view.side as usize);
-            Images { pixels, patches: backbone.patches(count, side, side) }
-        })
-        .collect();
-    let rows: usize = images.iter().map(|group| group.patches.images).sum();
+    let groups = groups(&backbone, request);
+    let pixels = pixels(&groups);
+    let images: Vec<Images<'_>> =
+        groups.iter().zip(&pixels).map(|(patches, pixels)| Images { pixels, patches: *patches }).collect();
+    let rows: usize = groups.iter().map(|group| group.images).sum();
     let d_out = values(rows * config.embed_dim, 1);
     let mut grads = vec![0.0; params.values().len()];
     let mut steps = Steps::default();
@@ -234,12 +224,10 @@ fn backbone_steps(request: &StepRequest, config: &Config, cpu: &Cpu) -> Result<S
             seconds.forward.student = begun.elapsed().as_secs_f64();
             tape.backward_from(&class, &d_out, &mut grads);
             seconds.backward = begun.elapsed().as_secs_f64() - seconds.forward.student;
-            drop(class);
             steps.done(seconds, &pool);
             Ok(())
         },
     )?;
-    let groups: Vec<_> = images.iter().map(|group| group.patches).collect();
     let student = work::backbone(&config, &groups, |_| 1.0);
     let work = Phases { student: student.forward, backward: student.backward, ..Phases::default() };
     Ok(report(request, cpu, &pool, Measured { times, steps, work }))
@@ -315,10 +303,19 @@ impl Phases {
     }
 }
 
+/// The geometry of the crops of each size.
+fn groups(backbone: &Vit, request: &StepRequest) -> Vec<Patches> {
+    let group = |view: &ViewSize| {
+        let side = view.side as usize;
+        backbone.patches(view.count as usize * request.batch, side, side)
+    };
+    request.views.iter().map(group).collect()
+}
+
 /// Byte crops of every size.
-fn pixels(request: &StepRequest) -> Vec<Vec<u8>> {
-    let len = |view: &ViewSize| view.count as usize * request.batch * (view.side as usize).pow(2) * 3;
-    request.views.iter().zip(0..).map(|(view, seed)| bytes(len(view), seed)).collect()
+fn pixels(groups: &[Patches]) -> Vec<Vec<u8>> {
+    let len = |group: &Patches| group.images * group.height * group.width * group.channels;
+    groups.iter().zip(0..).map(|(group, seed)| bytes(len(group), seed)).collect()
 }
 
 /// A step in the middle of a run.

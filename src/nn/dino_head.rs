@@ -2,7 +2,7 @@
 //! weight-normalised layer of `out_dim` prototypes.
 
 use dinoxide_engine::params::{ParamId, Role};
-use dinoxide_engine::tape::{BatchNorm, Tape};
+use dinoxide_engine::tape::{BatchNorm, Dense, Tape};
 use dinoxide_engine::tensor::Matrix;
 
 use super::init::{Init, Registry};
@@ -51,7 +51,7 @@ pub enum LastLayer {
 
 #[derive(Debug, Clone)]
 struct Layer {
-    linear: (ParamId, ParamId),
+    linear: Dense,
     norm: Option<BatchNorm>,
 }
 
@@ -59,7 +59,7 @@ struct Layer {
 #[derive(Debug, Clone)]
 pub struct DinoHead {
     hidden: Vec<Layer>,
-    bottleneck: (ParamId, ParamId),
+    bottleneck: Dense,
     weight_g: ParamId,
     weight_v: ParamId,
 }
@@ -96,18 +96,19 @@ impl DinoHead {
     /// Features `[R, in_dim]` to logits `[R, K]`.
     pub fn forward(&self, tape: &mut Tape<'_>, features: &Matrix) -> Matrix {
         let mut x = features.clone();
+        // Layers with nothing but a GELU between them are one operation.
+        let mut waiting = Vec::with_capacity(self.hidden.len());
         for layer in &self.hidden {
-            let (weight, bias) = layer.linear;
-            x = match layer.norm {
-                None => tape.linear_gelu(&x, weight, Some(bias)),
+            match layer.norm {
+                None => waiting.push(layer.linear),
                 Some(norm) => {
-                    let linear = tape.linear(&x, weight, Some(bias));
+                    let linear = tape.mlp(&x, &std::mem::take(&mut waiting), layer.linear);
                     let normed = tape.batch_norm(&linear, norm, BATCH_NORM_EPS);
-                    tape.gelu(&normed)
+                    x = tape.gelu(&normed);
                 }
-            };
+            }
         }
-        let bottleneck = tape.linear(&x, self.bottleneck.0, Some(self.bottleneck.1));
+        let bottleneck = tape.mlp(&x, &waiting, self.bottleneck);
         let unit = tape.l2_normalize(&bottleneck, NORMALIZE_EPS);
         tape.weight_norm_linear(&unit, self.weight_v, self.weight_g)
     }

@@ -86,7 +86,7 @@ impl Sequences {
     fn class_tokens(&self, tape: &mut Tape<'_>) -> Self {
         let tokens = tape.gather_rows(&self.tokens, self.class_rows());
         let segments = (0..tokens.rows()).map(|start| Segment { start, len: 1 }).collect();
-        Self { tokens, heads: Heads { count: self.heads.count, segments } }
+        Self { tokens, heads: Heads::new(self.heads.count, segments) }
     }
 
     /// The rows of some sequences, one after the other.
@@ -106,7 +106,7 @@ impl Sequences {
             start += len;
             Segment { start: start - len, len }
         });
-        let heads = Heads { count: self.heads.count, segments: segments.collect() };
+        let heads = Heads { segments: segments.collect(), ..self.heads.clone() };
         Self { tokens: tape.gather_rows(&self.tokens, self.rows_of(sequences)), heads }
     }
 }
@@ -151,7 +151,7 @@ impl Vit {
 
     /// Class tokens after the final norm, one row per image in the order of the groups: `[Σ images, D]`.
     ///
-    /// Only the class token's row goes through the last block's projection and MLP: nothing else is read.
+    /// In the last block only the class token asks, and only its row goes through projection and MLP: nothing else is read.
     pub fn class_tokens(&self, tape: &mut Tape<'_>, groups: &[Images<'_>], drop: Option<&KeptBranches>) -> Matrix {
         let mut sequences = self.embed(tape, groups);
         let last = self.blocks.len() - 1;
@@ -159,6 +159,7 @@ impl Vit {
             sequences.tokens = self.block(tape, block, &sequences, drop);
         }
         let mut class = sequences.class_tokens(tape);
+        sequences.heads.queries = 1;
         class.tokens = add_branch(tape, &class, &sequences, kept(drop, last, 0), |tape, taking| {
             let attended = self.attend(tape, last, taking);
             let attended = tape.gather_rows(&attended, taking.class_rows());
@@ -218,7 +219,7 @@ impl Vit {
             packed.push(TokenGroup { patches, images: group.patches.images, positions: self.positions(group.patches) });
         }
         let tokens = tape.tokens(packed, self.cls_token, self.pos_embed); // [T, D]
-        Sequences { tokens, heads: Heads { count: self.config.num_heads, segments: segments.into() } }
+        Sequences { tokens, heads: Heads::new(self.config.num_heads, segments.into()) }
     }
 
     fn positions(&self, patches: Patches) -> Option<Rc<RowMix<f32>>> {
@@ -258,8 +259,7 @@ impl Vit {
     fn mlp(&self, tape: &mut Tape<'_>, block: usize, x: &Matrix) -> Matrix {
         let block = &self.blocks[block];
         let normed = tape.layer_norm(x, block.norm2.0, block.norm2.1, LAYER_NORM_EPS);
-        let hidden = tape.linear_gelu(&normed, block.fc1.0, Some(block.fc1.1)); // [T, 4·D]
-        tape.linear(&hidden, block.fc2.0, Some(block.fc2.1))
+        tape.mlp(&normed, &[block.fc1], block.fc2)
     }
 }
 

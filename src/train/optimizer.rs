@@ -76,6 +76,7 @@ impl Optimizer {
         mut average: Option<(&mut Params, f64)>,
         at: &Step<'_>,
     ) -> f64 {
+        let _awake = kernels.stay_awake();
         let layout = student.layout().clone();
         let norms: Vec<f64> = layout
             .specs()

@@ -97,11 +97,18 @@ impl Bench {
             self.time(&format!("{name}: linear"), Work::Flops(flops), || self.cpu.linear(op, &mut out));
             if name == "mlp up" || name == "head 2" {
                 let name = format!("{name}: linear_gelu");
-                self.time(&name, Work::Flops(flops), || self.cpu.linear_gelu(op, &mut pre, &mut out));
+                self.time(&name, Work::Flops(flops), || self.cpu.linear_gelu(op, Some(&mut pre), &mut out));
             }
             self.time(&format!("{name}: linear_input_grad"), Work::Flops(flops), || {
                 self.cpu.linear_input_grad(&out, &weight, size, Write::Replace, &mut d_x);
             });
+            if name == "mlp down" {
+                let name = format!("{name}: gelu_linear_input_grad");
+                let mut kept = x.clone();
+                self.time(&name, Work::Flops(flops), || {
+                    self.cpu.gelu_linear_input_grad(&out, &weight, size, &mut kept, &mut d_x);
+                });
+            }
             self.time(&format!("{name}: linear_weight_grad"), Work::Flops(flops), || {
                 self.cpu.linear_weight_grad(&out, &x, size, &mut d_weight, Some(&mut d_bias));
             });
@@ -119,7 +126,7 @@ impl Bench {
             let d_out = values(tokens * heads * head_dim);
             let (mut out, mut log_sum_exp) = (d_out.clone(), values(tokens * heads));
             let mut d_qkv = qkv.clone();
-            let op = Attention { qkv: &qkv, heads, head_dim, segments: &segments };
+            let op = Attention { qkv: &qkv, heads, head_dim, segments: &segments, queries: usize::MAX };
             let flops = 4.0 * (count * heads * len * len * head_dim) as f64;
             self.time(&format!("attention {name}: forward"), Work::Flops(flops), || {
                 self.cpu.attention(op, &mut out, &mut log_sum_exp);

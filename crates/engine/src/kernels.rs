@@ -9,6 +9,8 @@
 //! - gradients of parameters are always added, so that micro-batches accumulate;
 //! - lengths that do not fit are a broken invariant of the caller and panic with both sizes.
 
+use crate::cpu::team::Awake;
+
 /// Whether a kernel overwrites its destination or adds to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Write {
@@ -131,6 +133,8 @@ pub struct Attention<'a, E> {
     pub head_dim: usize,
     /// The sequences; they do not overlap.
     pub segments: &'a [Segment],
+    /// How many tokens of each sequence ask, the first ones; the others are only attended to.
+    pub queries: usize,
 }
 
 /// What the backward pass of attention needs besides its input.
@@ -346,6 +350,11 @@ pub struct Sgd {
 
 /// One method per fused operation. See the module documentation for the conventions.
 pub trait Kernels<E>: Send + Sync {
+    /// To be held while one kernel is called after the other: threads that help do not sleep in between.
+    fn stay_awake(&self) -> Awake {
+        Awake::default()
+    }
+
     /// Cuts byte images `[B, H, W, C]` into normalised rows `[B·N, C·p²]`, patches in row-major order, each row ordered
     /// channel, y, x like a convolution kernel.
     fn patchify(&self, images: &[u8], patches: Patches, normalize: &Normalize, out: &mut [E]);
@@ -353,11 +362,15 @@ pub trait Kernels<E>: Send + Sync {
     /// `out = x·wᵀ + bias`, `[rows, outputs]`.
     fn linear(&self, op: Linear<'_, E>, out: &mut [E]);
 
-    /// `pre = x·wᵀ + bias`, `out = gelu(pre)`, both `[rows, outputs]`.
-    fn linear_gelu(&self, op: Linear<'_, E>, pre: &mut [E], out: &mut [E]);
+    /// `pre = x·wᵀ + bias`, `out = gelu(pre)`, both `[rows, outputs]`; `pre` is left out where nobody needs it.
+    fn linear_gelu(&self, op: Linear<'_, E>, pre: Option<&mut [E]>, out: &mut [E]);
 
     /// `d_x (+)= d_out·w`, `[rows, inputs]`.
     fn linear_input_grad(&self, d_out: &[E], weight: &[E], size: LinearSize, write: Write, d_x: &mut [E]);
+
+    /// Gradient of a dense layer's input and of the GELU that made it: `d_x = (d_out·w) ⊙ gelu'(x)`, `[rows, inputs]`, for
+    /// a layer whose input was `gelu(x)`. Then `x ← gelu(x)`: what the weight's gradient needs, computed again, not kept.
+    fn gelu_linear_input_grad(&self, d_out: &[E], weight: &[E], size: LinearSize, x: &mut [E], d_x: &mut [E]);
 
     /// Adds `d_outᵀ·x` to `d_weight` `[outputs, inputs]` and, if given, the column sums of `d_out` to `d_bias`.
     fn linear_weight_grad(&self, d_out: &[E], x: &[E], size: LinearSize, d_weight: &mut [E], d_bias: Option<&mut [E]>);
@@ -382,10 +395,11 @@ pub trait Kernels<E>: Send + Sync {
     );
 
     /// `out = softmax(q·kᵀ·d^-½)·v` per head and segment, `[T, heads·d]`; log-sum-exp of the scores to `[T, heads]`.
-    /// Rows outside every segment are left as they are. No score matrix is kept.
+    /// Rows outside every segment, and of tokens that do not ask, are left as they are. No score matrix is kept.
     fn attention(&self, op: Attention<'_, E>, out: &mut [E], log_sum_exp: &mut [E]);
 
-    /// Gradient of [`Kernels::attention`]: overwrites `d_qkv` `[T, 3·heads·d]` in the rows of the segments.
+    /// Gradient of [`Kernels::attention`]: overwrites `d_qkv` `[T, 3·heads·d]` in the rows of the segments. What a token
+    /// that did not ask would have got is never read.
     fn attention_backward(&self, op: Attention<'_, E>, saved: AttentionBackward<'_, E>, d_qkv: &mut [E]);
 
     /// Attention of the first token of each segment to all its tokens: for each segment in order `[heads, len]`.

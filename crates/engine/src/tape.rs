@@ -7,6 +7,7 @@
 
 use std::rc::Rc;
 
+use crate::cpu::team::Awake;
 use crate::kernels::{
     Attention, AttentionBackward, BatchNormBackward, Kernels, LayerNorm, LayerNormBackward, Linear, LinearSize,
     Normalize, Patches, Residual, RowMix, Rows, Segment, SoftCrossEntropy, Tokens, WeightNormLinear,
@@ -27,6 +28,7 @@ pub struct Tape<'a> {
     record: Record,
     nodes: Vec<Node<'a>>,
     statistics: Vec<(ParamId, Vec<f32>)>,
+    _awake: Awake,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -64,12 +66,19 @@ pub struct Heads {
     pub count: usize,
     /// The sequences of the packed matrix.
     pub segments: Rc<[Segment]>,
+    /// How many tokens of each sequence ask, the first ones; rows of the others are not computed.
+    pub queries: usize,
 }
 
 impl Heads {
+    /// Attention in which every token asks.
+    pub fn new(count: usize, segments: Rc<[Segment]>) -> Self {
+        Self { count, segments, queries: usize::MAX }
+    }
+
     fn op<'x>(&'x self, qkv: &'x Matrix) -> Attention<'x, f32> {
         let head_dim = qkv.columns / 3 / self.count;
-        Attention { qkv: qkv.values(), heads: self.count, head_dim, segments: &self.segments }
+        Attention { qkv: qkv.values(), heads: self.count, head_dim, segments: &self.segments, queries: self.queries }
     }
 }
 
@@ -88,10 +97,14 @@ pub struct BatchNorm {
     pub batches: ParamId,
 }
 
+/// Weight `[outputs, inputs]` and bias of a dense layer.
+pub type Dense = (ParamId, ParamId);
+
 impl<'a> Tape<'a> {
     /// A tape that remembers what gradients need.
     pub fn train(kernels: &'a dyn Kernels<f32>, params: &'a Params, pool: &'a Pool) -> Self {
-        Self { kernels, params, pool, record: Record::Gradients, nodes: Vec::new(), statistics: Vec::new() }
+        let (record, _awake) = (Record::Gradients, kernels.stay_awake());
+        Self { kernels, params, pool, record, nodes: Vec::new(), statistics: Vec::new(), _awake }
     }
 
     /// A tape for inference: nothing is remembered.
@@ -153,20 +166,25 @@ impl<'a> Tape<'a> {
         self.push(out, size.outputs, move |back, d_out| back.linear(&input, weight, bias, &d_out))
     }
 
-    /// `gelu(x·wᵀ + b)`: `[R, I]` to `[R, O]`.
-    pub fn linear_gelu(&mut self, x: &Matrix, weight: ParamId, bias: Option<ParamId>) -> Matrix {
-        let op = self.linear_op(x, weight, bias);
-        let size = op.size;
-        let mut pre = self.pool.take(size.rows * size.outputs);
-        let mut out = self.pool.take(size.rows * size.outputs);
-        self.kernels.linear_gelu(op, &mut pre, &mut out);
-        let input = x.clone();
-        self.push(out, size.outputs, move |back, d_out| {
-            let mut d_pre = back.own(d_out);
-            back.kernels.gelu_backward(&pre, &mut d_pre);
-            drop(pre);
-            back.linear(&input, weight, bias, &d_pre);
-        })
+    /// Dense layers, a GELU after each but the last: `[R, I]` to `[R, O]`. What a GELU gives is not kept for the gradient
+    /// but computed again.
+    pub fn mlp(&mut self, x: &Matrix, hidden: &[Dense], last: Dense) -> Matrix {
+        let (mut input, mut kept) = (x.clone(), Vec::with_capacity(hidden.len()));
+        for &(weight, bias) in hidden {
+            let op = self.linear_op(&input, weight, Some(bias));
+            let (rows, columns) = (op.size.rows, op.size.outputs);
+            let mut out = self.pool.take(rows * columns);
+            let mut pre = (self.record == Record::Gradients).then(|| self.pool.take(rows * columns));
+            self.kernels.linear_gelu(op, pre.as_deref_mut(), &mut out);
+            kept.extend(pre.map(|pre| (pre, columns)));
+            input = Matrix { buffer: Rc::new(out), rows, columns, node: None };
+        }
+        let op = self.linear_op(&input, last.0, Some(last.1));
+        let columns = op.size.outputs;
+        let mut out = self.pool.take(op.size.rows * columns);
+        self.kernels.linear(op, &mut out);
+        let (input, layers) = (x.clone(), [hidden, &[last]].concat());
+        self.push(out, columns, move |back, d_out| back.mlp(&input, kept, &layers, d_out))
     }
 
     /// `gelu(x)`, elementwise.

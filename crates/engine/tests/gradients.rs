@@ -123,7 +123,7 @@ fn linear_gelu_matches_differences() {
         let forward = |x: &[f64], weight: &[f64], bias: &[f64]| {
             let mut pre = poisoned(rows * 3);
             let op = Linear { x, weight, bias: Some(bias), size };
-            let out = output(rows * 3, |out| Reference.linear_gelu(op, &mut pre, out));
+            let out = output(rows * 3, |out| Reference.linear_gelu(op, Some(&mut pre), out));
             (dot(&d_out, &out), pre)
         };
 
@@ -136,6 +136,23 @@ fn linear_gelu_matches_differences() {
         check("linear_gelu x", &x, &d_x, |x| forward(x, &weight, &bias).0);
         check("linear_gelu weight", &weight, &increase(&d_weight), |weight| forward(&x, weight, &bias).0);
         check("linear_gelu bias", &bias, &increase(&d_bias), |bias| forward(&x, &weight, bias).0);
+    }
+}
+
+#[test]
+fn gelu_linear_matches_differences() {
+    let mut rng = generator(13);
+    for rows in [1, 3, 7, 37] {
+        let size = linear_size(rows, 5, 3);
+        let (x, weight, d_out) = (random(&mut rng, rows * 5), random(&mut rng, 15), random(&mut rng, rows * 3));
+        let activated = |x: &[f64]| output(rows * 5, |out| Reference.gelu(x, out));
+        let mut kept = x.clone();
+        let d_x = output(rows * 5, |d| Reference.gelu_linear_input_grad(&d_out, &weight, size, &mut kept, d));
+        assert_eq!(kept, activated(&x));
+        check("gelu_linear x", &x, &d_x, |x| {
+            let op = Linear { x: &activated(x), weight: &weight, bias: None, size };
+            dot(&d_out, &output(rows * 3, |out| Reference.linear(op, out)))
+        });
     }
 }
 
@@ -272,24 +289,27 @@ fn attention_matches_differences_in_every_segment() {
     let outside = [0, 8, 51];
     let qkv: Vec<f64> = random(&mut rng, tokens * 3 * width).iter().map(|x| 2.0 * x).collect();
     let d_out = random(&mut rng, tokens * width);
-    // Rows outside keep their zeros and so take no part in the scalar.
-    let forward = |qkv: &[f64]| {
-        let (mut out, mut sums) = (vec![0.0; tokens * width], vec![0.0; tokens * heads]);
-        Reference.attention(Attention { qkv, heads, head_dim, segments: &segments }, &mut out, &mut sums);
-        (out, sums)
-    };
+    for queries in [usize::MAX, 5, 1] {
+        // Rows outside, and of tokens that do not ask, keep their zeros and so take no part in the scalar.
+        let forward = |qkv: &[f64]| {
+            let (mut out, mut sums) = (vec![0.0; tokens * width], vec![0.0; tokens * heads]);
+            let op = Attention { qkv, heads, head_dim, segments: &segments, queries };
+            Reference.attention(op, &mut out, &mut sums);
+            (out, sums)
+        };
 
-    let (out, log_sum_exp) = forward(&qkv);
-    let op = Attention { qkv: &qkv, heads, head_dim, segments: &segments };
-    let saved = AttentionBackward { d_out: &d_out, out: &out, log_sum_exp: &log_sum_exp };
-    let mut d_qkv = output(tokens * 3 * width, |d| Reference.attention_backward(op, saved, d));
+        let (out, log_sum_exp) = forward(&qkv);
+        let op = Attention { qkv: &qkv, heads, head_dim, segments: &segments, queries };
+        let saved = AttentionBackward { d_out: &d_out, out: &out, log_sum_exp: &log_sum_exp };
+        let mut d_qkv = output(tokens * 3 * width, |d| Reference.attention_backward(op, saved, d));
 
-    for row in outside {
-        let row = &mut d_qkv[row * 3 * width..(row + 1) * 3 * width];
-        assert!(row.iter().all(|d| d.is_nan()), "a row outside every segment was written");
-        row.fill(0.0);
+        for row in outside {
+            let row = &mut d_qkv[row * 3 * width..(row + 1) * 3 * width];
+            assert!(row.iter().all(|d| d.is_nan()), "a row outside every segment was written");
+            row.fill(0.0);
+        }
+        check("attention", &qkv, &d_qkv, |qkv| dot(&d_out, &forward(qkv).0));
     }
-    check("attention", &qkv, &d_qkv, |qkv| dot(&d_out, &forward(qkv).0));
 }
 
 #[test]

@@ -63,7 +63,10 @@ fn linear_gelu_keeps_what_goes_into_the_gelu() {
     let (x, weight) = (random(&mut rng, 12), random(&mut rng, 20));
     let op = Linear { x: &x, weight: &weight, bias: None, size: LinearSize { rows: 3, inputs: 4, outputs: 5 } };
     let (mut pre, mut out) = (poisoned(15), poisoned(15));
-    Reference.linear_gelu(op, &mut pre, &mut out);
+    Reference.linear_gelu(op, Some(&mut pre), &mut out);
+    let mut alone = poisoned(15);
+    Reference.linear_gelu(op, None, &mut alone);
+    assert_eq!(alone, out);
     let (mut expected_pre, mut expected_out) = (poisoned(15), poisoned(15));
     Reference.linear(op, &mut expected_pre);
     Reference.gelu(&expected_pre, &mut expected_out);
@@ -140,11 +143,21 @@ fn packed_segments_equal_sequences_on_their_own() {
     let qkv = random(&mut rng, tokens * 18);
     let segments = [Segment { start: 1, len: 7 }, Segment { start: 9, len: 3 }];
     let (mut out, mut sums) = (vec![42.0; tokens * 6], vec![42.0; tokens * heads]);
-    Reference.attention(Attention { qkv: &qkv, heads, head_dim, segments: &segments }, &mut out, &mut sums);
+    Reference.attention(
+        Attention { qkv: &qkv, heads, head_dim, segments: &segments, queries: usize::MAX },
+        &mut out,
+        &mut sums,
+    );
 
     for Segment { start, len } in segments {
         let alone = Segment { start: 0, len };
-        let op = Attention { qkv: &qkv[start * 18..(start + len) * 18], heads, head_dim, segments: &[alone] };
+        let op = Attention {
+            qkv: &qkv[start * 18..(start + len) * 18],
+            heads,
+            head_dim,
+            segments: &[alone],
+            queries: usize::MAX,
+        };
         let (mut out_alone, mut sums_alone) = (poisoned(len * 6), poisoned(len * heads));
         Reference.attention(op, &mut out_alone, &mut sums_alone);
         assert_eq!(out[start * 6..(start + len) * 6], out_alone);
@@ -162,7 +175,11 @@ fn equal_keys_average_the_values_and_a_lone_token_keeps_its_own() {
     let qkv = [0.3, 2.0, 1.0, -1.0, 2.0, 2.0, 5.0, 2.0, 6.0, 3.0, 4.0, 7.0];
     let segments = [Segment { start: 0, len: 3 }, Segment { start: 3, len: 1 }];
     let (mut out, mut sums) = (poisoned(4), poisoned(4));
-    Reference.attention(Attention { qkv: &qkv, heads: 1, head_dim: 1, segments: &segments }, &mut out, &mut sums);
+    Reference.attention(
+        Attention { qkv: &qkv, heads: 1, head_dim: 1, segments: &segments, queries: usize::MAX },
+        &mut out,
+        &mut sums,
+    );
     let ln3 = 3.0_f64.ln();
     assert_close(&out, &[3.0, 3.0, 3.0, 7.0]);
     assert_close(&sums, &[0.6 + ln3, -2.0 + ln3, 10.0 + ln3, 12.0]);
@@ -174,7 +191,7 @@ fn first_token_attention_holds_the_weights_of_the_first_output() {
     let (heads, head_dim, tokens) = (2, 3, 11);
     let qkv = random(&mut rng, tokens * 18);
     let segments = [Segment { start: 4, len: 7 }, Segment { start: 0, len: 3 }];
-    let op = Attention { qkv: &qkv, heads, head_dim, segments: &segments };
+    let op = Attention { qkv: &qkv, heads, head_dim, segments: &segments, queries: usize::MAX };
     let (mut out, mut sums, mut weights) = (poisoned(tokens * 6), poisoned(tokens * heads), poisoned(20));
     Reference.attention(op, &mut out, &mut sums);
     Reference.first_token_attention(op, &mut weights);

@@ -127,7 +127,8 @@ fn run<const PIECES: usize>(
     tasks: Vec<Task<'_, PIECES>>,
     each: impl Fn(Task<'_, PIECES>) + Sync + Send,
 ) {
-    let work: usize = op.segments.iter().map(|segment| segment.len * segment.len * 2 * op.head_dim).sum();
+    let work: usize =
+        op.segments.iter().map(|segment| segment.len * segment.len.min(op.queries) * 2 * op.head_dim).sum();
     let mean = work * op.heads / tasks.len().max(1);
     tasks.into_par_iter().with_min_len((TASK_WORK / mean.max(1)).max(1)).for_each(each);
 }

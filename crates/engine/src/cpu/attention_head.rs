@@ -6,6 +6,7 @@ use pulp::{Simd, WithSimd};
 use super::dense::row_mut;
 use super::math::{dot, exp, larger};
 use super::tile::{PAD, Product, multiply};
+use super::turn::{SIDE, turned};
 use crate::kernels::{Attention, AttentionBackward, Segment, Write};
 
 /// Queries of one block: 48 rows of 208 scores are 40 KB.
@@ -44,8 +45,9 @@ impl WithSimd for Forward<'_, '_> {
         let [queries, sums] = [(); 2].map(|()| take(&mut rest, QUERIES * dim));
         shape.transpose(&op, op.heads + task.head, keys);
         shape.copy((op.qkv, shape.stride), (2 * op.heads + task.head, 0), values);
-        for first in (0..len).step_by(QUERIES) {
-            let rows = QUERIES.min(len - first);
+        let asking = len.min(op.queries);
+        for first in (0..asking).step_by(QUERIES) {
+            let rows = QUERIES.min(asking - first);
             shape.copy((op.qkv, shape.stride), (task.head, first), &mut queries[..rows * dim]);
             multiply(simd, &shape.scores(queries, keys, rows), scores, padded);
             let [out, log_sum_exp] = &mut task.pieces;
@@ -91,8 +93,9 @@ impl WithSimd for Backward<'_, '_> {
         shape.copy((op.qkv, shape.stride), (op.heads + task.head, 0), keys);
         d_keys.fill(0.0);
         d_values.fill(0.0);
-        for first in (0..len).step_by(QUERIES) {
-            let rows = QUERIES.min(len - first);
+        let asking = len.min(op.queries);
+        for first in (0..asking).step_by(QUERIES) {
+            let rows = QUERIES.min(asking - first);
             let width = op.heads * op.head_dim;
             shape.copy((op.qkv, shape.stride), (task.head, first), &mut queries[..rows * dim]);
             shape.copy((saved.d_out, width), (task.head, first), &mut d_out[..rows * dim]);
@@ -116,6 +119,9 @@ impl WithSimd for Backward<'_, '_> {
             for (row, d_query) in d_queries.chunks_exact(dim).take(rows).enumerate() {
                 write_scaled(row_mut(&mut task.pieces[0], first + row), d_query, shape.scale);
             }
+        }
+        for silent in asking..len {
+            row_mut(&mut task.pieces[0], silent).fill(0.0);
         }
         for (token, (d_key, d_value)) in d_keys.chunks_exact(dim).zip(d_values.chunks_exact(dim)).enumerate() {
             write_scaled(row_mut(&mut task.pieces[1], token), d_key, shape.scale);
@@ -219,12 +225,24 @@ impl Shape {
     /// Copies a column block of the segment's tokens into padded columns, `[head_dim, padded]`.
     #[inline(always)]
     fn transpose(&self, op: &Attention<'_, f32>, part: usize, to: &mut [f32]) {
-        for first in (0..self.padded).step_by(PAD) {
-            for k in 0..self.head_dim {
-                for (lane, to) in to[k * self.padded + first..][..PAD].iter_mut().enumerate() {
-                    let token = first + lane;
-                    *to = if token < self.len { head_row(op, self.start + token, part)[k] } else { 0.0 };
+        for first in (0..self.padded).step_by(SIDE) {
+            if first >= self.len {
+                to.chunks_exact_mut(self.padded).for_each(|line| line[first..].fill(0.0));
+                return;
+            }
+            // Columns of the padding beside the last token repeat it.
+            let rows: [&[f32]; SIDE] =
+                std::array::from_fn(|token| head_row(op, self.start + (first + token).min(self.len - 1), part));
+            let squares = rows.map(|row| row.as_chunks::<SIDE>());
+            let (blocks, rest) = to.split_at_mut(squares[0].0.len() * SIDE * self.padded);
+            for (k, block) in blocks.chunks_exact_mut(SIDE * self.padded).enumerate() {
+                let columns = turned(squares.map(|(squares, _)| &squares[k]));
+                for (line, column) in block.chunks_exact_mut(self.padded).zip(columns) {
+                    line[first..first + SIDE].copy_from_slice(&column);
                 }
+            }
+            for (k, line) in rest.chunks_exact_mut(self.padded).take(squares[0].1.len()).enumerate() {
+                line[first..first + SIDE].copy_from_slice(&squares.map(|(_, rest)| rest[k]));
             }
         }
     }

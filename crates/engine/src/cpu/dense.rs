@@ -1,48 +1,48 @@
-//! Dense layers: matrix products by faer, the bias and the activation while their rows are in cache.
+//! Dense layers as matrix products.
 
 use faer::linalg::matmul::matmul;
 use faer::prelude::ReborrowMut;
 use faer::{Accum, MatMut, MatRef, Par};
 use pulp::Arch;
-use rayon::prelude::*;
 
 use super::chunk::{check_len, reduce_chunks, rows_of, rows_per_chunk};
-use super::gelu::gelu;
+use super::gemm::{Finish, Operand, Product, Start};
 use super::math::vectorised;
 use crate::kernels::{Linear, LinearSize, Write};
 
-/// See [`crate::kernels::Kernels::linear`].
-pub fn linear(op: Linear<'_, f32>, out: &mut [f32]) {
-    check_linear(&op);
+/// The product of [`crate::kernels::Kernels::linear`] and `linear_gelu`.
+pub fn layer<'a>(op: Linear<'a, f32>, finish: Finish<'a>) -> Product<'a> {
     let LinearSize { rows, inputs, outputs } = op.size;
-    check_len("out", out.len(), rows * outputs);
-    let write = fill_bias(op.bias, outputs, out);
-    product(matrix(op.x, rows, inputs), matrix(op.weight, outputs, inputs).transpose(), write, out);
+    check_len("x", op.x.len(), rows * inputs);
+    check_len("weight", op.weight.len(), outputs * inputs);
+    let (left, right) = (Operand::rows(op.x, inputs), Operand::rows(op.weight, inputs));
+    let start = op.bias.map_or(Start::Zero, Start::Bias);
+    Product { left, right, size: [rows, outputs, inputs], start, finish, left_sums: None }
 }
 
-/// See [`crate::kernels::Kernels::linear_gelu`].
-pub fn linear_gelu(arch: Arch, op: Linear<'_, f32>, pre: &mut [f32], out: &mut [f32]) {
-    check_len("out", out.len(), pre.len());
-    linear(op, pre);
-    gelu(arch, pre, out);
-}
-
-/// See [`crate::kernels::Kernels::linear_input_grad`].
-pub fn linear_input_grad(d_out: &[f32], weight: &[f32], size: LinearSize, write: Write, d_x: &mut [f32]) {
+/// The product of [`crate::kernels::Kernels::linear_input_grad`] and `gelu_linear_input_grad`.
+pub fn input_grad<'a>(
+    d_out: &'a [f32],
+    weight: &'a [f32],
+    size: LinearSize,
+    start: Start<'a>,
+    finish: Finish<'a>,
+) -> Product<'a> {
     let LinearSize { rows, inputs, outputs } = size;
     check_len("d_out", d_out.len(), rows * outputs);
     check_len("weight", weight.len(), outputs * inputs);
-    check_len("d_x", d_x.len(), rows * inputs);
-    product(matrix(d_out, rows, outputs), matrix(weight, outputs, inputs), write, d_x);
+    let (left, right) = (Operand::rows(d_out, outputs), Operand::columns(weight, inputs));
+    Product { left, right, size: [rows, inputs, outputs], start, finish, left_sums: None }
 }
 
-/// See [`crate::kernels::Kernels::linear_weight_grad`].
-pub fn linear_weight_grad(d_out: &[f32], x: &[f32], size: LinearSize, d_weight: &mut [f32]) {
+/// The product of [`crate::kernels::Kernels::linear_weight_grad`].
+pub fn weight_grad<'a>(d_out: &'a [f32], x: &'a [f32], size: LinearSize, d_bias: Option<&'a mut [f32]>) -> Product<'a> {
     let LinearSize { rows, inputs, outputs } = size;
     check_len("d_out", d_out.len(), rows * outputs);
     check_len("x", x.len(), rows * inputs);
-    check_len("d_weight", d_weight.len(), outputs * inputs);
-    product(matrix(d_out, rows, outputs).transpose(), matrix(x, rows, inputs), Write::Add, d_weight);
+    let (left, right) = (Operand::columns(d_out, outputs), Operand::columns(x, inputs));
+    let (start, finish, size) = (Start::Out, Finish::Keep, [outputs, inputs, rows]);
+    Product { left, right, size, start, finish, left_sums: d_bias }
 }
 
 /// See [`crate::kernels::Kernels::add_column_sums`].
@@ -70,12 +70,6 @@ pub fn add_column_sums(arch: Arch, x: &[f32], out: &mut [f32]) {
     });
 }
 
-/// `out (+)= left·right` with all threads; `out` is dense and row-major.
-pub fn product(left: MatRef<'_, f32>, right: MatRef<'_, f32>, write: Write, out: &mut [f32]) {
-    let out = MatMut::from_row_major_slice_mut(out, left.nrows(), right.ncols());
-    multiply(out, write, left, right, Par::rayon(0));
-}
-
 /// `out (+)= left·right`; an empty inner dimension gives zeros.
 pub fn multiply(out: MatMut<'_, f32>, write: Write, left: MatRef<'_, f32>, right: MatRef<'_, f32>, par: Par) {
     let accum = match write {
@@ -100,28 +94,4 @@ pub fn row_mut<'a>(view: &'a mut MatMut<'_, f32>, row: usize) -> &'a mut [f32] {
 /// A dense row-major matrix.
 pub fn matrix(values: &[f32], rows: usize, columns: usize) -> MatRef<'_, f32> {
     MatRef::from_row_major_slice(values, rows, columns)
-}
-
-fn check_linear(op: &Linear<'_, f32>) {
-    let LinearSize { rows, inputs, outputs } = op.size;
-    check_len("x", op.x.len(), rows * inputs);
-    check_len("weight", op.weight.len(), outputs * inputs);
-    if let Some(bias) = op.bias {
-        check_len("bias", bias.len(), outputs);
-    }
-}
-
-/// Fills the rows of `out` with the bias; the product is then added to it.
-fn fill_bias(bias: Option<&[f32]>, outputs: usize, out: &mut [f32]) -> Write {
-    let Some(bias) = bias else {
-        return Write::Replace;
-    };
-    if outputs > 0 {
-        out.par_chunks_mut(rows_per_chunk(outputs) * outputs).for_each(|rows| {
-            for row in rows.chunks_exact_mut(outputs) {
-                row.copy_from_slice(bias);
-            }
-        });
-    }
-    Write::Add
 }

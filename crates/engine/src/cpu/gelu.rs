@@ -45,3 +45,30 @@ fn gelu_chunk(x: &[f32], out: &mut [f32]) {
         *out = x * normal(x).0;
     }
 }
+
+/// GELU of values, in their place.
+#[inline(always)]
+pub fn in_place(x: &mut [f32]) {
+    for x in x {
+        *x *= normal(*x).0;
+    }
+}
+
+/// GELU of values, in their place; `x` keeps them.
+#[inline(always)]
+pub fn in_place_of(x: &mut [f32], out: &mut [f32]) {
+    for (out, x) in out.iter_mut().zip(x) {
+        *x = *out;
+        *out = *x * normal(*x).0;
+    }
+}
+
+/// [`gelu_backward`] for `grad`, then [`in_place`] for `x`.
+#[inline(always)]
+pub fn backward_and_forward(x: &mut [f32], grad: &mut [f32]) {
+    for (grad, x) in grad.iter_mut().zip(x) {
+        let (cdf, density) = normal(*x);
+        *grad *= x.mul_add(density, cdf);
+        *x *= cdf;
+    }
+}

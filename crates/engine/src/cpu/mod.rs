@@ -1,17 +1,20 @@
-//! The kernels in `f32` for processors: SIMD chosen at run time (`pulp`), threads of the current rayon pool, matrix
-//! products by faer. The definition of every operation is in [`crate::reference`]; this module only makes them fast.
+//! The kernels in `f32` for processors: SIMD chosen at run time (`pulp`), threads of the current rayon pool. The definition
+//! of every operation is in [`crate::reference`]; this module only makes them fast.
 //!
 //! # Scheme
+//! - **Products.** Dense layers and their gradients are one routine (`gemm`) that takes operands in any layout, starts from
+//!   zero, a bias or what is there, and ends with the GELU or its gradient while a block is in cache. Attention's small
+//!   products have a register tile of their own (`tile`); the weight-normalised layer's blocks are multiplied by faer.
 //! - **Tasks.** Element-wise and row-wise kernels cut their matrices into chunks of about 64 KB of whole rows
 //!   (`chunk`). Attention has one task per segment and head, short ones joined; DINO's loss one per row; the
-//!   weight-normalised layer one per 512 outputs. A matrix of one chunk runs on the calling thread at once.
+//!   weight-normalised layer one per 512 outputs. A matrix of one chunk runs on the calling thread at once. While a tape
+//!   lives, threads look for the next kernel's tasks instead of going to sleep (`team`).
 //! - **Vectors.** Loops are plain Rust inside `Arch::dispatch`, which compiles them for AVX-512, AVX2 and the baseline
 //!   (every closure in it is `#[inline(always)]`: one that is not inlined falls back to the baseline, a hundred times slower);
-//!   exp and the normal distribution (`math`) are branch-free, so they are vectorised too. Attention's small products
-//!   have a register tile of their own (`tile`).
-//! - **Determinism.** The size of a chunk depends on the shape alone. Sums within a chunk have a fixed number of
-//!   accumulators; sums over chunks are stored as partials and added up in order. Only faer's products may depend on the
-//!   number of threads; the same number gives the same bits.
+//!   exp and the normal distribution (`math`) are branch-free, so they are vectorised too.
+//! - **Determinism.** Sums within a chunk have a fixed number of accumulators; sums over chunks are stored as partials and
+//!   added up in order; an element of a product is summed in an order that depends on the length of the sum alone. The
+//!   number of threads changes no bit.
 
 mod attention;
 mod attention_head;
@@ -19,17 +22,22 @@ mod batch_norm;
 mod chunk;
 mod dense;
 mod gelu;
+mod gemm;
 mod layer_norm;
 mod loss;
 pub mod math;
 mod peak;
 mod residual;
+pub mod team;
 mod tile;
 mod tokens;
+mod turn;
 mod update;
 mod weight_norm;
 
+use gemm::{Finish, Start};
 use pulp::Arch;
+use team::Awake;
 
 use crate::kernels::{
     AdamW, Attention, AttentionBackward, BatchNormBackward, Kernels, LayerNorm, LayerNormBackward, Linear, LinearSize,
@@ -69,20 +77,30 @@ impl Default for Cpu {
 }
 
 impl Kernels<f32> for Cpu {
+    fn stay_awake(&self) -> Awake {
+        Awake::new()
+    }
+
     fn patchify(&self, images: &[u8], patches: Patches, normalize: &Normalize, out: &mut [f32]) {
         tokens::patchify(images, patches, normalize, out);
     }
 
     fn linear(&self, op: Linear<'_, f32>, out: &mut [f32]) {
-        dense::linear(op, out);
+        gemm::multiply(self.arch, dense::layer(op, Finish::Keep), out);
     }
 
-    fn linear_gelu(&self, op: Linear<'_, f32>, pre: &mut [f32], out: &mut [f32]) {
-        dense::linear_gelu(self.arch, op, pre, out);
+    fn linear_gelu(&self, op: Linear<'_, f32>, pre: Option<&mut [f32]>, out: &mut [f32]) {
+        gemm::multiply(self.arch, dense::layer(op, pre.map_or(Finish::Gelu, Finish::GeluOf)), out);
     }
 
     fn linear_input_grad(&self, d_out: &[f32], weight: &[f32], size: LinearSize, write: Write, d_x: &mut [f32]) {
-        dense::linear_input_grad(d_out, weight, size, write, d_x);
+        let start = if write == Write::Add { Start::Out } else { Start::Zero };
+        gemm::multiply(self.arch, dense::input_grad(d_out, weight, size, start, Finish::Keep), d_x);
+    }
+
+    fn gelu_linear_input_grad(&self, d_out: &[f32], weight: &[f32], size: LinearSize, x: &mut [f32], d_x: &mut [f32]) {
+        let finish = Finish::GeluBackward(x);
+        gemm::multiply(self.arch, dense::input_grad(d_out, weight, size, Start::Zero, finish), d_x);
     }
 
     fn linear_weight_grad(
@@ -93,10 +111,7 @@ impl Kernels<f32> for Cpu {
         d_weight: &mut [f32],
         d_bias: Option<&mut [f32]>,
     ) {
-        dense::linear_weight_grad(d_out, x, size, d_weight);
-        if let Some(d_bias) = d_bias {
-            dense::add_column_sums(self.arch, d_out, d_bias);
-        }
+        gemm::multiply(self.arch, dense::weight_grad(d_out, x, size, d_bias), d_weight);
     }
 
     fn gelu(&self, x: &[f32], out: &mut [f32]) {

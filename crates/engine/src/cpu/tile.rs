@@ -8,6 +8,9 @@ use crate::kernels::Write;
 /// Columns are padded to whole vectors of the widest kind, so that no row ends inside one.
 pub const PAD: usize = 16;
 
+/// Values of a right operand that stays in the first-level cache beside everything else: 16 KB.
+const NEAR: usize = 1 << 12;
+
 /// `out[i, j] (+)= Σ_k left[i·left_row + k·left_step] · right[k·right_stride + j]` for `columns` a multiple of [`PAD`].
 pub struct Product<'a> {
     /// Left operand with any strides: the transposed product only swaps them.
@@ -50,38 +53,69 @@ pub fn multiply<S: Simd>(simd: S, product: &Product<'_>, out: &mut [f32], out_st
         assert!(product.left.len() > left_end, "the product's left operand is too short");
         assert!(product.right.len() >= last(inner, product.right_stride, columns), "the right operand is too short");
     }
-    let mut row = 0;
-    while row < rows {
-        let left = product.left.as_ptr().wrapping_add(row * product.left_row);
-        let out = out.as_mut_ptr().wrapping_add(row * out_stride);
-        let strip = Corner { left, right: product.right.as_ptr(), out, out_stride };
-        // SAFETY: the assertions above cover rows row..row + taken, all `inner` steps and all `columns`.
-        row += unsafe {
-            match rows - row {
-                6.. => strip_of::<S, 6>(simd, product, strip),
-                2.. => strip_of::<S, 2>(simd, product, strip),
-                _ => strip_of::<S, 1>(simd, product, strip),
+    let whole =
+        Corner { left: product.left.as_ptr(), right: product.right.as_ptr(), out: out.as_mut_ptr(), out_stride };
+    // The side that stays in the first-level cache goes round in the inner loop.
+    let widest = widest::<S>();
+    if inner * columns <= NEAR {
+        let mut row = 0;
+        while row < rows {
+            // SAFETY: the assertions above cover rows row..row + taken, all `inner` steps and all `columns`.
+            row += unsafe { strip_of(simd, product, whole, row, [0, columns]) };
+        }
+    } else {
+        for column in (0..columns).step_by(widest * S::F32_LANES) {
+            let end = columns.min(column + widest * S::F32_LANES);
+            let mut row = 0;
+            while row < rows {
+                // SAFETY: as above.
+                row += unsafe { strip_of(simd, product, whole, row, [column, end]) };
             }
-        };
+        }
     }
 }
 
-/// `ROWS` rows of the result, all columns; returns `ROWS`.
+/// Vectors of a block: sixteen registers hold six rows of two vectors, thirty-two six rows of four.
+#[inline(always)]
+fn widest<S: Simd>() -> usize {
+    if S::F32_LANES == PAD { 4 } else { 2 }
+}
+
+/// Up to six rows of the result from `row` on, columns from `column` to `end`; returns the number of rows.
 ///
 /// # Safety
 /// Every address of these rows that `product` describes is within its slice.
 #[inline(always)]
-unsafe fn strip_of<S: Simd, const ROWS: usize>(simd: S, product: &Product<'_>, strip: Corner) -> usize {
-    let columns = product.size[2];
-    // Sixteen registers hold six rows of two vectors, thirty-two six rows of four.
-    let widest = if S::F32_LANES == PAD { 4 } else { 2 };
-    let mut column = 0;
-    while column < columns {
-        let vectors = (columns - column) / S::F32_LANES;
+unsafe fn strip_of<S: Simd>(simd: S, product: &Product<'_>, whole: Corner, row: usize, columns: [usize; 2]) -> usize {
+    let left = whole.left.wrapping_add(row * product.left_row);
+    let strip = Corner { left, out: whole.out.wrapping_add(row * whole.out_stride), ..whole };
+    // SAFETY: the caller's promise.
+    unsafe {
+        match product.size[0] - row {
+            6.. => blocks_of::<S, 6>(simd, product, strip, columns),
+            2.. => blocks_of::<S, 2>(simd, product, strip, columns),
+            _ => blocks_of::<S, 1>(simd, product, strip, columns),
+        }
+    }
+}
+
+/// `ROWS` rows of the result, columns from `column` to `end`; returns `ROWS`.
+///
+/// # Safety
+/// Every address of these rows that `product` describes is within its slice.
+#[inline(always)]
+unsafe fn blocks_of<S: Simd, const ROWS: usize>(
+    simd: S,
+    product: &Product<'_>,
+    strip: Corner,
+    [mut column, end]: [usize; 2],
+) -> usize {
+    while column < end {
+        let vectors = (end - column) / S::F32_LANES;
         let at = Corner { right: strip.right.wrapping_add(column), out: strip.out.wrapping_add(column), ..strip };
-        // SAFETY: the block ends at or before `columns`; the caller covers the rest.
+        // SAFETY: the block ends at or before `end`; the caller covers the rest.
         let taken = unsafe {
-            if vectors >= 4 && widest == 4 {
+            if vectors >= 4 && widest::<S>() == 4 {
                 block::<S, ROWS, 4>(simd, product, at)
             } else if vectors >= 2 {
                 block::<S, ROWS, 2>(simd, product, at)

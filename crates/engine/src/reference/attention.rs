@@ -39,7 +39,7 @@ pub(super) fn attention(op: Attention<'_, f64>, out: &mut [f64], sums: &mut [f64
     assert_eq!(out.len(), tokens * width, "attention: length of out, tokens·heads·head_dim");
     assert_eq!(sums.len(), tokens * op.heads, "attention: length of log_sum_exp, tokens·heads");
     for &segment in op.segments {
-        for query in segment.start..segment.start + segment.len {
+        for query in segment.start..segment.start + segment.len.min(op.queries) {
             for head in 0..op.heads {
                 let scores = scores(&op, segment, query, head);
                 let sum = log_sum_exp(scores.iter().copied());
@@ -67,7 +67,7 @@ pub(super) fn attention_backward(op: Attention<'_, f64>, saved: AttentionBackwar
     for &segment in op.segments {
         let end = segment.start + segment.len;
         d_qkv[segment.start * 3 * width..end * 3 * width].fill(0.0);
-        for query in segment.start..end {
+        for query in segment.start..segment.start + segment.len.min(op.queries) {
             for head in 0..op.heads {
                 query_backward(&op, saved, (segment, query, head), d_qkv);
             }

@@ -29,9 +29,20 @@ impl Kernels<f64> for Reference {
         dense::linear(op, out);
     }
 
-    fn linear_gelu(&self, op: Linear<'_, f64>, pre: &mut [f64], out: &mut [f64]) {
-        dense::linear(op, pre);
-        dense::gelu(pre, out);
+    fn linear_gelu(&self, op: Linear<'_, f64>, pre: Option<&mut [f64]>, out: &mut [f64]) {
+        let mut product = out.to_vec();
+        dense::linear(op, &mut product);
+        dense::gelu(&product, out);
+        if let Some(pre) = pre {
+            pre.copy_from_slice(&product);
+        }
+    }
+
+    fn gelu_linear_input_grad(&self, d_out: &[f64], weight: &[f64], size: LinearSize, x: &mut [f64], d_x: &mut [f64]) {
+        dense::linear_input_grad(d_out, weight, size, Write::Replace, d_x);
+        dense::gelu_backward(x, d_x);
+        let pre = x.to_vec();
+        dense::gelu(&pre, x);
     }
 
     fn linear_input_grad(&self, d_out: &[f64], weight: &[f64], size: LinearSize, write: Write, d_x: &mut [f64]) {

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::TokenGroup;
+use super::{Dense, TokenGroup};
 use crate::kernels::{Kernels, LinearSize, Residual, RowMix, TokensGrad, Write};
 use crate::params::{ParamId, Params, Role};
 use crate::tensor::{Buffer, Matrix, Pool, Slot};
@@ -90,19 +90,38 @@ impl Backward<'_, '_> {
     pub(super) fn linear(&mut self, x: &Matrix, weight: ParamId, bias: Option<ParamId>, d_out: &[f32]) {
         let values = self.params.get(weight);
         let size = LinearSize { rows: x.rows(), inputs: x.columns(), outputs: values.len() / x.columns() };
-        let kernels = self.kernels;
         if x.slot().is_some() {
             let (mut d_x, write) = self.destination(x.slot(), x.values().len());
-            kernels.linear_input_grad(d_out, values, size, write, &mut d_x);
+            self.kernels.linear_input_grad(d_out, values, size, write, &mut d_x);
             self.put(x.slot(), d_x);
         }
+        self.linear_weight(x.values(), size, weight, bias, d_out);
+    }
+
+    fn linear_weight(&mut self, x: &[f32], size: LinearSize, weight: ParamId, bias: Option<ParamId>, d_out: &[f32]) {
+        let kernels = self.kernels;
         let (d_weight, d_bias) = match bias {
             Some(bias) => self.two_grads(weight, bias),
             None => (self.grad(weight), None),
         };
         if let Some(d_weight) = d_weight {
-            kernels.linear_weight_grad(d_out, x.values(), size, d_weight, d_bias);
+            kernels.linear_weight_grad(d_out, x, size, d_weight, d_bias);
         }
+    }
+
+    /// `kept` has what went into each GELU, and its columns.
+    pub(super) fn mlp(&mut self, x: &Matrix, kept: Vec<(Buffer, usize)>, layers: &[Dense], d_out: Rc<Buffer>) {
+        let mut d_out = d_out;
+        for ((mut pre, inputs), &(weight, bias)) in kept.into_iter().zip(&layers[1..]).rev() {
+            let values = self.params.get(weight);
+            let size = LinearSize { rows: x.rows(), inputs, outputs: values.len() / inputs };
+            let mut d_pre = self.pool.take(pre.len());
+            self.kernels.gelu_linear_input_grad(&d_out, values, size, &mut pre, &mut d_pre);
+            self.linear_weight(&pre, size, weight, Some(bias), &d_out);
+            d_out = Rc::new(d_pre);
+        }
+        let (weight, bias) = layers[0];
+        self.linear(x, weight, Some(bias), &d_out);
     }
 
     pub(super) fn residual_branch(&mut self, d_out: &[f32], gamma: ParamId, branch: &Matrix) -> Buffer {

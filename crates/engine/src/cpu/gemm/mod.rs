@@ -1,0 +1,405 @@
+//! Matrix products, from operands in any layout to the last element-wise operation on the result.
+//!
+//! Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication" (2008), in this form: the inner dimension is
+//! cut into slabs; of each slab the right operand is copied once into panels as wide as a register tile (`pack`), shared by
+//! all threads. Then blocks of the result are tasks. Within a task register tiles (`tile`) run down a panel that stays in the
+//! first-level cache; the left operand is read in place if it lies along the inner dimension, else the task packs its own
+//! rows of it, which then stay in the second-level cache.
+//!
+//! Blocks are many and independent, so a thread that the machine slows down holds up nobody. Every element of the result is
+//! one sum over the inner dimension whose order depends on the length of that dimension alone: the same bits for any
+//! number of threads.
+
+mod pack;
+mod tile;
+
+use std::cell::Cell;
+
+use pulp::{Arch, Simd, WithSimd};
+
+use super::chunk::check_len;
+use super::gelu;
+use super::team::for_each;
+use tile::{Corner, Left, tile};
+
+/// Values of one operand that a register tile walks through at a time: a panel of 16 columns is 16 KB, half of the
+/// first-level cache.
+const DEPTH: usize = 256;
+/// Packed values of the right operand: 4 MB, a part of the last-level cache.
+const SLAB: usize = 1 << 20;
+/// Rows of a task's block: the left operand's take 96 KB, a part of the second-level cache.
+const HEIGHT: usize = 96;
+/// Columns of a task's block whose left operand is read in place: the block takes 216 KB, a part of the second-level cache.
+const WIDTH_IN_PLACE: usize = 576;
+/// Columns of a task's block whose left operand is packed, which the next block of the same rows would do again.
+const WIDTH_PACKED: usize = 1536;
+/// A product of fewer rows is computed as its transpose: packing its right operand (a layer's weight) would take longer than
+/// storing tiles of the result value by value.
+const FEW: usize = 512;
+/// [`DEPTH`] of such a product: its results should be stored once.
+const DEPTH_FEW: usize = 2048;
+/// Tasks there should be for each thread, so that none waits long for another at the end.
+const TASKS_PER_THREAD: usize = 12;
+
+/// Vectors along the inner dimension: rows of the left operand, columns of the right one.
+#[derive(Debug, Clone, Copy)]
+pub struct Operand<'a> {
+    /// All values.
+    pub values: &'a [f32],
+    /// Distance between neighbours in memory, in the direction in which they are not adjacent.
+    pub stride: usize,
+    /// Which neighbours are adjacent.
+    pub adjacent: Adjacent,
+}
+
+/// Which values of an operand lie side by side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Adjacent {
+    /// Those of one vector: element (i, k) is at `i·stride + k`.
+    Inner,
+    /// Those of neighbouring vectors: element (i, k) is at `k·stride + i`.
+    Vectors,
+}
+
+impl<'a> Operand<'a> {
+    /// The rows of a row-major matrix of `columns` columns.
+    pub fn rows(values: &'a [f32], columns: usize) -> Self {
+        Self { values, stride: columns, adjacent: Adjacent::Inner }
+    }
+
+    /// The columns of a row-major matrix of `columns` columns.
+    pub fn columns(values: &'a [f32], columns: usize) -> Self {
+        Self { values, stride: columns, adjacent: Adjacent::Vectors }
+    }
+
+    /// Values that `vectors` vectors of `depth` values reach over.
+    fn reach(&self, vectors: usize, depth: usize) -> usize {
+        let (outer, inner) = match self.adjacent {
+            Adjacent::Inner => (vectors, depth),
+            Adjacent::Vectors => (depth, vectors),
+        };
+        if outer == 0 || inner == 0 { 0 } else { (outer - 1) * self.stride + inner }
+    }
+}
+
+/// What the product is added to.
+#[derive(Debug, Clone, Copy)]
+pub enum Start<'a> {
+    /// Nothing.
+    Zero,
+    /// What the destination holds.
+    Out,
+    /// This row, one value for each column.
+    Bias(&'a [f32]),
+}
+
+/// What happens to a block of the result while it is in cache.
+#[derive(Debug)]
+pub enum Finish<'a> {
+    /// Nothing.
+    Keep,
+    /// It is replaced by its GELU.
+    Gelu,
+    /// It is replaced by its GELU, and kept as it was in a second matrix of the same shape.
+    GeluOf(&'a mut [f32]),
+    /// It is the gradient of the GELU of a second matrix of the same shape, and becomes that of the matrix itself, which
+    /// is replaced by its GELU.
+    GeluBackward(&'a mut [f32]),
+}
+
+/// `out = start + left·right`: `out[i, j] = start[i, j] + Σ_k left(i, k)·right(j, k)`.
+#[derive(Debug)]
+pub struct Product<'a> {
+    /// `rows` vectors.
+    pub left: Operand<'a>,
+    /// `columns` vectors.
+    pub right: Operand<'a>,
+    /// Rows and columns of the result, and the inner dimension.
+    pub size: [usize; 3],
+    /// What the sums start from.
+    pub start: Start<'a>,
+    /// What follows.
+    pub finish: Finish<'a>,
+    /// Added to: the sum of each vector of the left operand, whose neighbouring vectors are adjacent.
+    pub left_sums: Option<&'a mut [f32]>,
+}
+
+thread_local! {
+    /// The packed right operand of a product that this thread has begun; taken out while in use, since a thread that waits
+    /// may be given another product.
+    static RIGHT: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
+    /// The packed rows of the left operand of a task.
+    static LEFT: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
+}
+
+/// Computes a [`Product`] into the dense row-major `out` on the threads of the current pool.
+///
+/// # Panics
+/// If a slice is shorter than the sizes say.
+pub fn multiply(arch: Arch, product: Product<'_>, out: &mut [f32]) {
+    let [rows, columns, depth] = product.size;
+    check_len("out", out.len(), rows * columns);
+    assert!(product.left.values.len() >= product.left.reach(rows, depth), "the left operand is too short");
+    assert!(product.right.values.len() >= product.right.reach(columns, depth), "the right operand is too short");
+    if let Start::Bias(bias) = product.start {
+        check_len("bias", bias.len(), columns);
+    }
+    if let Finish::GeluOf(second) | Finish::GeluBackward(second) = &product.finish {
+        check_len("second", second.len(), out.len());
+    }
+    if let Some(sums) = &product.left_sums {
+        assert!(product.left.adjacent == Adjacent::Vectors, "only operands that are packed are summed up");
+        check_len("left_sums", sums.len(), rows);
+    }
+    if rows == 0 || columns == 0 {
+        return;
+    }
+    // A register tile of 12 or 24 sums leaves room for its factors among 16 or 32 registers.
+    match arch.dispatch(Lanes) {
+        16 => run::<8, 3, 48>(arch, product, out),
+        8 => run::<6, 2, 16>(arch, product, out),
+        4 => run::<6, 2, 8>(arch, product, out),
+        _ => run::<4, 4, 4>(arch, product, out),
+    }
+}
+
+/// Width of a vector.
+struct Lanes;
+
+impl WithSimd for Lanes {
+    type Output = usize;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> usize {
+        S::F32_LANES
+    }
+}
+
+/// A matrix of which each task writes its own block.
+#[derive(Clone, Copy)]
+struct Destination {
+    first: *mut f32,
+    /// Distance of rows in memory.
+    stride: usize,
+    /// Whether rows and columns are exchanged.
+    transposed: bool,
+}
+
+// SAFETY: tasks write disjoint blocks, and the slice behind the pointer is borrowed until all of them have ended.
+unsafe impl Send for Destination {}
+// SAFETY: as above.
+unsafe impl Sync for Destination {}
+
+impl Destination {
+    fn new(values: &mut [f32], columns: usize) -> Self {
+        Self { first: values.as_mut_ptr(), stride: columns, transposed: false }
+    }
+
+    fn transposed(self) -> Self {
+        Self { transposed: !self.transposed, ..self }
+    }
+
+    fn at(self, row: usize, column: usize) -> *mut f32 {
+        let [line, at] = if self.transposed { [column, row] } else { [row, column] };
+        self.first.wrapping_add(line * self.stride + at)
+    }
+}
+
+/// [`multiply`] with register tiles of `ROWS` rows by `VECTORS` vectors, `WIDTH` columns.
+fn run<const ROWS: usize, const VECTORS: usize, const WIDTH: usize>(arch: Arch, product: Product<'_>, out: &mut [f32]) {
+    let Product { mut left, mut right, size: [mut rows, mut columns, depth], start, finish, left_sums } = product;
+    let mut out = Destination::new(out, columns);
+    let left_sums = left_sums.map(|sums| Destination::new(sums, 1));
+    let mut last = match finish {
+        Finish::Keep => Last::Keep,
+        Finish::Gelu => Last::Gelu,
+        Finish::GeluOf(second) => Last::GeluOf(Destination::new(second, columns)),
+        Finish::GeluBackward(second) => Last::GeluBackward(Destination::new(second, columns)),
+    };
+    if rows < FEW && left.adjacent == Adjacent::Inner && right.adjacent == Adjacent::Inner {
+        (left, right, rows, columns) = (right, left, columns, rows);
+        out = out.transposed();
+        last = last.transposed();
+    }
+    let blocks = blocks(rows, columns, left.adjacent, [ROWS, WIDTH]);
+    let packed_columns = columns.next_multiple_of(WIDTH);
+    let slab = even_part(depth, (SLAB / packed_columns).max(DEPTH));
+    let mut packed = RIGHT.take();
+    let len = packed_columns * slab;
+    packed.resize(packed.len().max(2 * len), 0.0);
+    let (mut panels, mut spare) = packed.split_at_mut(len);
+    let pack = |first: usize, to: &mut [f32]| {
+        let inner = first..depth.min(first + slab);
+        pack::panels::<WIDTH>(right, columns, inner.clone(), &mut to[..packed_columns * inner.len()]);
+    };
+    let work = |first: usize, panels: &[f32]| {
+        let start = if first == 0 { start } else { Start::Out };
+        let last = if first + slab >= depth { last } else { Last::Keep };
+        let part = Slab { left, right: panels, first, depth: slab.min(depth - first), start, left_sums, out, last };
+        for_each(blocks.len(), |block| {
+            let mut own = LEFT.take();
+            let task = Task::<'_, ROWS, VECTORS, WIDTH> { part, block: blocks[block], own: &mut own };
+            arch.dispatch(task);
+            LEFT.set(own);
+        });
+    };
+    pack(0, panels);
+    for first in (0..depth.max(1)).step_by(slab.max(1)) {
+        if first + slab < depth {
+            rayon::join(|| work(first, panels), || pack(first + slab, spare));
+        } else {
+            work(first, panels);
+        }
+        std::mem::swap(&mut panels, &mut spare);
+    }
+    RIGHT.set(packed);
+}
+
+/// Cuts the result into blocks of whole register tiles: few values of an operand are read twice, and yet there are enough
+/// tasks for all threads.
+fn blocks(rows: usize, columns: usize, left: Adjacent, tile: [usize; 2]) -> Vec<Block> {
+    let mut size = match left {
+        Adjacent::Inner => [HEIGHT, WIDTH_IN_PLACE],
+        Adjacent::Vectors => [HEIGHT, WIDTH_PACKED],
+    };
+    // Rows that are packed should be packed once, rows that are read in place can be read again.
+    let order = if left == Adjacent::Inner { [1, 0] } else { [0, 1] };
+    let count = |[height, width]: [usize; 2]| rows.div_ceil(height) * columns.div_ceil(width);
+    let wanted = TASKS_PER_THREAD * rayon::current_num_threads();
+    for side in order {
+        while count(size) < wanted && size[side] >= 8 * tile[side] {
+            size[side] /= 2;
+        }
+    }
+    let [mut height, mut width] = size;
+    height = even_part(rows, height).next_multiple_of(tile[0]);
+    width = even_part(columns, width).next_multiple_of(tile[1]);
+    let mut blocks = Vec::with_capacity(count([height, width]));
+    for row in (0..rows).step_by(height) {
+        for column in (0..columns).step_by(width) {
+            blocks.push(Block { first: [row, column], size: [height.min(rows - row), width.min(columns - column)] });
+        }
+    }
+    blocks
+}
+
+/// The length of the parts when `whole` is cut into the fewest equal parts of about `most` at most.
+fn even_part(whole: usize, most: usize) -> usize {
+    whole.div_ceil(whole.div_ceil(most.max(1)).max(1))
+}
+
+/// A part of the result.
+#[derive(Debug, Clone, Copy)]
+struct Block {
+    first: [usize; 2],
+    size: [usize; 2],
+}
+
+/// One slab of the inner dimension.
+#[derive(Clone, Copy)]
+struct Slab<'a> {
+    left: Operand<'a>,
+    /// Panels of the slab.
+    right: &'a [f32],
+    /// Inner index at which the slab begins, and its length.
+    first: usize,
+    depth: usize,
+    start: Start<'a>,
+    left_sums: Option<Destination>,
+    out: Destination,
+    last: Last,
+}
+
+/// [`Finish`] for all tasks.
+#[derive(Clone, Copy)]
+enum Last {
+    Keep,
+    Gelu,
+    GeluOf(Destination),
+    GeluBackward(Destination),
+}
+
+impl Last {
+    fn transposed(self) -> Self {
+        match self {
+            Self::GeluOf(second) => Self::GeluOf(second.transposed()),
+            Self::GeluBackward(second) => Self::GeluBackward(second.transposed()),
+            alone => alone,
+        }
+    }
+}
+
+/// One block of the result for one slab of the inner dimension.
+struct Task<'a, const ROWS: usize, const VECTORS: usize, const WIDTH: usize> {
+    part: Slab<'a>,
+    block: Block,
+    /// Memory for packed rows.
+    own: &'a mut Vec<f32>,
+}
+
+impl<const ROWS: usize, const VECTORS: usize, const WIDTH: usize> WithSimd for Task<'_, ROWS, VECTORS, WIDTH> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        assert!(S::F32_LANES * VECTORS == WIDTH, "{VECTORS} vectors are not {WIDTH} columns");
+        let Slab { left, right, first, depth: slab, start, left_sums, out, last } = self.part;
+        let Block { first: [row, column], size: [height, width] } = self.block;
+        let step = even_part(slab, if out.transposed { DEPTH_FEW } else { DEPTH }).max(1);
+        for k in (0..slab.max(1)).step_by(step) {
+            let depth = step.min(slab - k);
+            let start = if k == 0 { start } else { Start::Out };
+            let left = match left.adjacent {
+                Adjacent::Inner => Left::Rows {
+                    values: &left.values[(row * left.stride + first + k).min(left.values.len())..],
+                    stride: left.stride,
+                    rows: height,
+                },
+                Adjacent::Vectors => {
+                    let len = height.next_multiple_of(ROWS) * depth;
+                    self.own.resize(self.own.len().max(len), 0.0);
+                    let panels = &mut self.own[..len];
+                    pack::copy::<ROWS>(left, row..row + height, first + k..first + k + depth, panels);
+                    if let (Some(sums), 0) = (left_sums, column) {
+                        // SAFETY: the sums of this task's rows, which no other task with column 0 has.
+                        let sums = unsafe { std::slice::from_raw_parts_mut(sums.at(row, 0), height) };
+                        pack::add_sums::<ROWS>(panels, depth, sums);
+                    }
+                    Left::Panels { values: panels, depth }
+                }
+            };
+            for panel in (column..column + width).step_by(WIDTH) {
+                let right = &right[panel * slab + k * WIDTH..][..depth * WIDTH];
+                for at in (0..height).step_by(ROWS) {
+                    let size = [ROWS.min(height - at), WIDTH.min(column + width - panel)];
+                    let corner = Corner { out, first: [row + at, panel], size, start };
+                    // SAFETY: the corner and the tile behind it lie in this task's block of the destination; `left` has
+                    // been checked to hold the block's rows of this slab or packed from them, and `right` has just been
+                    // cut.
+                    unsafe { tile::<S, ROWS, VECTORS, WIDTH>(simd, left, at, right, corner) };
+                }
+            }
+        }
+        self.block.finish(out, last);
+    }
+}
+
+impl Block {
+    /// What follows the product, line by line in memory, whichever way it was computed.
+    #[inline(always)]
+    fn finish(self, out: Destination, last: Last) {
+        let Self { first: [row, column], size: [height, width] } = self;
+        let (lines, len) = if out.transposed { (width, height) } else { (height, width) };
+        for line in 0..lines {
+            let [row, column] = if out.transposed { [row, column + line] } else { [row + line, column] };
+            // SAFETY: this line of the block lies in every destination, and only one task touches it.
+            let values = |of: Destination| unsafe { std::slice::from_raw_parts_mut(of.at(row, column), len) };
+            match last {
+                Last::Keep => return,
+                Last::Gelu => gelu::in_place(values(out)),
+                Last::GeluOf(pre) => gelu::in_place_of(values(pre), values(out)),
+                Last::GeluBackward(x) => gelu::backward_and_forward(values(x), values(out)),
+            }
+        }
+    }
+}

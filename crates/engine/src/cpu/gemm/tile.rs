@@ -1,0 +1,199 @@
+//! The register tile: a block of sums that stays in registers over a whole panel.
+
+use pulp::Simd;
+
+use super::{Destination, Start};
+
+/// Where a tile finds the left operand.
+#[derive(Clone, Copy)]
+pub enum Left<'a> {
+    /// In place: `rows` rows that lie `stride` apart.
+    Rows {
+        /// From the first value on.
+        values: &'a [f32],
+        /// Distance of rows.
+        stride: usize,
+        /// Their number.
+        rows: usize,
+    },
+    /// In panels of as many rows as a tile has, row by row adjacent.
+    Panels {
+        /// All panels.
+        values: &'a [f32],
+        /// Inner length of a panel.
+        depth: usize,
+    },
+}
+
+/// A tile's place in the destination.
+#[derive(Clone, Copy)]
+pub struct Corner<'a> {
+    /// The whole destination.
+    pub(super) out: Destination,
+    /// The tile's first row and column.
+    pub first: [usize; 2],
+    /// Rows and columns that exist; a tile at the edge computes more than it stores.
+    pub size: [usize; 2],
+    /// What the tile is added to.
+    pub start: Start<'a>,
+}
+
+/// Computes the tile whose first row of `left` is `row` over the inner length of `right`, a panel of `WIDTH` columns, and
+/// stores it.
+///
+/// # Safety
+/// The left operand holds its rows for that inner length; the corner's rows and columns are writable.
+#[inline(always)]
+pub unsafe fn tile<S: Simd, const ROWS: usize, const VECTORS: usize, const WIDTH: usize>(
+    simd: S,
+    left: Left<'_>,
+    row: usize,
+    right: &[f32],
+    corner: Corner<'_>,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if corner.size[1] <= S::F32_LANES && VECTORS > 1 {
+            let sums = sums::<S, ROWS, 1, WIDTH>(simd, left, row, right);
+            store_parts::<S, ROWS, 1, WIDTH>(simd, &sums, corner);
+            return;
+        }
+        let sums = sums::<S, ROWS, VECTORS, WIDTH>(simd, left, row, right);
+        if corner.size[1] == WIDTH && !corner.out.transposed {
+            store(simd, &sums, corner);
+        } else {
+            store_parts::<S, ROWS, VECTORS, WIDTH>(simd, &sums, corner);
+        }
+    }
+}
+
+/// `Σ_k left(row, k)·right[k]` in registers, of the first `VECTORS` vectors of the panel.
+///
+/// # Safety
+/// The left operand holds its rows for the inner length of `right`. Rows beyond the last one repeat it.
+#[inline(always)]
+unsafe fn sums<S: Simd, const ROWS: usize, const VECTORS: usize, const WIDTH: usize>(
+    simd: S,
+    left: Left<'_>,
+    row: usize,
+    right: &[f32],
+) -> [[S::f32s; VECTORS]; ROWS] {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match left {
+            Left::Rows { values, stride, rows } => {
+                let rows: [*const f32; ROWS] =
+                    std::array::from_fn(|at| values.as_ptr().wrapping_add((row + at).min(rows - 1) * stride));
+                sums_of::<S, ROWS, VECTORS, WIDTH>(
+                    simd,
+                    right,
+                    #[inline(always)]
+                    |row, k| rows[row].wrapping_add(k),
+                )
+            }
+            Left::Panels { values, depth } => {
+                let panel = values.as_ptr().wrapping_add(row * depth);
+                sums_of::<S, ROWS, VECTORS, WIDTH>(
+                    simd,
+                    right,
+                    #[inline(always)]
+                    |row, k| panel.wrapping_add(k * ROWS + row),
+                )
+            }
+        }
+    }
+}
+
+/// [`sums`] for a left operand given by addresses.
+///
+/// # Safety
+/// `left` gives readable addresses for all rows and the inner length of `right`.
+#[inline(always)]
+unsafe fn sums_of<S: Simd, const ROWS: usize, const VECTORS: usize, const WIDTH: usize>(
+    simd: S,
+    right: &[f32],
+    left: impl Fn(usize, usize) -> *const f32,
+) -> [[S::f32s; VECTORS]; ROWS] {
+    let mut sums = [[simd.splat_f32s(0.0); VECTORS]; ROWS];
+    for (k, columns) in right.chunks_exact(WIDTH).enumerate() {
+        let columns: [S::f32s; VECTORS] = std::array::from_fn(
+            #[inline(always)]
+            |vector| {
+                // SAFETY: within `columns`; a vector of `f32` is plain memory and may be read unaligned.
+                unsafe { columns.as_ptr().add(vector * S::F32_LANES).cast::<S::f32s>().read_unaligned() }
+            },
+        );
+        for (row, sums) in sums.iter_mut().enumerate() {
+            // SAFETY: the caller's promise.
+            let factor = simd.splat_f32s(unsafe { *left(row, k) });
+            for (sum, &columns) in sums.iter_mut().zip(&columns) {
+                *sum = simd.mul_add_f32s(factor, columns, *sum);
+            }
+        }
+    }
+    sums
+}
+
+/// Stores the rows of a tile that exist, all of its columns, which lie side by side.
+///
+/// # Safety
+/// Those rows are writable, and a bias is as long as the destination is wide.
+#[inline(always)]
+unsafe fn store<S: Simd, const ROWS: usize, const VECTORS: usize>(
+    simd: S,
+    sums: &[[S::f32s; VECTORS]; ROWS],
+    corner: Corner<'_>,
+) {
+    let [first, column] = corner.first;
+    for (row, sums) in sums.iter().enumerate() {
+        if row >= corner.size[0] {
+            return;
+        }
+        for (vector, &sum) in sums.iter().enumerate() {
+            let column = column + vector * S::F32_LANES;
+            let to = corner.out.at(first + row, column).cast::<S::f32s>();
+            // SAFETY: the caller's promise.
+            unsafe {
+                to.write_unaligned(match corner.start {
+                    Start::Zero => sum,
+                    Start::Out => simd.add_f32s(to.read_unaligned(), sum),
+                    Start::Bias(bias) => {
+                        simd.add_f32s(bias.as_ptr().add(column).cast::<S::f32s>().read_unaligned(), sum)
+                    }
+                });
+            }
+        }
+    }
+}
+
+/// Stores the rows and columns of a tile that exist, one by one.
+///
+/// # Safety
+/// They are writable.
+#[inline(always)]
+unsafe fn store_parts<S: Simd, const ROWS: usize, const VECTORS: usize, const WIDTH: usize>(
+    simd: S,
+    sums: &[[S::f32s; VECTORS]; ROWS],
+    corner: Corner<'_>,
+) {
+    let mut whole = [[0.0f32; WIDTH]; ROWS];
+    let out = Destination::new(whole.as_flattened_mut(), WIDTH);
+    let inner = Corner { out, first: [0, 0], size: [ROWS, WIDTH], start: Start::Zero };
+    // SAFETY: `whole` has room for the tile.
+    unsafe { store(simd, sums, inner) };
+    let ([rows, columns], [first_row, first_column]) = (corner.size, corner.first);
+    for column in 0..columns {
+        for (row, sums) in whole.iter().enumerate().take(rows) {
+            let [at_row, at_column] = [first_row + row, first_column + column];
+            let (to, sum) = (corner.out.at(at_row, at_column), sums[column]);
+            // SAFETY: the caller's promise.
+            unsafe {
+                *to = match corner.start {
+                    Start::Zero => sum,
+                    Start::Out => *to + sum,
+                    Start::Bias(bias) => bias[if corner.out.transposed { at_row } else { at_column }] + sum,
+                };
+            }
+        }
+    }
+}

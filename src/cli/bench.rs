@@ -65,6 +65,9 @@ struct StepArgs {
     /// The backbone alone, forward and backward: no head, no teacher, no update
     #[arg(long, conflicts_with_all = ["out_dim", "drop_path"])]
     no_head: bool,
+    /// Keep only the input of each block for the gradient and compute the rest again
+    #[arg(long)]
+    recompute: bool,
     /// Images of a step
     #[arg(short, long, value_name = "N", default_value_t = 8, value_parser = positive)]
     batch: usize,
@@ -157,9 +160,10 @@ pub(super) fn run(arguments: BenchArgs) -> anyhow::Result<Ending> {
 }
 
 fn run_step(arguments: StepArgs) -> anyhow::Result<()> {
-    let StepArgs { model, views, out_dim, drop_path, no_head, batch, common } = arguments;
+    let StepArgs { model, views, out_dim, drop_path, no_head, recompute, batch, common } = arguments;
     let (out_dim, drop_path) = if no_head { (None, 0.0) } else { (Some(out_dim), drop_path) };
-    let report = step(&StepRequest { model, views, out_dim, drop_path, batch, terms: common.terms() })?;
+    let terms = common.terms();
+    let report = step(&StepRequest { model, views, out_dim, drop_path, recompute, batch, terms })?;
     show(&report, common.json, || step_lines(&report))
 }
 

@@ -89,6 +89,10 @@ pub const KEYS: &[Key] = &[
     fixed("run.epochs", "passes over the images"),
     fixed("run.batch", "images per optimizer step"),
     free("run.micro_batch", "images per forward pass; gradients are accumulated up to run.batch"),
+    free(
+        "run.recompute",
+        "compute a block's activations again for the gradient: a fraction of the memory, a third more time",
+    ),
     fixed("run.seed", "seed of every random draw"),
     free("run.threads", "compute threads"),
     free("run.checkpoint_every_steps", "steps between two checkpoints"),

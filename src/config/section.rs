@@ -282,6 +282,8 @@ pub struct RunConfig {
     pub batch: usize,
     /// Images per forward pass; gradients are accumulated up to `batch`.
     pub micro_batch: usize,
+    /// Whether activations within a block are computed again for the gradient instead of being kept.
+    pub recompute: bool,
     /// Seed of every random draw.
     pub seed: u64,
     /// Compute threads.
@@ -298,6 +300,7 @@ impl Default for RunConfig {
             epochs: 100,
             batch: 64,
             micro_batch: 64,
+            recompute: false,
             seed: 0,
             threads: 1,
             checkpoint_every_steps: 1000,

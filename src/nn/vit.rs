@@ -42,7 +42,7 @@ pub struct VitConfig {
 }
 
 /// One transformer block's tensors.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 struct Block {
     norm1: (ParamId, ParamId),
     qkv: (ParamId, ParamId),
@@ -151,22 +151,24 @@ impl Vit {
 
     /// Class tokens after the final norm, one row per image in the order of the groups: `[Σ images, D]`.
     ///
-    /// In the last block only the class token asks, and only its row goes through projection and MLP: nothing else is read.
+    /// In the last block only the class token is a query, and only its row goes through projection and MLP: nothing else
+    /// is read.
     pub fn class_tokens(&self, tape: &mut Tape<'_>, groups: &[Images<'_>], drop: Option<&KeptBranches>) -> Matrix {
         let mut sequences = self.embed(tape, groups);
         let last = self.blocks.len() - 1;
         for block in 0..last {
             sequences.tokens = self.block(tape, block, &sequences, drop);
         }
+        let block = self.blocks[last];
         let mut class = sequences.class_tokens(tape);
         sequences.heads.queries = 1;
         class.tokens = add_branch(tape, &class, &sequences, kept(drop, last, 0), |tape, taking| {
-            let attended = self.attend(tape, last, taking);
+            let attended = block.attend(tape, taking);
             let attended = tape.gather_rows(&attended, taking.class_rows());
-            self.project(tape, last, &attended)
+            tape.linear(&attended, block.proj.0, Some(block.proj.1))
         });
         class.tokens =
-            add_branch(tape, &class, &class, kept(drop, last, 1), |tape, taking| self.mlp(tape, last, &taking.tokens));
+            add_branch(tape, &class, &class, kept(drop, last, 1), |tape, taking| block.mlp(tape, &taking.tokens));
         tape.layer_norm(&class.tokens, self.norm.0, self.norm.1, LAYER_NORM_EPS)
     }
 
@@ -192,7 +194,7 @@ impl Vit {
         for block in 0..last {
             sequences.tokens = self.block(tape, block, &sequences, None);
         }
-        let qkv = self.qkv(tape, last, &sequences.tokens);
+        let qkv = self.blocks[last].qkv(tape, &sequences.tokens);
         tape.first_token_attention(&qkv, &sequences.heads)
     }
 
@@ -232,34 +234,38 @@ impl Vit {
     }
 
     fn block(&self, tape: &mut Tape<'_>, block: usize, x: &Sequences, drop: Option<&KeptBranches>) -> Matrix {
-        let tokens = add_branch(tape, x, x, kept(drop, block, 0), |tape, taking| {
-            let attended = self.attend(tape, block, taking);
-            self.project(tape, block, &attended)
+        let kept = [0, 1].map(|branch| kept(drop, block, branch).cloned());
+        let (block, heads) = (self.blocks[block], x.heads.clone());
+        tape.part(&x.tokens, move |tape, tokens| {
+            let x = Sequences { tokens: tokens.clone(), heads: heads.clone() };
+            block.forward(tape, &x, [kept[0].as_ref(), kept[1].as_ref()])
+        })
+    }
+}
+
+impl Block {
+    fn forward(self, tape: &mut Tape<'_>, x: &Sequences, kept: [Option<&Kept>; 2]) -> Matrix {
+        let tokens = add_branch(tape, x, x, kept[0], |tape, taking| {
+            let attended = self.attend(tape, taking);
+            tape.linear(&attended, self.proj.0, Some(self.proj.1))
         });
         let x = Sequences { tokens, heads: x.heads.clone() };
-        add_branch(tape, &x, &x, kept(drop, block, 1), |tape, taking| self.mlp(tape, block, &taking.tokens))
+        add_branch(tape, &x, &x, kept[1], |tape, taking| self.mlp(tape, &taking.tokens))
     }
 
-    fn qkv(&self, tape: &mut Tape<'_>, block: usize, tokens: &Matrix) -> Matrix {
-        let block = &self.blocks[block];
-        let normed = tape.layer_norm(tokens, block.norm1.0, block.norm1.1, LAYER_NORM_EPS);
-        tape.linear(&normed, block.qkv.0, Some(block.qkv.1)) // [T, 3·D]
+    fn qkv(self, tape: &mut Tape<'_>, tokens: &Matrix) -> Matrix {
+        let normed = tape.layer_norm(tokens, self.norm1.0, self.norm1.1, LAYER_NORM_EPS);
+        tape.linear(&normed, self.qkv.0, Some(self.qkv.1)) // [T, 3·D]
     }
 
-    fn attend(&self, tape: &mut Tape<'_>, block: usize, x: &Sequences) -> Matrix {
-        let qkv = self.qkv(tape, block, &x.tokens);
+    fn attend(self, tape: &mut Tape<'_>, x: &Sequences) -> Matrix {
+        let qkv = self.qkv(tape, &x.tokens);
         tape.attention(&qkv, &x.heads) // [T, D]
     }
 
-    fn project(&self, tape: &mut Tape<'_>, block: usize, attended: &Matrix) -> Matrix {
-        let (weight, bias) = self.blocks[block].proj;
-        tape.linear(attended, weight, Some(bias))
-    }
-
-    fn mlp(&self, tape: &mut Tape<'_>, block: usize, x: &Matrix) -> Matrix {
-        let block = &self.blocks[block];
-        let normed = tape.layer_norm(x, block.norm2.0, block.norm2.1, LAYER_NORM_EPS);
-        tape.mlp(&normed, &[block.fc1], block.fc2)
+    fn mlp(self, tape: &mut Tape<'_>, x: &Matrix) -> Matrix {
+        let normed = tape.layer_norm(x, self.norm2.0, self.norm2.1, LAYER_NORM_EPS);
+        tape.mlp(&normed, &[self.fc1], self.fc2)
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use dinoxide_engine::cpu::Cpu;
+use dinoxide_engine::tape::Keep;
 use dinoxide_engine::tensor::Pool;
 use dinoxide_views::{Loader, LoaderConfig, Source};
 
@@ -215,6 +216,7 @@ impl<'a> Run<'a> {
         let optimizer = Optimizer::new(rule(config), &student);
         let mut state = TrainState::new(Box::new(method), student, optimizer, clip(config));
         state.micro_batch = config.run.micro_batch;
+        state.keep = if config.run.recompute { Keep::Inputs } else { Keep::Everything };
         let mut carried = serde_json::Value::Null;
         if let Some(loaded) = &loaded {
             if let Some(warning) = &loaded.warning {

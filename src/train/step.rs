@@ -7,7 +7,7 @@
 use std::time::Instant;
 
 use dinoxide_engine::params::Params;
-use dinoxide_engine::tape::{Images, Tape};
+use dinoxide_engine::tape::{Images, Keep, Tape};
 
 use super::TrainError;
 use super::optimizer::{Clip, Optimizer, Step};
@@ -27,6 +27,8 @@ pub struct TrainState {
     pub clip: Clip,
     /// Images per micro-batch; at least the batch means the batch is not split.
     pub micro_batch: usize,
+    /// What blocks keep for the gradient.
+    pub keep: Keep,
     /// Steps done.
     pub step: usize,
     grads: Vec<f32>,
@@ -88,7 +90,7 @@ impl TrainState {
     /// A run before its first step.
     pub fn new(method: Box<dyn Method>, student: Params, optimizer: Optimizer, clip: Clip) -> Self {
         let grads = vec![0.0; student.values().len()];
-        Self { method, student, optimizer, clip, micro_batch: usize::MAX, step: 0, grads }
+        Self { method, student, optimizer, clip, micro_batch: usize::MAX, keep: Keep::Everything, step: 0, grads }
     }
 
     /// Trains on one batch of `images` images, global crops first.
@@ -112,6 +114,7 @@ impl TrainState {
             let share = count as f64 / images as f64;
             let views = micro.cut(groups, images, first, count, &*self.method);
             let mut tape = Tape::train(device.kernels, &self.student, device.pool);
+            tape.keep(self.keep);
             let forward = self.method.forward(&mut tape, &views, at);
             loss += share * forward.loss.value;
             seconds.add_forward(forward.seconds);

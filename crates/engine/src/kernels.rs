@@ -133,7 +133,7 @@ pub struct Attention<'a, E> {
     pub head_dim: usize,
     /// The sequences; they do not overlap.
     pub segments: &'a [Segment],
-    /// How many tokens of each sequence ask, the first ones; the others are only attended to.
+    /// How many tokens of each sequence are queries, the first ones; the others are only attended to.
     pub queries: usize,
 }
 
@@ -395,14 +395,14 @@ pub trait Kernels<E>: Send + Sync {
     );
 
     /// `out = softmax(q·kᵀ·d^-½)·v` per head and segment, `[T, heads·d]`; log-sum-exp of the scores to `[T, heads]`.
-    /// Rows outside every segment, and of tokens that do not ask, are left as they are. No score matrix is kept.
+    /// Rows outside every segment, and of tokens that are no queries, are left as they are. No score matrix is kept.
     fn attention(&self, op: Attention<'_, E>, out: &mut [E], log_sum_exp: &mut [E]);
 
-    /// Gradient of [`Kernels::attention`]: overwrites `d_qkv` `[T, 3·heads·d]` in the rows of the segments. What a token
-    /// that did not ask would have got is never read.
+    /// Gradient of [`Kernels::attention`]: overwrites `d_qkv` `[T, 3·heads·d]` in the rows of the segments. Of
+    /// `saved`, rows of tokens that were no queries are never read.
     fn attention_backward(&self, op: Attention<'_, E>, saved: AttentionBackward<'_, E>, d_qkv: &mut [E]);
 
-    /// Attention of the first token of each segment to all its tokens: for each segment in order `[heads, len]`.
+    /// Attention of the first token of each segment to all its tokens, whatever `queries` says: for each segment in order `[heads, len]`.
     fn first_token_attention(&self, op: Attention<'_, E>, out: &mut [E]);
 
     /// `out = x + gamma⊙branch`, `[rows, width]`.

@@ -17,8 +17,10 @@ use crate::params::{ParamId, Params};
 use crate::tensor::{Buffer, Matrix, Pool, Slot};
 
 mod backward;
+mod recompute;
 pub use backward::Backward;
 use backward::PackedGroup;
+pub use recompute::Keep;
 
 /// Runs operations on one set of parameters and remembers them.
 pub struct Tape<'a> {
@@ -26,6 +28,7 @@ pub struct Tape<'a> {
     params: &'a Params,
     pool: &'a Pool,
     record: Record,
+    keep: Keep,
     nodes: Vec<Node<'a>>,
     statistics: Vec<(ParamId, Vec<f32>)>,
     _awake: Awake,
@@ -66,12 +69,12 @@ pub struct Heads {
     pub count: usize,
     /// The sequences of the packed matrix.
     pub segments: Rc<[Segment]>,
-    /// How many tokens of each sequence ask, the first ones; rows of the others are not computed.
+    /// How many tokens of each sequence are queries, the first ones; rows of the others are not computed.
     pub queries: usize,
 }
 
 impl Heads {
-    /// Attention in which every token asks.
+    /// Attention in which every token is a query.
     pub fn new(count: usize, segments: Rc<[Segment]>) -> Self {
         Self { count, segments, queries: usize::MAX }
     }
@@ -104,7 +107,16 @@ impl<'a> Tape<'a> {
     /// A tape that remembers what gradients need.
     pub fn train(kernels: &'a dyn Kernels<f32>, params: &'a Params, pool: &'a Pool) -> Self {
         let (record, _awake) = (Record::Gradients, kernels.stay_awake());
-        Self { kernels, params, pool, record, nodes: Vec::new(), statistics: Vec::new(), _awake }
+        Self {
+            kernels,
+            params,
+            pool,
+            record,
+            keep: Keep::Everything,
+            nodes: Vec::new(),
+            statistics: Vec::new(),
+            _awake,
+        }
     }
 
     /// A tape for inference: nothing is remembered.
@@ -251,7 +263,7 @@ impl<'a> Tape<'a> {
         self.statistics.push((norm.batches, vec![params.get(norm.batches)[0] + 1.0]));
     }
 
-    /// Self-attention within each segment: `[T, 3·D]` to `[T, D]`.
+    /// Self-attention within each segment: `[T, 3·D]` to `[T, D]`. Rows of tokens that are no queries hold anything.
     pub fn attention(&mut self, qkv: &Matrix, heads: &Heads) -> Matrix {
         let width = qkv.columns / 3;
         let mut out = self.pool.take(qkv.rows * width);
@@ -448,38 +460,6 @@ impl<'a> Tape<'a> {
             self.nodes.len() - 1
         });
         Matrix { buffer, rows, columns, node }
-    }
-
-    /// Adds `scale` times the gradient of `loss` to `grads`, which lies like the parameters. The tape is used up.
-    ///
-    /// # Panics
-    /// If `grads` does not have the parameters' length.
-    pub fn backward(self, loss: &Loss, scale: f32, grads: &mut [f32]) {
-        self.replay(loss.slot, &[scale], grads);
-    }
-
-    /// Adds the gradient of the parameters to `grads`, given that of `output`. The tape is used up.
-    ///
-    /// # Panics
-    /// If `d_output` does not have the output's length or `grads` not that of the parameters.
-    pub fn backward_from(self, output: &Matrix, d_output: &[f32], grads: &mut [f32]) {
-        assert_eq!(d_output.len(), output.values().len(), "the gradient of a matrix has its length");
-        self.replay(output.slot(), d_output, grads);
-    }
-
-    fn replay(mut self, from: Slot, gradient: &[f32], grads: &mut [f32]) {
-        assert_eq!(grads.len(), self.params.values().len(), "gradients lie like the parameters");
-        let mut pending: Vec<Option<Rc<Buffer>>> = Vec::new();
-        pending.resize_with(self.nodes.len(), || None);
-        let mut back = Backward { kernels: self.kernels, params: self.params, pool: self.pool, pending, grads };
-        let mut seed = self.pool.take(gradient.len());
-        seed.copy_from_slice(gradient);
-        back.give(from, Rc::new(seed));
-        while let Some(node) = self.nodes.pop() {
-            if let Some(gradient) = back.pending.pop().flatten() {
-                node(&mut back, gradient);
-            }
-        }
     }
 }
 

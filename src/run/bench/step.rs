@@ -4,10 +4,11 @@ use std::time::Instant;
 
 use dinoxide_engine::cpu::Cpu;
 use dinoxide_engine::kernels::Patches;
-use dinoxide_engine::tape::{Images, Tape};
+use dinoxide_engine::tape::{Images, Keep, Tape};
 use dinoxide_engine::tensor::Pool;
 use serde::{Serialize, Serializer};
 
+use super::work::Work;
 use super::{
     Place, Terms, WARM_UP, bytes, config_of, fits, median, on_threads, peak_gbytes, peak_gflops, times, values, work,
 };
@@ -34,6 +35,8 @@ pub struct StepRequest {
     pub out_dim: Option<usize>,
     /// Rate of stochastic depth in the student's last block; the backbone alone drops nothing.
     pub drop_path: f64,
+    /// Whether blocks keep only their input for the gradient.
+    pub recompute: bool,
     /// Images of a step.
     pub batch: usize,
     /// Format, threads, steps.
@@ -47,6 +50,17 @@ pub struct ViewSize {
     pub count: u32,
     /// Side in pixels.
     pub side: u32,
+}
+
+impl StepRequest {
+    fn keep(&self) -> Keep {
+        if self.recompute { Keep::Inputs } else { Keep::Everything }
+    }
+
+    /// Operations of the gradient.
+    fn backward(&self, work: Work) -> f64 {
+        work.backward + if self.recompute { work.repeated } else { 0.0 }
+    }
 }
 
 impl std::str::FromStr for ViewSize {
@@ -160,6 +174,7 @@ fn method_steps(request: &StepRequest, config: &Config, cpu: &Cpu) -> Result<Ste
     let parameters = student.values().len();
     let optimizer = Optimizer::new(Rule::AdamW, &student);
     let mut state = TrainState::new(Box::new(method), student, optimizer, Clip::Tensor(3.0));
+    state.keep = request.keep();
     let pool = Pool::new();
     let device = Device { kernels: cpu, pool: &pool };
     let groups = groups(state.method.backbone().0, request);
@@ -191,7 +206,7 @@ fn method_steps(request: &StepRequest, config: &Config, cpu: &Cpu) -> Result<Ste
         teacher: teacher_work.forward,
         student: student_work.forward,
         loss: work::loss_bytes(teacher_rows, student_rows, dino.head.out_dim),
-        backward: student_work.backward,
+        backward: request.backward(student_work),
         optimizer: super::optim::bytes_moved(parameters),
     };
     Ok(report(request, cpu, &pool, Measured { times, steps, work }))
@@ -220,6 +235,7 @@ fn backbone_steps(request: &StepRequest, config: &Config, cpu: &Cpu) -> Result<S
             let begun = Instant::now();
             let mut seconds = StepSeconds::default();
             let mut tape = Tape::train(cpu, &params, &pool);
+            tape.keep(request.keep());
             let class = backbone.class_tokens(&mut tape, &images, None);
             seconds.forward.student = begun.elapsed().as_secs_f64();
             tape.backward_from(&class, &d_out, &mut grads);
@@ -229,7 +245,7 @@ fn backbone_steps(request: &StepRequest, config: &Config, cpu: &Cpu) -> Result<S
         },
     )?;
     let student = work::backbone(&config, &groups, |_| 1.0);
-    let work = Phases { student: student.forward, backward: student.backward, ..Phases::default() };
+    let work = Phases { student: student.forward, backward: request.backward(student), ..Phases::default() };
     Ok(report(request, cpu, &pool, Measured { times, steps, work }))
 }
 

@@ -1,5 +1,5 @@
 //! Operations of a training step, counted in multiplications and additions of matrix products and attention: what
-//! the program leaves out (projection and MLP of all but the class tokens in the last block, the skipped share of drop
+//! the program leaves out (attention, projection and MLP of all but the class tokens in the last block, the skipped share of drop
 //! path) is left out; what it repeats (attention's scores, in the backward pass) is counted again.
 
 use dinoxide_engine::kernels::Patches;
@@ -14,26 +14,29 @@ pub struct Work {
     pub forward: f64,
     /// Gradient of every parameter.
     pub backward: f64,
+    /// What the gradient does again if blocks keep their input only: the forward pass of all blocks but the last.
+    pub repeated: f64,
 }
 
 impl Work {
     /// Adds a matrix product of `rows` rows: its forward pass, and the gradients of both sides.
     fn product(&mut self, rows: usize, inputs: usize, outputs: usize) {
         let once = 2.0 * (rows * inputs * outputs) as f64;
-        self.add(Self { forward: once, backward: 2.0 * once }, 1.0);
+        self.add(Self { forward: once, backward: 2.0 * once, repeated: once }, 1.0);
     }
 
-    /// Adds attention among `len` tokens of `width` values, `sequences` times: two products forward; the scores again
-    /// and four products backward.
-    fn attention(&mut self, sequences: usize, len: usize, width: usize) {
-        let product = 2.0 * (sequences * len * len * width) as f64;
-        self.add(Self { forward: 2.0 * product, backward: 5.0 * product }, 1.0);
+    /// Adds attention of `queries` to `len` tokens of `width` values, `sequences` times: two products forward; the scores
+    /// again and four products backward.
+    fn attention(&mut self, sequences: usize, [queries, len]: [usize; 2], width: usize) {
+        let product = 2.0 * (sequences * queries * len * width) as f64;
+        self.add(Self { forward: 2.0 * product, backward: 5.0 * product, repeated: 2.0 * product }, 1.0);
     }
 
     /// Adds a share of `other`.
     pub fn add(&mut self, other: Self, share: f64) {
         self.forward += share * other.forward;
         self.backward += share * other.backward;
+        self.repeated += share * other.repeated;
     }
 }
 
@@ -46,15 +49,19 @@ pub fn backbone(config: &VitConfig, groups: &[Patches], keep: impl Fn(usize) -> 
         let (images, len) = (group.images, group.per_image() + 1);
         // Pixels need no gradient.
         let embed = 2.0 * (images * group.per_image() * group.patch_len() * width) as f64;
-        work.add(Work { forward: embed, backward: embed }, 1.0);
+        work.add(Work { forward: embed, backward: embed, repeated: 0.0 }, 1.0);
         for block in 0..config.depth {
             let mut branches = Work::default();
+            let last = block + 1 == config.depth;
             branches.product(images * len, width, 3 * width);
-            branches.attention(images, len, width);
-            let rows = if block + 1 < config.depth { images * len } else { images };
+            branches.attention(images, [if last { 1 } else { len }, len], width);
+            let rows = if last { images } else { images * len };
             branches.product(rows, width, width);
             branches.product(rows, width, hidden);
             branches.product(rows, hidden, width);
+            if last {
+                branches.repeated = 0.0;
+            }
             work.add(branches, keep(block));
         }
     }
@@ -77,5 +84,6 @@ pub fn head(config: &DinoHeadConfig, rows: usize) -> Work {
     }
     work.product(rows, width, config.bottleneck_dim);
     work.product(rows, config.bottleneck_dim, config.out_dim);
+    work.repeated = 0.0;
     work
 }

@@ -45,9 +45,9 @@ impl WithSimd for Forward<'_, '_> {
         let [queries, sums] = [(); 2].map(|()| take(&mut rest, QUERIES * dim));
         shape.transpose(&op, op.heads + task.head, keys);
         shape.copy((op.qkv, shape.stride), (2 * op.heads + task.head, 0), values);
-        let asking = len.min(op.queries);
-        for first in (0..asking).step_by(QUERIES) {
-            let rows = QUERIES.min(asking - first);
+        let asked = len.min(op.queries);
+        for first in (0..asked).step_by(QUERIES) {
+            let rows = QUERIES.min(asked - first);
             shape.copy((op.qkv, shape.stride), (task.head, first), &mut queries[..rows * dim]);
             multiply(simd, &shape.scores(queries, keys, rows), scores, padded);
             let [out, log_sum_exp] = &mut task.pieces;
@@ -93,9 +93,9 @@ impl WithSimd for Backward<'_, '_> {
         shape.copy((op.qkv, shape.stride), (op.heads + task.head, 0), keys);
         d_keys.fill(0.0);
         d_values.fill(0.0);
-        let asking = len.min(op.queries);
-        for first in (0..asking).step_by(QUERIES) {
-            let rows = QUERIES.min(asking - first);
+        let asked = len.min(op.queries);
+        for first in (0..asked).step_by(QUERIES) {
+            let rows = QUERIES.min(asked - first);
             let width = op.heads * op.head_dim;
             shape.copy((op.qkv, shape.stride), (task.head, first), &mut queries[..rows * dim]);
             shape.copy((saved.d_out, width), (task.head, first), &mut d_out[..rows * dim]);
@@ -120,7 +120,7 @@ impl WithSimd for Backward<'_, '_> {
                 write_scaled(row_mut(&mut task.pieces[0], first + row), d_query, shape.scale);
             }
         }
-        for silent in asking..len {
+        for silent in asked..len {
             row_mut(&mut task.pieces[0], silent).fill(0.0);
         }
         for (token, (d_key, d_value)) in d_keys.chunks_exact(dim).zip(d_values.chunks_exact(dim)).enumerate() {

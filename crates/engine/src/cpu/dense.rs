@@ -70,14 +70,14 @@ pub fn add_column_sums(arch: Arch, x: &[f32], out: &mut [f32]) {
     });
 }
 
-/// `out (+)= left·right`; an empty inner dimension gives zeros.
-pub fn multiply(out: MatMut<'_, f32>, write: Write, left: MatRef<'_, f32>, right: MatRef<'_, f32>, par: Par) {
+/// `out (+)= left·right` on the calling thread; an empty inner dimension gives zeros.
+pub fn multiply(out: MatMut<'_, f32>, write: Write, left: MatRef<'_, f32>, right: MatRef<'_, f32>) {
     let accum = match write {
         Write::Replace => Accum::Replace,
         Write::Add => Accum::Add,
     };
     if out.nrows() > 0 && out.ncols() > 0 {
-        matmul(out, accum, left, right, 1.0, par);
+        matmul(out, accum, left, right, 1.0, Par::Seq);
     }
 }
 

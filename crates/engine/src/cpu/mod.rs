@@ -8,13 +8,13 @@
 //! - **Tasks.** Element-wise and row-wise kernels cut their matrices into chunks of about 64 KB of whole rows
 //!   (`chunk`). Attention has one task per segment and head, short ones joined; DINO's loss one per row; the
 //!   weight-normalised layer one per 512 outputs. A matrix of one chunk runs on the calling thread at once. While a tape
-//!   lives, threads look for the next kernel's tasks instead of going to sleep (`team`).
+//!   lives or the optimizer runs, threads look for the next kernel's tasks instead of going to sleep (`team`).
 //! - **Vectors.** Loops are plain Rust inside `Arch::dispatch`, which compiles them for AVX-512, AVX2 and the baseline
 //!   (every closure in it is `#[inline(always)]`: one that is not inlined falls back to the baseline, a hundred times slower);
 //!   exp and the normal distribution (`math`) are branch-free, so they are vectorised too.
 //! - **Determinism.** Sums within a chunk have a fixed number of accumulators; sums over chunks are stored as partials and
-//!   added up in order; an element of a product is summed in an order that depends on the length of the sum alone. The
-//!   number of threads changes no bit.
+//!   added up in order; the order within an element of a product depends on the product's sizes. The number of
+//!   threads changes no bit.
 
 mod attention;
 mod attention_head;

@@ -1,8 +1,8 @@
 //! The weight-normalised last layer (Salimans and Kingma 2016) without a normalised copy of its weight: products are
 //! taken with v, and columns scaled by g/‖v‖. Blocks of outputs, so that a block of v is read from memory once.
 
+use faer::MatMut;
 use faer::prelude::ReborrowMut;
-use faer::{MatMut, Par};
 use pulp::Arch;
 use rayon::prelude::*;
 
@@ -50,7 +50,7 @@ pub fn weight_norm_linear(arch: Arch, op: WeightNormLinear<'_, f32>, inverse_nor
             },
         );
         let v = matrix(block.v, block.g.len(), inputs);
-        multiply(block.out.rb_mut(), Write::Replace, matrix(op.x, rows, inputs), v.transpose(), Par::Seq);
+        multiply(block.out.rb_mut(), Write::Replace, matrix(op.x, rows, inputs), v.transpose());
         scale_columns(arch, block.out, &scales);
     });
 }
@@ -85,7 +85,7 @@ pub fn weight_norm_linear_backward(
     tasks.par_iter_mut().for_each(|(v, g, inverse_norms, columns, partial)| {
         scale_columns(arch, columns.rb_mut(), &scales(g, inverse_norms));
         let partial = MatMut::from_row_major_slice_mut(partial, rows, inputs);
-        multiply(partial, Write::Replace, columns.as_ref(), matrix(v, g.len(), inputs), Par::Seq);
+        multiply(partial, Write::Replace, columns.as_ref(), matrix(v, g.len(), inputs));
     });
     for (.., partial) in &tasks {
         super::residual::add(arch, partial, d_x);
@@ -109,7 +109,7 @@ fn weight_grads(
         let len = BLOCK.min(outputs - first);
         let mut d_w = vec![0.0f32; len * inputs];
         let out = MatMut::from_row_major_slice_mut(&mut d_w, len, inputs);
-        multiply(out, Write::Replace, d_out.subcols(first, len).transpose(), x, Par::Seq);
+        multiply(out, Write::Replace, d_out.subcols(first, len).transpose(), x);
         vectorised(
             arch,
             #[inline(always)]

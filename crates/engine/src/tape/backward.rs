@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::{Dense, TokenGroup};
+use super::{Dense, Loss, Tape, TokenGroup};
 use crate::kernels::{Kernels, LinearSize, Residual, RowMix, TokensGrad, Write};
 use crate::params::{ParamId, Params, Role};
 use crate::tensor::{Buffer, Matrix, Pool, Slot};
@@ -28,6 +28,44 @@ impl From<TokenGroup> for PackedGroup {
     fn from(group: TokenGroup) -> Self {
         let (patches, rows) = (group.patches.slot(), group.patches.rows());
         Self { patches, rows, images: group.images, positions: group.positions }
+    }
+}
+
+impl Tape<'_> {
+    /// Adds `scale` times the gradient of `loss` to `grads`, which lies like the parameters. The tape is used up.
+    ///
+    /// # Panics
+    /// If `grads` does not have the parameters' length.
+    pub fn backward(self, loss: &Loss, scale: f32, grads: &mut [f32]) {
+        self.replay_from(loss.slot, &[scale], grads);
+    }
+
+    /// Adds the gradient of the parameters to `grads`, given that of `output`. The tape is used up.
+    ///
+    /// # Panics
+    /// If `d_output` does not have the output's length or `grads` not that of the parameters.
+    pub fn backward_from(self, output: &Matrix, d_output: &[f32], grads: &mut [f32]) {
+        assert_eq!(d_output.len(), output.values().len(), "the gradient of a matrix has its length");
+        self.replay_from(output.slot(), d_output, grads);
+    }
+
+    fn replay_from(self, from: Slot, gradient: &[f32], grads: &mut [f32]) {
+        let mut seed = self.pool.take(gradient.len());
+        seed.copy_from_slice(gradient);
+        self.replay(from, Rc::new(seed), grads);
+    }
+
+    pub(super) fn replay(mut self, from: Slot, gradient: Rc<Buffer>, grads: &mut [f32]) {
+        assert_eq!(grads.len(), self.params.values().len(), "gradients lie like the parameters");
+        let mut pending: Vec<Option<Rc<Buffer>>> = Vec::new();
+        pending.resize_with(self.nodes.len(), || None);
+        let mut back = Backward { kernels: self.kernels, params: self.params, pool: self.pool, pending, grads };
+        back.give(from, gradient);
+        while let Some(node) = self.nodes.pop() {
+            if let Some(gradient) = back.pending.pop().flatten() {
+                node(&mut back, gradient);
+            }
+        }
     }
 }
 

@@ -6,9 +6,9 @@
 //! first-level cache; the left operand is read in place if it lies along the inner dimension, else the task packs its own
 //! rows of it, which then stay in the second-level cache.
 //!
-//! Blocks are many and independent, so a thread that the machine slows down holds up nobody. Every element of the result is
-//! one sum over the inner dimension whose order depends on the length of that dimension alone: the same bits for any
-//! number of threads.
+//! Blocks are many and independent, so a thread that the machine slows down takes fewer of them. The order in which an
+//! element is summed up depends on the sizes of the product and the width of a vector: the same bits for any number of
+//! threads.
 
 mod pack;
 mod tile;
@@ -22,10 +22,13 @@ use super::gelu;
 use super::team::for_each;
 use tile::{Corner, Left, tile};
 
-/// Values of one operand that a register tile walks through at a time: a panel of 16 columns is 16 KB, half of the
-/// first-level cache.
-const DEPTH: usize = 256;
-/// Packed values of the right operand: 4 MB, a part of the last-level cache.
+/// Values of a panel that tiles walk through at a time: 16 KB, half of a small first-level cache.
+const PANEL: usize = 1 << 12;
+/// Inner indices at a time at least: a tile is loaded and stored once for so many multiply-adds. With the widest panels
+/// these take 24 KB.
+const LEAST_DEPTH: usize = 128;
+/// Packed values of a slab of the right operand, where not a single step of tiles takes more: 4 MB, a part of the
+/// last-level cache. Two slabs are held at a time.
 const SLAB: usize = 1 << 20;
 /// Rows of a task's block: the left operand's take 96 KB, a part of the second-level cache.
 const HEIGHT: usize = 96;
@@ -33,10 +36,10 @@ const HEIGHT: usize = 96;
 const WIDTH_IN_PLACE: usize = 576;
 /// Columns of a task's block whose left operand is packed, which the next block of the same rows would do again.
 const WIDTH_PACKED: usize = 1536;
-/// A product of fewer rows is computed as its transpose: packing its right operand (a layer's weight) would take longer than
-/// storing tiles of the result value by value.
+/// A product of fewer rows, both of whose operands lie along the inner dimension, is computed as its transpose: packing its
+/// right operand (a layer's weight) would take longer than storing tiles of the result value by value.
 const FEW: usize = 512;
-/// [`DEPTH`] of such a product: its results should be stored once.
+/// Inner indices at a time of such a product: its results should be stored once.
 const DEPTH_FEW: usize = 2048;
 /// Tasks there should be for each thread, so that none waits long for another at the end.
 const TASKS_PER_THREAD: usize = 12;
@@ -120,7 +123,7 @@ pub struct Product<'a> {
     pub start: Start<'a>,
     /// What follows.
     pub finish: Finish<'a>,
-    /// Added to: the sum of each vector of the left operand, whose neighbouring vectors are adjacent.
+    /// Added to, if there are columns: the sum of each vector of the left operand, whose neighbouring vectors are adjacent.
     pub left_sums: Option<&'a mut [f32]>,
 }
 
@@ -223,10 +226,12 @@ fn run<const ROWS: usize, const VECTORS: usize, const WIDTH: usize>(arch: Arch, 
     }
     let blocks = blocks(rows, columns, left.adjacent, [ROWS, WIDTH]);
     let packed_columns = columns.next_multiple_of(WIDTH);
-    let slab = even_part(depth, (SLAB / packed_columns).max(DEPTH));
+    let step = if out.transposed { DEPTH_FEW } else { (PANEL / WIDTH).max(LEAST_DEPTH) };
+    let slab = even_part(depth, (SLAB / packed_columns).max(step));
     let mut packed = RIGHT.take();
     let len = packed_columns * slab;
-    packed.resize(packed.len().max(2 * len), 0.0);
+    let slabs = if slab < depth { 2 } else { 1 };
+    packed.resize(packed.len().max(slabs * len), 0.0);
     let (mut panels, mut spare) = packed.split_at_mut(len);
     let pack = |first: usize, to: &mut [f32]| {
         let inner = first..depth.min(first + slab);
@@ -235,7 +240,8 @@ fn run<const ROWS: usize, const VECTORS: usize, const WIDTH: usize>(arch: Arch, 
     let work = |first: usize, panels: &[f32]| {
         let start = if first == 0 { start } else { Start::Out };
         let last = if first + slab >= depth { last } else { Last::Keep };
-        let part = Slab { left, right: panels, first, depth: slab.min(depth - first), start, left_sums, out, last };
+        let part =
+            Slab { left, right: panels, first, depth: slab.min(depth - first), step, start, left_sums, out, last };
         for_each(blocks.len(), |block| {
             let mut own = LEFT.take();
             let task = Task::<'_, ROWS, VECTORS, WIDTH> { part, block: blocks[block], own: &mut own };
@@ -304,6 +310,8 @@ struct Slab<'a> {
     /// Inner index at which the slab begins, and its length.
     first: usize,
     depth: usize,
+    /// Inner indices at a time, about.
+    step: usize,
     start: Start<'a>,
     left_sums: Option<Destination>,
     out: Destination,
@@ -343,9 +351,9 @@ impl<const ROWS: usize, const VECTORS: usize, const WIDTH: usize> WithSimd for T
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         assert!(S::F32_LANES * VECTORS == WIDTH, "{VECTORS} vectors are not {WIDTH} columns");
-        let Slab { left, right, first, depth: slab, start, left_sums, out, last } = self.part;
+        let Slab { left, right, first, depth: slab, step, start, left_sums, out, last } = self.part;
         let Block { first: [row, column], size: [height, width] } = self.block;
-        let step = even_part(slab, if out.transposed { DEPTH_FEW } else { DEPTH }).max(1);
+        let step = even_part(slab, step).max(1);
         for k in (0..slab.max(1)).step_by(step) {
             let depth = step.min(slab - k);
             let start = if k == 0 { start } else { Start::Out };

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use super::super::turn::{SIDE, turned};
 use super::{Adjacent, Operand};
 
-/// Panels that one task packs at most: two kilobytes of each row where neighbouring vectors are adjacent.
+/// Panels that one task packs at most: with AVX2 two kilobytes of each row where neighbouring vectors are adjacent.
 const TASK: usize = 32;
 /// Tasks there should be for each thread.
 const TASKS_PER_THREAD: usize = 3;
@@ -37,7 +37,7 @@ pub fn panels<const WIDTH: usize>(from: Operand<'_>, vectors: usize, inner: Rang
             Adjacent::Inner => {
                 for (index, to) in to.chunks_exact_mut(panel).enumerate() {
                     let first = first + index * WIDTH;
-                    turn::<WIDTH>(from, first..vectors.min(first + WIDTH), inner.clone(), to);
+                    transpose::<WIDTH>(from, first..vectors.min(first + WIDTH), inner.clone(), to);
                 }
             }
             Adjacent::Vectors => copy::<WIDTH>(from, first..vectors, inner.clone(), to),
@@ -46,7 +46,7 @@ pub fn panels<const WIDTH: usize>(from: Operand<'_>, vectors: usize, inner: Rang
 }
 
 /// Packs one panel of vectors whose own values are adjacent.
-fn turn<const WIDTH: usize>(from: Operand<'_>, vectors: Range<usize>, inner: Range<usize>, to: &mut [f32]) {
+fn transpose<const WIDTH: usize>(from: Operand<'_>, vectors: Range<usize>, inner: Range<usize>, to: &mut [f32]) {
     if vectors.len() < WIDTH {
         to.fill(0.0);
     }

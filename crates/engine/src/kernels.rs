@@ -9,7 +9,7 @@
 //! - gradients of parameters are always added, so that micro-batches accumulate;
 //! - lengths that do not fit are a broken invariant of the caller and panic with both sizes.
 
-use crate::cpu::team::Awake;
+use crate::team::Awake;
 
 /// Whether a kernel overwrites its destination or adds to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,4 +10,5 @@ pub mod kernels;
 pub mod params;
 pub mod reference;
 pub mod tape;
+pub mod team;
 pub mod tensor;

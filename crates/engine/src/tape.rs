@@ -7,13 +7,13 @@
 
 use std::rc::Rc;
 
-use crate::cpu::team::Awake;
 use crate::kernels::{
     Attention, AttentionBackward, BatchNormBackward, Kernels, LayerNorm, LayerNormBackward, Linear, LinearSize,
     Normalize, Patches, Residual, RowMix, Rows, Segment, SoftCrossEntropy, Tokens, WeightNormLinear,
     WeightNormLinearGrad, Write,
 };
 use crate::params::{ParamId, Params};
+use crate::team::Awake;
 use crate::tensor::{Buffer, Matrix, Pool, Slot};
 
 mod backward;

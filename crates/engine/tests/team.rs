@@ -4,8 +4,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use dinoxide_engine::cpu::Cpu;
-use dinoxide_engine::cpu::team::{Awake, for_each};
 use dinoxide_engine::kernels::Kernels;
+use dinoxide_engine::team::{Awake, for_each};
 
 #[expect(clippy::expect_used, reason = "without threads there is nothing to test")]
 fn pool(threads: usize) -> rayon::ThreadPool {

@@ -22,14 +22,14 @@ impl Work {
     /// Adds a matrix product of `rows` rows: its forward pass, and the gradients of both sides.
     fn product(&mut self, rows: usize, inputs: usize, outputs: usize) {
         let once = 2.0 * (rows * inputs * outputs) as f64;
-        self.add(Self { forward: once, backward: 2.0 * once, repeated: once }, 1.0);
+        self.add(Self { forward: once, backward: 2.0 * once, ..Self::default() }, 1.0);
     }
 
     /// Adds attention of `queries` to `len` tokens of `width` values, `sequences` times: two products forward; the scores
     /// again and four products backward.
     fn attention(&mut self, sequences: usize, [queries, len]: [usize; 2], width: usize) {
         let product = 2.0 * (sequences * queries * len * width) as f64;
-        self.add(Self { forward: 2.0 * product, backward: 5.0 * product, repeated: 2.0 * product }, 1.0);
+        self.add(Self { forward: 2.0 * product, backward: 5.0 * product, ..Self::default() }, 1.0);
     }
 
     /// Adds a share of `other`.
@@ -49,7 +49,7 @@ pub fn backbone(config: &VitConfig, groups: &[Patches], keep: impl Fn(usize) -> 
         let (images, len) = (group.images, group.per_image() + 1);
         // Pixels need no gradient.
         let embed = 2.0 * (images * group.per_image() * group.patch_len() * width) as f64;
-        work.add(Work { forward: embed, backward: embed, repeated: 0.0 }, 1.0);
+        work.add(Work { forward: embed, backward: embed, ..Work::default() }, 1.0);
         for block in 0..config.depth {
             let mut branches = Work::default();
             let last = block + 1 == config.depth;
@@ -59,8 +59,8 @@ pub fn backbone(config: &VitConfig, groups: &[Patches], keep: impl Fn(usize) -> 
             branches.product(rows, width, width);
             branches.product(rows, width, hidden);
             branches.product(rows, hidden, width);
-            if last {
-                branches.repeated = 0.0;
+            if !last {
+                branches.repeated = branches.forward;
             }
             work.add(branches, keep(block));
         }
@@ -84,6 +84,5 @@ pub fn head(config: &DinoHeadConfig, rows: usize) -> Work {
     }
     work.product(rows, width, config.bottleneck_dim);
     work.product(rows, config.bottleneck_dim, config.out_dim);
-    work.repeated = 0.0;
     work
 }

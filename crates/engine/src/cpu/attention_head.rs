@@ -6,7 +6,7 @@ use pulp::{Simd, WithSimd};
 use super::dense::row_mut;
 use super::math::{dot, exp, larger};
 use super::tile::{PAD, Product, multiply};
-use super::turn::{SIDE, turned};
+use super::transpose::{SIDE, transpose};
 use crate::kernels::{Attention, AttentionBackward, Segment, Write};
 
 /// Queries of one block: 48 rows of 208 scores are 40 KB.
@@ -233,17 +233,7 @@ impl Shape {
             // Columns of the padding beside the last token repeat it.
             let rows: [&[f32]; SIDE] =
                 std::array::from_fn(|token| head_row(op, self.start + (first + token).min(self.len - 1), part));
-            let squares = rows.map(|row| row.as_chunks::<SIDE>());
-            let (blocks, rest) = to.split_at_mut(squares[0].0.len() * SIDE * self.padded);
-            for (k, block) in blocks.chunks_exact_mut(SIDE * self.padded).enumerate() {
-                let columns = turned(squares.map(|(squares, _)| &squares[k]));
-                for (line, column) in block.chunks_exact_mut(self.padded).zip(columns) {
-                    line[first..first + SIDE].copy_from_slice(&column);
-                }
-            }
-            for (k, line) in rest.chunks_exact_mut(self.padded).take(squares[0].1.len()).enumerate() {
-                line[first..first + SIDE].copy_from_slice(&squares.map(|(_, rest)| rest[k]));
-            }
+            transpose(rows, to, self.padded, first);
         }
     }
 

@@ -11,7 +11,7 @@ use super::math::vectorised;
 use crate::kernels::{Linear, LinearSize, Write};
 
 /// The product of [`crate::kernels::Kernels::linear`] and `linear_gelu`.
-pub fn layer<'a>(op: Linear<'a, f32>, finish: Finish<'a>) -> Product<'a> {
+pub fn layer<'a>(op: Linear<'a, f32>, finish: Finish<&'a mut [f32]>) -> Product<'a> {
     let LinearSize { rows, inputs, outputs } = op.size;
     check_len("x", op.x.len(), rows * inputs);
     check_len("weight", op.weight.len(), outputs * inputs);
@@ -26,7 +26,7 @@ pub fn input_grad<'a>(
     weight: &'a [f32],
     size: LinearSize,
     start: Start<'a>,
-    finish: Finish<'a>,
+    finish: Finish<&'a mut [f32]>,
 ) -> Product<'a> {
     let LinearSize { rows, inputs, outputs } = size;
     check_len("d_out", d_out.len(), rows * outputs);

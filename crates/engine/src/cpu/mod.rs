@@ -8,7 +8,7 @@
 //! - **Tasks.** Element-wise and row-wise kernels cut their matrices into chunks of about 64 KB of whole rows
 //!   (`chunk`). Attention has one task per segment and head, short ones joined; DINO's loss one per row; the
 //!   weight-normalised layer one per 512 outputs. A matrix of one chunk runs on the calling thread at once. While a tape
-//!   lives or the optimizer runs, threads look for the next kernel's tasks instead of going to sleep (`team`).
+//!   lives or the optimizer runs, threads look for the next kernel's tasks instead of going to sleep ([`crate::team`]).
 //! - **Vectors.** Loops are plain Rust inside `Arch::dispatch`, which compiles them for AVX-512, AVX2 and the baseline
 //!   (every closure in it is `#[inline(always)]`: one that is not inlined falls back to the baseline, a hundred times slower);
 //!   exp and the normal distribution (`math`) are branch-free, so they are vectorised too.
@@ -28,22 +28,21 @@ mod loss;
 pub mod math;
 mod peak;
 mod residual;
-pub mod team;
 mod tile;
 mod tokens;
-mod turn;
+mod transpose;
 mod update;
 mod weight_norm;
 
 use gemm::{Finish, Start};
 use pulp::Arch;
-use team::Awake;
 
 use crate::kernels::{
     AdamW, Attention, AttentionBackward, BatchNormBackward, Kernels, LayerNorm, LayerNormBackward, Linear, LinearSize,
     Normalize, Patches, Residual, RowMix, Rows, Sgd, SoftCrossEntropy, Targets, Tokens, TokensGrad, Update,
     WeightNormLinear, WeightNormLinearGrad, Write,
 };
+use crate::team::Awake;
 
 /// The processor's kernels.
 #[derive(Debug, Clone, Copy)]

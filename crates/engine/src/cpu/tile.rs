@@ -1,5 +1,6 @@
 //! A matrix product for operands that are in cache already: attention's scores and their neighbours, too small and too
-//! many for a packing routine. Rows of the result are broadcast factors, columns are vectors, sums stay in registers.
+//! many for a packing routine. Rows of the result are broadcast factors, columns are vectors, sums stay in registers; `gemm`
+//! builds on the same block of sums.
 
 use pulp::Simd;
 
@@ -134,23 +135,16 @@ unsafe fn blocks_of<S: Simd, const ROWS: usize>(
 /// Every address of this block is within the product's slices.
 #[inline(always)]
 unsafe fn block<S: Simd, const ROWS: usize, const VECTORS: usize>(simd: S, product: &Product<'_>, at: Corner) -> usize {
-    let mut sums = [[simd.splat_f32s(0.0); VECTORS]; ROWS];
-    for k in 0..product.size[1] {
-        let mut right = [simd.splat_f32s(0.0); VECTORS];
-        for (vector, value) in right.iter_mut().enumerate() {
-            let from = at.right.wrapping_add(k * product.right_stride + vector * S::F32_LANES);
-            // SAFETY: the caller's promise; a vector of `f32` lanes is plain memory and may be read unaligned.
-            *value = unsafe { from.cast::<S::f32s>().read_unaligned() };
-        }
-        for (row, sums) in sums.iter_mut().enumerate() {
-            // SAFETY: the caller's promise.
-            let factor = unsafe { *at.left.wrapping_add(row * product.left_row + k * product.left_step) };
-            let factor = simd.splat_f32s(factor);
-            for (sum, &right) in sums.iter_mut().zip(&right) {
-                *sum = simd.mul_add_f32s(factor, right, *sum);
-            }
-        }
-    }
+    // SAFETY: the caller's promise.
+    let sums: [[S::f32s; VECTORS]; ROWS] = unsafe {
+        sums(
+            simd,
+            product.size[1],
+            #[inline(always)]
+            |row, k| at.left.wrapping_add(row * product.left_row + k * product.left_step),
+            (at.right, product.right_stride),
+        )
+    };
     for (row, sums) in sums.iter().enumerate() {
         for (vector, &sum) in sums.iter().enumerate() {
             let to = at.out.wrapping_add(row * at.out_stride + vector * S::F32_LANES).cast::<S::f32s>();
@@ -164,4 +158,38 @@ unsafe fn block<S: Simd, const ROWS: usize, const VECTORS: usize>(simd: S, produ
         }
     }
     VECTORS
+}
+
+/// `Σ_k left(row, k)·right(k)` over `inner` steps for `ROWS` rows and `VECTORS` vectors side by side, in registers. The
+/// left operand is given by the addresses of its factors, the right one by that of its first vector and the distance of
+/// steps.
+///
+/// # Safety
+/// All these addresses are readable.
+#[inline(always)]
+pub unsafe fn sums<S: Simd, const ROWS: usize, const VECTORS: usize>(
+    simd: S,
+    inner: usize,
+    left: impl Fn(usize, usize) -> *const f32,
+    (right, stride): (*const f32, usize),
+) -> [[S::f32s; VECTORS]; ROWS] {
+    let mut sums = [[simd.splat_f32s(0.0); VECTORS]; ROWS];
+    for k in 0..inner {
+        let columns: [S::f32s; VECTORS] = std::array::from_fn(
+            #[inline(always)]
+            |vector| {
+                let from = right.wrapping_add(k * stride + vector * S::F32_LANES);
+                // SAFETY: the caller's promise; a vector of `f32` is plain memory and may be read unaligned.
+                unsafe { from.cast::<S::f32s>().read_unaligned() }
+            },
+        );
+        for (row, sums) in sums.iter_mut().enumerate() {
+            // SAFETY: the caller's promise.
+            let factor = simd.splat_f32s(unsafe { *left(row, k) });
+            for (sum, &columns) in sums.iter_mut().zip(&columns) {
+                *sum = simd.mul_add_f32s(factor, columns, *sum);
+            }
+        }
+    }
+    sums
 }

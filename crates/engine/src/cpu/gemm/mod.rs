@@ -19,7 +19,7 @@ use pulp::{Arch, Simd, WithSimd};
 
 use super::chunk::check_len;
 use super::gelu;
-use super::team::for_each;
+use crate::team::for_each;
 use tile::{Corner, Left, tile};
 
 /// Values of a panel that tiles walk through at a time: 16 KB, half of a small first-level cache.
@@ -96,18 +96,29 @@ pub enum Start<'a> {
     Bias(&'a [f32]),
 }
 
-/// What happens to a block of the result while it is in cache.
-#[derive(Debug)]
-pub enum Finish<'a> {
+/// What happens to a block of the result while it is in cache; `M` is how a second matrix is held.
+#[derive(Debug, Clone, Copy)]
+pub enum Finish<M> {
     /// Nothing.
     Keep,
     /// It is replaced by its GELU.
     Gelu,
     /// It is replaced by its GELU, and kept as it was in a second matrix of the same shape.
-    GeluOf(&'a mut [f32]),
+    GeluOf(M),
     /// It is the gradient of the GELU of a second matrix of the same shape, and becomes that of the matrix itself, which
     /// is replaced by its GELU.
-    GeluBackward(&'a mut [f32]),
+    GeluBackward(M),
+}
+
+impl<M> Finish<M> {
+    fn map<N>(self, change: impl FnOnce(M) -> N) -> Finish<N> {
+        match self {
+            Self::Keep => Finish::Keep,
+            Self::Gelu => Finish::Gelu,
+            Self::GeluOf(second) => Finish::GeluOf(change(second)),
+            Self::GeluBackward(second) => Finish::GeluBackward(change(second)),
+        }
+    }
 }
 
 /// `out = start + left·right`: `out[i, j] = start[i, j] + Σ_k left(i, k)·right(j, k)`.
@@ -122,7 +133,7 @@ pub struct Product<'a> {
     /// What the sums start from.
     pub start: Start<'a>,
     /// What follows.
-    pub finish: Finish<'a>,
+    pub finish: Finish<&'a mut [f32]>,
     /// Added to, if there are columns: the sum of each vector of the left operand, whose neighbouring vectors are adjacent.
     pub left_sums: Option<&'a mut [f32]>,
 }
@@ -213,16 +224,11 @@ fn run<const ROWS: usize, const VECTORS: usize, const WIDTH: usize>(arch: Arch, 
     let Product { mut left, mut right, size: [mut rows, mut columns, depth], start, finish, left_sums } = product;
     let mut out = Destination::new(out, columns);
     let left_sums = left_sums.map(|sums| Destination::new(sums, 1));
-    let mut last = match finish {
-        Finish::Keep => Last::Keep,
-        Finish::Gelu => Last::Gelu,
-        Finish::GeluOf(second) => Last::GeluOf(Destination::new(second, columns)),
-        Finish::GeluBackward(second) => Last::GeluBackward(Destination::new(second, columns)),
-    };
+    let mut finish = finish.map(|second| Destination::new(second, columns));
     if rows < FEW && left.adjacent == Adjacent::Inner && right.adjacent == Adjacent::Inner {
         (left, right, rows, columns) = (right, left, columns, rows);
         out = out.transposed();
-        last = last.transposed();
+        finish = finish.map(Destination::transposed);
     }
     let blocks = blocks(rows, columns, left.adjacent, [ROWS, WIDTH]);
     let packed_columns = columns.next_multiple_of(WIDTH);
@@ -239,9 +245,9 @@ fn run<const ROWS: usize, const VECTORS: usize, const WIDTH: usize>(arch: Arch, 
     };
     let work = |first: usize, panels: &[f32]| {
         let start = if first == 0 { start } else { Start::Out };
-        let last = if first + slab >= depth { last } else { Last::Keep };
+        let finish = if first + slab >= depth { finish } else { Finish::Keep };
         let part =
-            Slab { left, right: panels, first, depth: slab.min(depth - first), step, start, left_sums, out, last };
+            Slab { left, right: panels, first, depth: slab.min(depth - first), step, start, left_sums, out, finish };
         for_each(blocks.len(), |block| {
             let mut own = LEFT.take();
             let task = Task::<'_, ROWS, VECTORS, WIDTH> { part, block: blocks[block], own: &mut own };
@@ -315,26 +321,7 @@ struct Slab<'a> {
     start: Start<'a>,
     left_sums: Option<Destination>,
     out: Destination,
-    last: Last,
-}
-
-/// [`Finish`] for all tasks.
-#[derive(Clone, Copy)]
-enum Last {
-    Keep,
-    Gelu,
-    GeluOf(Destination),
-    GeluBackward(Destination),
-}
-
-impl Last {
-    fn transposed(self) -> Self {
-        match self {
-            Self::GeluOf(second) => Self::GeluOf(second.transposed()),
-            Self::GeluBackward(second) => Self::GeluBackward(second.transposed()),
-            alone => alone,
-        }
-    }
+    finish: Finish<Destination>,
 }
 
 /// One block of the result for one slab of the inner dimension.
@@ -351,7 +338,7 @@ impl<const ROWS: usize, const VECTORS: usize, const WIDTH: usize> WithSimd for T
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         assert!(S::F32_LANES * VECTORS == WIDTH, "{VECTORS} vectors are not {WIDTH} columns");
-        let Slab { left, right, first, depth: slab, step, start, left_sums, out, last } = self.part;
+        let Slab { left, right, first, depth: slab, step, start, left_sums, out, finish } = self.part;
         let Block { first: [row, column], size: [height, width] } = self.block;
         let step = even_part(slab, step).max(1);
         for k in (0..slab.max(1)).step_by(step) {
@@ -388,25 +375,25 @@ impl<const ROWS: usize, const VECTORS: usize, const WIDTH: usize> WithSimd for T
                 }
             }
         }
-        self.block.finish(out, last);
+        self.block.finish(out, finish);
     }
 }
 
 impl Block {
     /// What follows the product, line by line in memory, whichever way it was computed.
     #[inline(always)]
-    fn finish(self, out: Destination, last: Last) {
+    fn finish(self, out: Destination, finish: Finish<Destination>) {
         let Self { first: [row, column], size: [height, width] } = self;
         let (lines, len) = if out.transposed { (width, height) } else { (height, width) };
         for line in 0..lines {
             let [row, column] = if out.transposed { [row, column + line] } else { [row + line, column] };
             // SAFETY: this line of the block lies in every destination, and only one task touches it.
             let values = |of: Destination| unsafe { std::slice::from_raw_parts_mut(of.at(row, column), len) };
-            match last {
-                Last::Keep => return,
-                Last::Gelu => gelu::in_place(values(out)),
-                Last::GeluOf(pre) => gelu::in_place_of(values(pre), values(out)),
-                Last::GeluBackward(x) => gelu::backward_and_forward(values(x), values(out)),
+            match finish {
+                Finish::Keep => return,
+                Finish::Gelu => gelu::in_place(values(out)),
+                Finish::GeluOf(pre) => gelu::in_place_of(values(pre), values(out)),
+                Finish::GeluBackward(x) => gelu::backward_and_forward(values(x), values(out)),
             }
         }
     }

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::super::turn::{SIDE, turned};
+use super::super::transpose::{SIDE, transpose};
 use super::{Adjacent, Operand};
 
 /// Panels that one task packs at most: with AVX2 two kilobytes of each row where neighbouring vectors are adjacent.
@@ -15,7 +15,7 @@ const TASKS_PER_THREAD: usize = 3;
 /// Inner indices that are copied at a time: as many streams as a processor reads ahead of, and no more lines than one set
 /// of its first-level cache holds, since rows often lie a power of two apart.
 const LINES: usize = 8;
-/// Inner indices that are turned at a time: two cache lines of each vector.
+/// Inner indices that are transposed at a time: two cache lines of each vector.
 const TURN: usize = 32;
 /// How many inner indices ahead a copy asks for memory: rows are too far apart for the processor to guess.
 const AHEAD: usize = 16;
@@ -37,7 +37,7 @@ pub fn panels<const WIDTH: usize>(from: Operand<'_>, vectors: usize, inner: Rang
             Adjacent::Inner => {
                 for (index, to) in to.chunks_exact_mut(panel).enumerate() {
                     let first = first + index * WIDTH;
-                    transpose::<WIDTH>(from, first..vectors.min(first + WIDTH), inner.clone(), to);
+                    turn::<WIDTH>(from, first..vectors.min(first + WIDTH), inner.clone(), to);
                 }
             }
             Adjacent::Vectors => copy::<WIDTH>(from, first..vectors, inner.clone(), to),
@@ -46,32 +46,20 @@ pub fn panels<const WIDTH: usize>(from: Operand<'_>, vectors: usize, inner: Rang
 }
 
 /// Packs one panel of vectors whose own values are adjacent.
-fn transpose<const WIDTH: usize>(from: Operand<'_>, vectors: Range<usize>, inner: Range<usize>, to: &mut [f32]) {
+fn turn<const WIDTH: usize>(from: Operand<'_>, vectors: Range<usize>, inner: Range<usize>, to: &mut [f32]) {
     if vectors.len() < WIDTH {
         to.fill(0.0);
     }
-    let (to, _) = to.as_chunks_mut::<WIDTH>();
-    for (index, to) in to.chunks_mut(TURN).enumerate() {
+    for (index, to) in to.chunks_mut(TURN * WIDTH).enumerate() {
         let first = inner.start + index * TURN;
-        let inner = first..first + to.len();
+        let inner = first..first + to.len() / WIDTH;
         let row = |vector: usize| &from.values[(vectors.start + vector) * from.stride..][inner.clone()];
         let whole = vectors.len() / SIDE * SIDE;
         for column in (0..whole).step_by(SIDE) {
-            let rows: [&[f32]; SIDE] = std::array::from_fn(|vector| row(column + vector));
-            let (squares, rest) = to.as_chunks_mut::<SIDE>();
-            for (k, to) in squares.iter_mut().enumerate() {
-                let square = rows.map(|row| row[k * SIDE..].first_chunk().unwrap_or(&[0.0; SIDE]));
-                for (to, turned) in to.iter_mut().zip(turned(square)) {
-                    to[column..column + SIDE].copy_from_slice(&turned);
-                }
-            }
-            let turned = squares.len() * SIDE;
-            for (k, to) in rest.iter_mut().enumerate() {
-                to[column..column + SIDE].copy_from_slice(&rows.map(|row| row[turned + k]));
-            }
+            transpose(std::array::from_fn(|vector| row(column + vector)), to, WIDTH, column);
         }
         for vector in whole..vectors.len() {
-            to.iter_mut().zip(row(vector)).for_each(|(to, &value)| to[vector] = value);
+            to.chunks_exact_mut(WIDTH).zip(row(vector)).for_each(|(to, &value)| to[vector] = value);
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use pulp::Simd;
 
+use super::super::tile::sums;
 use super::{Destination, Start};
 
 /// Where a tile finds the left operand.
@@ -54,11 +55,11 @@ pub unsafe fn tile<S: Simd, const ROWS: usize, const VECTORS: usize, const WIDTH
     // SAFETY: the caller's promise.
     unsafe {
         if corner.size[1] <= S::F32_LANES && VECTORS > 1 {
-            let sums = sums::<S, ROWS, 1, WIDTH>(simd, left, row, right);
+            let sums = panel_sums::<S, ROWS, 1, WIDTH>(simd, left, row, right);
             store_parts::<S, ROWS, 1, WIDTH>(simd, &sums, corner);
             return;
         }
-        let sums = sums::<S, ROWS, VECTORS, WIDTH>(simd, left, row, right);
+        let sums = panel_sums::<S, ROWS, VECTORS, WIDTH>(simd, left, row, right);
         if corner.size[1] == WIDTH && !corner.out.transposed {
             store(simd, &sums, corner);
         } else {
@@ -72,66 +73,39 @@ pub unsafe fn tile<S: Simd, const ROWS: usize, const VECTORS: usize, const WIDTH
 /// # Safety
 /// The left operand holds its rows for the inner length of `right`. Rows beyond the last one repeat it.
 #[inline(always)]
-unsafe fn sums<S: Simd, const ROWS: usize, const VECTORS: usize, const WIDTH: usize>(
+unsafe fn panel_sums<S: Simd, const ROWS: usize, const VECTORS: usize, const WIDTH: usize>(
     simd: S,
     left: Left<'_>,
     row: usize,
     right: &[f32],
 ) -> [[S::f32s; VECTORS]; ROWS] {
+    let (inner, right) = (right.len() / WIDTH, (right.as_ptr(), WIDTH));
     // SAFETY: the caller's promise.
     unsafe {
         match left {
             Left::Rows { values, stride, rows } => {
                 let rows: [*const f32; ROWS] =
                     std::array::from_fn(|at| values.as_ptr().wrapping_add((row + at).min(rows - 1) * stride));
-                sums_of::<S, ROWS, VECTORS, WIDTH>(
+                sums(
                     simd,
-                    right,
+                    inner,
                     #[inline(always)]
                     |row, k| rows[row].wrapping_add(k),
+                    right,
                 )
             }
             Left::Panels { values, depth } => {
                 let panel = values.as_ptr().wrapping_add(row * depth);
-                sums_of::<S, ROWS, VECTORS, WIDTH>(
+                sums(
                     simd,
-                    right,
+                    inner,
                     #[inline(always)]
                     |row, k| panel.wrapping_add(k * ROWS + row),
+                    right,
                 )
             }
         }
     }
-}
-
-/// [`sums`] for a left operand given by addresses.
-///
-/// # Safety
-/// `left` gives readable addresses for all rows and the inner length of `right`.
-#[inline(always)]
-unsafe fn sums_of<S: Simd, const ROWS: usize, const VECTORS: usize, const WIDTH: usize>(
-    simd: S,
-    right: &[f32],
-    left: impl Fn(usize, usize) -> *const f32,
-) -> [[S::f32s; VECTORS]; ROWS] {
-    let mut sums = [[simd.splat_f32s(0.0); VECTORS]; ROWS];
-    for (k, columns) in right.chunks_exact(WIDTH).enumerate() {
-        let columns: [S::f32s; VECTORS] = std::array::from_fn(
-            #[inline(always)]
-            |vector| {
-                // SAFETY: within `columns`; a vector of `f32` is plain memory and may be read unaligned.
-                unsafe { columns.as_ptr().add(vector * S::F32_LANES).cast::<S::f32s>().read_unaligned() }
-            },
-        );
-        for (row, sums) in sums.iter_mut().enumerate() {
-            // SAFETY: the caller's promise.
-            let factor = simd.splat_f32s(unsafe { *left(row, k) });
-            for (sum, &columns) in sums.iter_mut().zip(&columns) {
-                *sum = simd.mul_add_f32s(factor, columns, *sum);
-            }
-        }
-    }
-    sums
 }
 
 /// Stores the rows of a tile that exist, all of its columns, which lie side by side.

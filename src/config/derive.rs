@@ -315,10 +315,10 @@ fn tokens(config: &Config) -> (f64, f64) {
 
 /// Activations kept for the backward pass of one image, bytes.
 fn bytes_per_image(config: &Config) -> f64 {
-    // Per token and block: about 10 rows of the width and one of the MLP's hidden width, f32; when they are computed
-    // again, one row of each block and everything of one.
+    // Per token and block: inputs of both branches, queries, keys, values, attention's result, and one row of the MLP's hidden
+    // width, f32; when they are computed again, one row of each block and everything of one.
     let Some(shape) = config.model.shape() else { return 1.0 };
-    let (block, depth) = (10.0 + config.model.mlp_ratio, shape.depth as f64);
+    let (block, depth) = (6.0 + config.model.mlp_ratio, shape.depth as f64);
     let rows = shape.embed_dim as f64 * if config.run.recompute { depth + block } else { depth * block };
     let logits = config.crops_per_image() as f64 * (config.head.out_dim + 4 * config.head.hidden_dim) as f64;
     4.0 * (tokens(config).0 * rows + logits)

@@ -102,13 +102,13 @@ impl DinoHead {
             match layer.norm {
                 None => waiting.push(layer.linear),
                 Some(norm) => {
-                    let linear = tape.mlp(&x, &std::mem::take(&mut waiting), layer.linear);
+                    let linear = tape.mlp(&x, None, &std::mem::take(&mut waiting), layer.linear);
                     let normed = tape.batch_norm(&linear, norm, BATCH_NORM_EPS);
                     x = tape.gelu(&normed);
                 }
             }
         }
-        let bottleneck = tape.mlp(&x, &waiting, self.bottleneck);
+        let bottleneck = tape.mlp(&x, None, &waiting, self.bottleneck);
         let unit = tape.l2_normalize(&bottleneck, NORMALIZE_EPS);
         tape.weight_norm_linear(&unit, self.weight_v, self.weight_g)
     }

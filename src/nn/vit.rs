@@ -10,7 +10,7 @@ use std::rc::Rc;
 
 use dinoxide_engine::kernels::{Normalize, Patches, RowMix, Segment};
 use dinoxide_engine::params::{ParamId, Role};
-use dinoxide_engine::tape::{Heads, Images, Tape, TokenGroup};
+use dinoxide_engine::tape::{Heads, Images, Norm, Tape, TokenGroup};
 use dinoxide_engine::tensor::Matrix;
 
 use super::drop_path::{DropPath, Kept, KeptBranches};
@@ -44,10 +44,10 @@ pub struct VitConfig {
 /// One transformer block's tensors.
 #[derive(Debug, Clone, Copy)]
 struct Block {
-    norm1: (ParamId, ParamId),
+    norm1: Norm,
     qkv: (ParamId, ParamId),
     proj: (ParamId, ParamId),
-    norm2: (ParamId, ParamId),
+    norm2: Norm,
     fc1: (ParamId, ParamId),
     fc2: (ParamId, ParamId),
 }
@@ -60,7 +60,7 @@ pub struct Vit {
     pos_embed: ParamId,
     patch_embed: (ParamId, ParamId),
     blocks: Vec<Block>,
-    norm: (ParamId, ParamId),
+    norm: Norm,
     grids: RefCell<Grids>,
 }
 
@@ -130,16 +130,16 @@ impl Vit {
             .map(|i| {
                 let name = |part: &str| format!("{prefix}blocks.{i}.{part}");
                 Block {
-                    norm1: registry.norm(&name("norm1"), width),
+                    norm1: norm(registry, &name("norm1"), width),
                     qkv: registry.linear(&name("attn.qkv"), 3 * width, width),
                     proj: registry.linear(&name("attn.proj"), width, width),
-                    norm2: registry.norm(&name("norm2"), width),
+                    norm2: norm(registry, &name("norm2"), width),
                     fc1: registry.linear(&name("mlp.fc1"), hidden, width),
                     fc2: registry.linear(&name("mlp.fc2"), width, hidden),
                 }
             })
             .collect();
-        let norm = registry.norm(&format!("{prefix}norm"), width);
+        let norm = norm(registry, &format!("{prefix}norm"), width);
         let grids = RefCell::default();
         Self { config, cls_token, pos_embed, patch_embed: (kernel, bias), blocks, norm, grids }
     }
@@ -169,7 +169,7 @@ impl Vit {
         });
         class.tokens =
             add_branch(tape, &class, &class, kept(drop, last, 1), |tape, taking| block.mlp(tape, &taking.tokens));
-        tape.layer_norm(&class.tokens, self.norm.0, self.norm.1, LAYER_NORM_EPS)
+        tape.layer_norm(&class.tokens, self.norm)
     }
 
     /// All tokens of the last `n` blocks after the final norm, oldest first (`get_intermediate_layers`).
@@ -179,7 +179,7 @@ impl Vit {
         for block in 0..self.blocks.len() {
             sequences.tokens = self.block(tape, block, &sequences, None);
             if self.blocks.len() - block <= n {
-                let tokens = tape.layer_norm(&sequences.tokens, self.norm.0, self.norm.1, LAYER_NORM_EPS);
+                let tokens = tape.layer_norm(&sequences.tokens, self.norm);
                 layers.push(Sequences { tokens, heads: sequences.heads.clone() });
             }
         }
@@ -194,8 +194,8 @@ impl Vit {
         for block in 0..last {
             sequences.tokens = self.block(tape, block, &sequences, None);
         }
-        let qkv = self.blocks[last].qkv(tape, &sequences.tokens);
-        tape.first_token_attention(&qkv, &sequences.heads)
+        let Block { norm1, qkv, .. } = self.blocks[last];
+        tape.first_token_attention(&sequences.tokens, norm1, qkv, &sequences.heads)
     }
 
     /// Draws the stochastic depth of one step for `views` views of `images` images.
@@ -253,20 +253,18 @@ impl Block {
         add_branch(tape, &x, &x, kept[1], |tape, taking| self.mlp(tape, &taking.tokens))
     }
 
-    fn qkv(self, tape: &mut Tape<'_>, tokens: &Matrix) -> Matrix {
-        let normed = tape.layer_norm(tokens, self.norm1.0, self.norm1.1, LAYER_NORM_EPS);
-        tape.linear(&normed, self.qkv.0, Some(self.qkv.1)) // [T, 3·D]
-    }
-
     fn attend(self, tape: &mut Tape<'_>, x: &Sequences) -> Matrix {
-        let qkv = self.qkv(tape, &x.tokens);
-        tape.attention(&qkv, &x.heads) // [T, D]
+        tape.attention(&x.tokens, self.norm1, self.qkv, &x.heads) // [T, D]
     }
 
     fn mlp(self, tape: &mut Tape<'_>, x: &Matrix) -> Matrix {
-        let normed = tape.layer_norm(x, self.norm2.0, self.norm2.1, LAYER_NORM_EPS);
-        tape.mlp(&normed, &[self.fc1], self.fc2)
+        tape.mlp(x, Some(self.norm2), &[self.fc1], self.fc2)
     }
+}
+
+fn norm(registry: &mut Registry, name: &str, width: usize) -> Norm {
+    let (gamma, beta) = registry.norm(name, width);
+    Norm { gamma, beta, eps: LAYER_NORM_EPS }
 }
 
 /// Who takes a branch; absent when all take it as it is.

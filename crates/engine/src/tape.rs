@@ -8,18 +8,20 @@
 use std::rc::Rc;
 
 use crate::kernels::{
-    Attention, AttentionBackward, BatchNormBackward, Kernels, LayerNorm, LayerNormBackward, Linear, LinearSize,
-    Normalize, Patches, Residual, RowMix, Rows, Segment, SoftCrossEntropy, Tokens, WeightNormLinear,
-    WeightNormLinearGrad, Write,
+    Attention, BatchNormBackward, Kernels, LayerNorm, LinearSize, Normalize, Patches, Residual, RowMix, Rows, Segment,
+    SoftCrossEntropy, Tokens, WeightNormLinear, WeightNormLinearGrad, Write,
 };
 use crate::params::{ParamId, Params};
 use crate::team::Awake;
 use crate::tensor::{Buffer, Matrix, Pool, Slot};
 
 mod backward;
+mod branch;
 mod recompute;
 pub use backward::Backward;
 use backward::PackedGroup;
+pub use branch::Norm;
+use branch::Run;
 pub use recompute::Keep;
 
 /// Runs operations on one set of parameters and remembers them.
@@ -79,9 +81,9 @@ impl Heads {
         Self { count, segments, queries: usize::MAX }
     }
 
-    fn op<'x>(&'x self, qkv: &'x Matrix) -> Attention<'x, f32> {
-        let head_dim = qkv.columns / 3 / self.count;
-        Attention { qkv: qkv.values(), heads: self.count, head_dim, segments: &self.segments, queries: self.queries }
+    fn op<'x>(&'x self, qkv: &'x [f32], width: usize) -> Attention<'x, f32> {
+        let head_dim = width / self.count;
+        Attention { qkv, heads: self.count, head_dim, segments: &self.segments, queries: self.queries }
     }
 }
 
@@ -170,33 +172,12 @@ impl<'a> Tape<'a> {
 
     /// `x·wᵀ + b`: `[R, I]` to `[R, O]`.
     pub fn linear(&mut self, x: &Matrix, weight: ParamId, bias: Option<ParamId>) -> Matrix {
-        let op = self.linear_op(x, weight, bias);
+        let op = self.run().dense(x.values(), x.rows, weight, bias);
         let size = op.size;
         let mut out = self.pool.take(size.rows * size.outputs);
         self.kernels.linear(op, &mut out);
         let input = x.clone();
         self.push(out, size.outputs, move |back, d_out| back.linear(&input, weight, bias, &d_out))
-    }
-
-    /// Dense layers, a GELU after each but the last: `[R, I]` to `[R, O]`. What a GELU gives is not kept for the gradient
-    /// but computed again.
-    pub fn mlp(&mut self, x: &Matrix, hidden: &[Dense], last: Dense) -> Matrix {
-        let (mut input, mut kept) = (x.clone(), Vec::with_capacity(hidden.len()));
-        for &(weight, bias) in hidden {
-            let op = self.linear_op(&input, weight, Some(bias));
-            let (rows, columns) = (op.size.rows, op.size.outputs);
-            let mut out = self.pool.take(rows * columns);
-            let mut pre = (self.record == Record::Gradients).then(|| self.pool.take(rows * columns));
-            self.kernels.linear_gelu(op, pre.as_deref_mut(), &mut out);
-            kept.extend(pre.map(|pre| (pre, columns)));
-            input = Matrix { buffer: Rc::new(out), rows, columns, node: None };
-        }
-        let op = self.linear_op(&input, last.0, Some(last.1));
-        let columns = op.size.outputs;
-        let mut out = self.pool.take(op.size.rows * columns);
-        self.kernels.linear(op, &mut out);
-        let (input, layers) = (x.clone(), [hidden, &[last]].concat());
-        self.push(out, columns, move |back, d_out| back.mlp(&input, kept, &layers, d_out))
     }
 
     /// `gelu(x)`, elementwise.
@@ -212,21 +193,10 @@ impl<'a> Tape<'a> {
     }
 
     /// LayerNorm over the columns.
-    pub fn layer_norm(&mut self, x: &Matrix, gamma: ParamId, beta: ParamId, eps: f64) -> Matrix {
-        let mut out = self.pool.take(x.values().len());
-        let mut stats = self.pool.take(2 * x.rows);
-        let op = LayerNorm { x: x.values(), gamma: self.params.get(gamma), beta: self.params.get(beta), eps };
-        self.kernels.layer_norm(op, &mut out, &mut stats);
+    pub fn layer_norm(&mut self, x: &Matrix, norm: Norm) -> Matrix {
+        let (out, stats) = self.run().norm(x, norm);
         let input = x.clone();
-        self.push(out, x.columns, move |back, d_out| {
-            let op =
-                LayerNormBackward { d_out: &d_out, x: input.values(), gamma: back.params.get(gamma), stats: &stats };
-            let (kernels, (mut d_x, write)) = (back.kernels, back.destination(input.slot(), input.values().len()));
-            if let (Some(d_gamma), Some(d_beta)) = back.two_grads(gamma, beta) {
-                kernels.layer_norm_backward(op, write, &mut d_x, d_gamma, d_beta);
-            }
-            back.put(input.slot(), d_x);
-        })
+        self.push(out, x.columns, move |back, d_out| back.layer_norm(&input, norm, &stats, &d_out))
     }
 
     /// Batch normalisation over the rows with their own statistics, whose running averages are left in
@@ -261,30 +231,6 @@ impl<'a> Tape<'a> {
         self.statistics.push((norm.running_mean, average(params.get(norm.running_mean), mean, 1.0)));
         self.statistics.push((norm.running_var, average(params.get(norm.running_var), variance, unbiased)));
         self.statistics.push((norm.batches, vec![params.get(norm.batches)[0] + 1.0]));
-    }
-
-    /// Self-attention within each segment: `[T, 3·D]` to `[T, D]`. Rows of tokens that are no queries hold anything.
-    pub fn attention(&mut self, qkv: &Matrix, heads: &Heads) -> Matrix {
-        let width = qkv.columns / 3;
-        let mut out = self.pool.take(qkv.rows * width);
-        let mut log_sum_exp = self.pool.take(qkv.rows * heads.count);
-        self.kernels.attention(heads.op(qkv), &mut out, &mut log_sum_exp);
-        let out = Rc::new(out);
-        let (input, heads, saved) = (qkv.clone(), heads.clone(), Rc::clone(&out));
-        self.push_shared(out, width, move |back, d_out| {
-            let mut d_qkv = back.pool.take(input.values().len());
-            let saved = AttentionBackward { d_out: &d_out, out: &saved, log_sum_exp: &log_sum_exp };
-            back.kernels.attention_backward(heads.op(&input), saved, &mut d_qkv);
-            back.give(input.slot(), Rc::new(d_qkv));
-        })
-    }
-
-    /// Attention of each segment's first token to all its tokens, `[heads, len]` per segment. No gradient.
-    pub fn first_token_attention(&self, qkv: &Matrix, heads: &Heads) -> Vec<f32> {
-        let tokens: usize = heads.segments.iter().map(|segment| segment.len).sum();
-        let mut out = vec![0.0; tokens * heads.count];
-        self.kernels.first_token_attention(heads.op(qkv), &mut out);
-        out
     }
 
     /// `x + gamma⊙branch`: a residual connection, with LayerScale if `gamma` is given.
@@ -429,14 +375,8 @@ impl<'a> Tape<'a> {
         Loss { value, slot: node.slot() }
     }
 
-    fn linear_op<'x>(&self, x: &'x Matrix, weight: ParamId, bias: Option<ParamId>) -> Linear<'x, f32>
-    where
-        'a: 'x,
-    {
-        let weight = self.params.get(weight);
-        let bias = bias.map(|id| self.params.get(id));
-        let size = LinearSize { rows: x.rows, inputs: x.columns, outputs: weight.len() / x.columns };
-        Linear { x: x.values(), weight, bias, size }
+    fn run(&self) -> Run<'a> {
+        Run { kernels: self.kernels, params: self.params, pool: self.pool }
     }
 
     fn push(

@@ -2,7 +2,8 @@
 
 use std::rc::Rc;
 
-use super::{Dense, Loss, Tape, TokenGroup};
+use super::branch::Run;
+use super::{Loss, Tape, TokenGroup};
 use crate::kernels::{Kernels, LinearSize, Residual, RowMix, TokensGrad, Write};
 use crate::params::{ParamId, Params, Role};
 use crate::tensor::{Buffer, Matrix, Pool, Slot};
@@ -69,7 +70,11 @@ impl Tape<'_> {
     }
 }
 
-impl Backward<'_, '_> {
+impl<'a> Backward<'a, '_> {
+    pub(super) fn run(&self) -> Run<'a> {
+        Run { kernels: self.kernels, params: self.params, pool: self.pool }
+    }
+
     /// The buffer itself if nothing else holds it, else a copy.
     pub(super) fn own(&self, shared: Rc<Buffer>) -> Buffer {
         Rc::try_unwrap(shared).unwrap_or_else(|shared| {
@@ -136,7 +141,14 @@ impl Backward<'_, '_> {
         self.linear_weight(x.values(), size, weight, bias, d_out);
     }
 
-    fn linear_weight(&mut self, x: &[f32], size: LinearSize, weight: ParamId, bias: Option<ParamId>, d_out: &[f32]) {
+    pub(super) fn linear_weight(
+        &mut self,
+        x: &[f32],
+        size: LinearSize,
+        weight: ParamId,
+        bias: Option<ParamId>,
+        d_out: &[f32],
+    ) {
         let kernels = self.kernels;
         let (d_weight, d_bias) = match bias {
             Some(bias) => self.two_grads(weight, bias),
@@ -145,21 +157,6 @@ impl Backward<'_, '_> {
         if let Some(d_weight) = d_weight {
             kernels.linear_weight_grad(d_out, x, size, d_weight, d_bias);
         }
-    }
-
-    /// `kept` has what went into each GELU, and its columns.
-    pub(super) fn mlp(&mut self, x: &Matrix, kept: Vec<(Buffer, usize)>, layers: &[Dense], d_out: Rc<Buffer>) {
-        let mut d_out = d_out;
-        for ((mut pre, inputs), &(weight, bias)) in kept.into_iter().zip(&layers[1..]).rev() {
-            let values = self.params.get(weight);
-            let size = LinearSize { rows: x.rows(), inputs, outputs: values.len() / inputs };
-            let mut d_pre = self.pool.take(pre.len());
-            self.kernels.gelu_linear_input_grad(&d_out, values, size, &mut pre, &mut d_pre);
-            self.linear_weight(&pre, size, weight, Some(bias), &d_out);
-            d_out = Rc::new(d_pre);
-        }
-        let (weight, bias) = layers[0];
-        self.linear(x, weight, Some(bias), &d_out);
     }
 
     pub(super) fn residual_branch(&mut self, d_out: &[f32], gamma: ParamId, branch: &Matrix) -> Buffer {

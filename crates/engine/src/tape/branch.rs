@@ -1,0 +1,165 @@
+//! The two branches of a pre-norm transformer block (Vaswani et al. 2017; Dosovitskiy et al. 2021): attention and MLP, each
+//! with the LayerNorm before it. What the norm and the GELUs give is not kept for the gradient but computed again: a pass over
+//! memory each, for a third of the memory.
+
+use std::rc::Rc;
+
+use super::{Backward, Dense, Heads, Record, Tape};
+use crate::kernels::{AttentionBackward, Kernels, LayerNorm, LayerNormBackward, Linear, LinearSize, Write};
+use crate::params::{ParamId, Params};
+use crate::tensor::{Buffer, Matrix, Pool};
+
+/// A LayerNorm over the columns.
+#[derive(Debug, Clone, Copy)]
+pub struct Norm {
+    /// Scale.
+    pub gamma: ParamId,
+    /// Shift.
+    pub beta: ParamId,
+    /// Added to the variance before the root.
+    pub eps: f64,
+}
+
+/// What a dense layer of a branch reads.
+#[derive(Clone, Copy)]
+pub(super) struct Run<'a> {
+    pub kernels: &'a dyn Kernels<f32>,
+    pub params: &'a Params,
+    pub pool: &'a Pool,
+}
+
+impl<'a> Run<'a> {
+    /// The norm of `x`, `[R, D]`, and the statistics of its rows.
+    pub fn norm(self, x: &Matrix, norm: Norm) -> (Buffer, Buffer) {
+        let mut out = self.pool.take(x.values().len());
+        let mut stats = self.pool.take(2 * x.rows());
+        let (gamma, beta) = (self.params.get(norm.gamma), self.params.get(norm.beta));
+        let op = LayerNorm { x: x.values(), gamma, beta, eps: norm.eps };
+        self.kernels.layer_norm(op, &mut out, &mut stats);
+        (out, stats)
+    }
+
+    /// A dense layer on `rows` rows.
+    pub fn dense<'x>(self, x: &'x [f32], rows: usize, weight: ParamId, bias: Option<ParamId>) -> Linear<'x, f32>
+    where
+        'a: 'x,
+    {
+        let weight = self.params.get(weight);
+        let inputs = x.len().checked_div(rows).unwrap_or(0);
+        let outputs = weight.len().checked_div(inputs).unwrap_or(0);
+        Linear { x, weight, bias: bias.map(|id| self.params.get(id)), size: LinearSize { rows, inputs, outputs } }
+    }
+
+    /// Queries, keys and values of the tokens `x`, `[T, 3·D]`.
+    fn qkv(self, x: &Matrix, norm: Norm, qkv: Dense) -> Buffer {
+        let (normed, _) = self.norm(x, norm);
+        let op = self.dense(&normed, x.rows(), qkv.0, Some(qkv.1));
+        let mut out = self.pool.take(op.size.rows * op.size.outputs);
+        self.kernels.linear(op, &mut out);
+        out
+    }
+}
+
+impl<'a> Tape<'a> {
+    /// Multi-head self-attention within each segment, of the tokens' norm: `[T, D]` to `[T, D]`, before the projection.
+    /// `qkv` makes queries, keys and values, `[3·D, D]`. Rows of tokens that are no queries hold anything.
+    pub fn attention(&mut self, x: &Matrix, norm: Norm, qkv: Dense, heads: &Heads) -> Matrix {
+        let run = self.run();
+        let saved = run.qkv(x, norm, qkv);
+        let width = x.columns();
+        let mut out = run.pool.take(x.rows() * width);
+        let mut log_sum_exp = run.pool.take(x.rows() * heads.count);
+        run.kernels.attention(heads.op(&saved, width), &mut out, &mut log_sum_exp);
+        let out = Rc::new(out);
+        let (input, heads, kept) = (x.clone(), heads.clone(), Rc::clone(&out));
+        self.push_shared(out, width, move |back, d_out| {
+            let mut d_qkv = back.pool.take(saved.len());
+            let with = AttentionBackward { d_out: &d_out, out: &kept, log_sum_exp: &log_sum_exp };
+            back.kernels.attention_backward(heads.op(&saved, width), with, &mut d_qkv);
+            drop((saved, kept, log_sum_exp, d_out));
+            back.normed_linear(&input, norm, qkv, d_qkv);
+        })
+    }
+
+    /// Attention of each segment's first token to all its tokens, `[heads, len]` per segment. No gradient.
+    pub fn first_token_attention(&self, x: &Matrix, norm: Norm, qkv: Dense, heads: &Heads) -> Vec<f32> {
+        let tokens: usize = heads.segments.iter().map(|segment| segment.len).sum();
+        let mut out = vec![0.0; tokens * heads.count];
+        let qkv = self.run().qkv(x, norm, qkv);
+        self.kernels.first_token_attention(heads.op(&qkv, x.columns()), &mut out);
+        out
+    }
+
+    /// Dense layers, a GELU after each but the last, of the rows as they are or of their norm: `[R, I]` to `[R, O]`.
+    pub fn mlp(&mut self, x: &Matrix, norm: Option<Norm>, hidden: &[Dense], last: Dense) -> Matrix {
+        let (run, rows) = (self.run(), x.rows());
+        let mut input = norm.map(|norm| run.norm(x, norm).0);
+        let mut kept = Vec::with_capacity(hidden.len());
+        for &(weight, bias) in hidden {
+            let op = run.dense(input.as_deref().unwrap_or(x.values()), rows, weight, Some(bias));
+            let columns = op.size.outputs;
+            let mut out = run.pool.take(rows * columns);
+            let mut pre = (self.record == Record::Gradients).then(|| run.pool.take(rows * columns));
+            run.kernels.linear_gelu(op, pre.as_deref_mut(), &mut out);
+            kept.extend(pre.map(|pre| (pre, columns)));
+            input = Some(out);
+        }
+        let op = run.dense(input.as_deref().unwrap_or(x.values()), rows, last.0, Some(last.1));
+        let columns = op.size.outputs;
+        let mut out = run.pool.take(rows * columns);
+        run.kernels.linear(op, &mut out);
+        let (input, layers) = (x.clone(), [hidden, &[last]].concat());
+        self.push(out, columns, move |back, d_out| back.mlp(&input, norm, (kept, &layers), d_out))
+    }
+}
+
+impl Backward<'_, '_> {
+    /// `kept` has what went into each GELU, and its columns; then come the layers.
+    fn mlp(
+        &mut self,
+        x: &Matrix,
+        norm: Option<Norm>,
+        (kept, layers): (Vec<(Buffer, usize)>, &[Dense]),
+        d_out: Rc<Buffer>,
+    ) {
+        let mut d_out = d_out;
+        for ((mut pre, inputs), &(weight, bias)) in kept.into_iter().zip(&layers[1..]).rev() {
+            let values = self.params.get(weight);
+            let size = LinearSize { rows: x.rows(), inputs, outputs: values.len() / inputs };
+            let mut d_pre = self.pool.take(pre.len());
+            self.kernels.gelu_linear_input_grad(&d_out, values, size, &mut pre, &mut d_pre);
+            self.linear_weight(&pre, size, weight, Some(bias), &d_out);
+            d_out = Rc::new(d_pre);
+        }
+        match norm {
+            Some(norm) => {
+                let d_out = self.own(d_out);
+                self.normed_linear(x, norm, layers[0], d_out);
+            }
+            None => self.linear(x, layers[0].0, Some(layers[0].1), &d_out),
+        }
+    }
+
+    /// Gradients of a dense layer of the norm of `x`.
+    fn normed_linear(&mut self, x: &Matrix, norm: Norm, (weight, bias): Dense, d_out: Buffer) {
+        let (normed, stats) = self.run().norm(x, norm);
+        let values = self.params.get(weight);
+        let size = LinearSize { rows: x.rows(), inputs: x.columns(), outputs: values.len() / x.columns() };
+        self.linear_weight(&normed, size, weight, Some(bias), &d_out);
+        let mut d_normed = normed;
+        self.kernels.linear_input_grad(&d_out, values, size, Write::Replace, &mut d_normed);
+        drop(d_out);
+        self.layer_norm(x, norm, &stats, &d_normed);
+    }
+
+    /// Gradient of a LayerNorm from the statistics of its rows.
+    pub(super) fn layer_norm(&mut self, x: &Matrix, norm: Norm, stats: &[f32], d_out: &[f32]) {
+        let gamma = self.params.get(norm.gamma);
+        let op = LayerNormBackward { d_out, x: x.values(), gamma, stats };
+        let (kernels, (mut d_x, write)) = (self.kernels, self.destination(x.slot(), x.values().len()));
+        if let (Some(d_gamma), Some(d_beta)) = self.two_grads(norm.gamma, norm.beta) {
+            kernels.layer_norm_backward(op, write, &mut d_x, d_gamma, d_beta);
+        }
+        self.put(x.slot(), d_x);
+    }
+}

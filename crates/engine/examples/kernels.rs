@@ -93,11 +93,13 @@ impl Bench {
             let (mut d_x, mut d_weight) = (values(rows * inputs), values(outputs * inputs));
             let mut d_bias = values(outputs);
             let flops = 2.0 * (rows * inputs * outputs) as f64;
-            let op = Linear { x: &x, weight: &weight, bias: Some(&bias), size };
-            self.time(&format!("{name}: linear"), Work::Flops(flops), || self.cpu.linear(op, &mut out));
+            let op = Linear { x: (&x).into(), weight: &weight, bias: Some(&bias), size };
+            self.time(&format!("{name}: linear"), Work::Flops(flops), || self.cpu.linear(op, (&mut out).into()));
             if name == "mlp up" || name == "head 2" {
                 let name = format!("{name}: linear_gelu");
-                self.time(&name, Work::Flops(flops), || self.cpu.linear_gelu(op, Some(&mut pre), &mut out));
+                self.time(&name, Work::Flops(flops), || {
+                    self.cpu.linear_gelu(op, Some((&mut pre).into()), (&mut out).into())
+                });
             }
             self.time(&format!("{name}: linear_input_grad"), Work::Flops(flops), || {
                 self.cpu.linear_input_grad(&out, &weight, size, Write::Replace, &mut d_x);
@@ -106,11 +108,11 @@ impl Bench {
                 let name = format!("{name}: gelu_linear_input_grad");
                 let mut kept = x.clone();
                 self.time(&name, Work::Flops(flops), || {
-                    self.cpu.gelu_linear_input_grad(&out, &weight, size, &mut kept, &mut d_x);
+                    self.cpu.gelu_linear_input_grad(&out, &weight, size, (&mut kept).into(), &mut d_x);
                 });
             }
             self.time(&format!("{name}: linear_weight_grad"), Work::Flops(flops), || {
-                self.cpu.linear_weight_grad(&out, &x, size, &mut d_weight, Some(&mut d_bias));
+                self.cpu.linear_weight_grad(&out, (&x).into(), size, &mut d_weight, Some(&mut d_bias));
             });
         }
     }
@@ -126,7 +128,7 @@ impl Bench {
             let d_out = values(tokens * heads * head_dim);
             let (mut out, mut log_sum_exp) = (d_out.clone(), values(tokens * heads));
             let mut d_qkv = qkv.clone();
-            let op = Attention { qkv: &qkv, heads, head_dim, segments: &segments, queries: usize::MAX };
+            let op = Attention { qkv: (&qkv).into(), heads, head_dim, segments: &segments, queries: usize::MAX };
             let flops = 4.0 * (count * heads * len * len * head_dim) as f64;
             self.time(&format!("attention {name}: forward"), Work::Flops(flops), || {
                 self.cpu.attention(op, &mut out, &mut log_sum_exp);
@@ -144,7 +146,7 @@ impl Bench {
         let (x, d_out, gamma, beta) = (values(len), values(len), values(WIDTH), values(WIDTH));
         let (mut out, mut stats) = (values(len), values(2 * TOKENS));
         let op = LayerNorm { x: &x, gamma: &gamma, beta: &beta, eps: 1e-6 };
-        self.time("layer_norm", bytes(2), || self.cpu.layer_norm(op, &mut out, &mut stats));
+        self.time("layer_norm", bytes(2), || self.cpu.layer_norm(op, (&mut out).into(), &mut stats));
         let (mut d_x, mut d_gamma, mut d_beta) = (values(len), values(WIDTH), values(WIDTH));
         let op = LayerNormBackward { d_out: &d_out, x: &x, gamma: &gamma, stats: &stats };
         self.time("layer_norm_backward", bytes(4), || {

@@ -12,3 +12,4 @@ pub mod reference;
 pub mod tape;
 pub mod team;
 pub mod tensor;
+pub mod values;

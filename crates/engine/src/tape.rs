@@ -14,6 +14,7 @@ use crate::kernels::{
 use crate::params::{ParamId, Params};
 use crate::team::Awake;
 use crate::tensor::{Buffer, Matrix, Pool, Slot};
+use crate::values::Values;
 
 mod backward;
 mod branch;
@@ -81,7 +82,7 @@ impl Heads {
         Self { count, segments, queries: usize::MAX }
     }
 
-    fn op<'x>(&'x self, qkv: &'x [f32], width: usize) -> Attention<'x, f32> {
+    fn op<'x>(&'x self, qkv: Values<'x, f32>, width: usize) -> Attention<'x, f32> {
         let head_dim = width / self.count;
         Attention { qkv, heads: self.count, head_dim, segments: &self.segments, queries: self.queries }
     }
@@ -172,10 +173,10 @@ impl<'a> Tape<'a> {
 
     /// `x·wᵀ + b`: `[R, I]` to `[R, O]`.
     pub fn linear(&mut self, x: &Matrix, weight: ParamId, bias: Option<ParamId>) -> Matrix {
-        let op = self.run().dense(x.values(), x.rows, weight, bias);
+        let op = self.run().dense(x.values().into(), x.rows, weight, bias);
         let size = op.size;
         let mut out = self.pool.take(size.rows * size.outputs);
-        self.kernels.linear(op, &mut out);
+        self.kernels.linear(op, (&mut out[..]).into());
         let input = x.clone();
         self.push(out, size.outputs, move |back, d_out| back.linear(&input, weight, bias, &d_out))
     }
@@ -194,7 +195,8 @@ impl<'a> Tape<'a> {
 
     /// LayerNorm over the columns.
     pub fn layer_norm(&mut self, x: &Matrix, norm: Norm) -> Matrix {
-        let (out, stats) = self.run().norm(x, norm);
+        let mut out = self.pool.take(x.values().len());
+        let stats = self.run().norm(x, norm, (&mut out[..]).into());
         let input = x.clone();
         self.push(out, x.columns, move |back, d_out| back.layer_norm(&input, norm, &stats, &d_out))
     }

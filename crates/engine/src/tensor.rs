@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
 use std::rc::Rc;
 
+use crate::values::{Precision, Values, ValuesMut};
+
 /// Buffers are allocated in sizes of this many steps to the next power of two, so that there are not too many kinds.
 const CLASSES: usize = 16;
 /// A free buffer serves if it is larger than needed by at most one part in this many.
@@ -47,6 +49,14 @@ impl Pool {
         shelves.in_use_bytes.set(shelves.in_use_bytes.get() + bytes(&values));
         shelves.peak_bytes.set(shelves.peak_bytes.get().max(shelves.in_use_bytes.get()));
         Buffer { values, len, home: self.clone() }
+    }
+
+    /// Room for `len` values between two operations, of arbitrary contents.
+    pub(crate) fn between(&self, precision: Precision, len: usize) -> Between {
+        match precision {
+            Precision::F32 => Between::Full(self.take(len)),
+            Precision::Bf16 => Between::Half(self.take(len.div_ceil(2)), len),
+        }
     }
 
     /// A buffer of `len` zeros.
@@ -118,6 +128,31 @@ impl Drop for Buffer {
         let shelves = &self.home.shelves;
         shelves.in_use_bytes.set(shelves.in_use_bytes.get() - bytes(&values));
         shelves.free.borrow_mut().entry(values.len()).or_default().push(values);
+    }
+}
+
+/// What one operation of a branch hands to the next.
+#[derive(Debug)]
+pub(crate) enum Between {
+    /// In full precision.
+    Full(Buffer),
+    /// Rounded: two values in each of the buffer's, and how many there are.
+    Half(Buffer, usize),
+}
+
+impl Between {
+    pub fn values(&self) -> Values<'_, f32> {
+        match self {
+            Self::Full(values) => Values::Full(values),
+            Self::Half(words, len) => Values::Half(&bytemuck::cast_slice(&words[..])[..*len]),
+        }
+    }
+
+    pub fn values_mut(&mut self) -> ValuesMut<'_, f32> {
+        match self {
+            Self::Full(values) => ValuesMut::Full(values),
+            Self::Half(words, len) => ValuesMut::Half(&mut bytemuck::cast_slice_mut(&mut words[..])[..*len]),
+        }
     }
 }
 

@@ -96,24 +96,24 @@ fn dense<E: Real>(k: &dyn Kernels<E>, v: &mut Values, (rows, inputs, outputs): (
     let (x, weight, bias) = (v.next(rows * inputs), v.next(outputs * inputs), v.next(outputs));
     let d_out = v.next::<E>(rows * outputs);
     let mut plain = vec![E::from_f32(f32::NAN); rows * outputs];
-    k.linear(Linear { x: &x, weight: &weight, bias: None, size }, &mut plain);
+    k.linear(Linear { x: (&x).into(), weight: &weight, bias: None, size }, (&mut plain).into());
     let mut pre = vec![E::from_f32(f32::NAN); rows * outputs];
     let mut out = pre.clone();
-    let op = Linear { x: &x, weight: &weight, bias: Some(&bias), size };
-    k.linear(op, &mut out);
+    let op = Linear { x: (&x).into(), weight: &weight, bias: Some(&bias), size };
+    k.linear(op, (&mut out).into());
     let biased = out.clone();
-    k.linear_gelu(op, Some(&mut pre), &mut out);
+    k.linear_gelu(op, Some((&mut pre).into()), (&mut out).into());
     let mut alone = vec![E::from_f32(f32::NAN); rows * outputs];
-    k.linear_gelu(op, None, &mut alone);
+    k.linear_gelu(op, None, (&mut alone).into());
     let (mut kept, mut d_kept) = (x.clone(), vec![E::from_f32(f32::NAN); rows * inputs]);
-    k.gelu_linear_input_grad(&d_out, &weight, size, &mut kept, &mut d_kept);
+    k.gelu_linear_input_grad(&d_out, &weight, size, (&mut kept).into(), &mut d_kept);
     let mut d_x = vec![E::from_f32(f32::NAN); rows * inputs];
     k.linear_input_grad(&d_out, &weight, size, Write::Replace, &mut d_x);
     let mut d_x_twice = d_x.clone();
     k.linear_input_grad(&d_out, &weight, size, Write::Add, &mut d_x_twice);
     let (mut d_weight, mut d_bias) = (v.next(outputs * inputs), v.next(outputs));
-    k.linear_weight_grad(&d_out, &x, size, &mut d_weight, Some(&mut d_bias));
-    k.linear_weight_grad(&d_out, &x, size, &mut d_weight, None);
+    k.linear_weight_grad(&d_out, (&x).into(), size, &mut d_weight, Some(&mut d_bias));
+    k.linear_weight_grad(&d_out, (&x).into(), size, &mut d_weight, None);
     vec![
         ("plain", plain),
         ("biased", biased),
@@ -165,7 +165,7 @@ fn norms<E: Real>(k: &dyn Kernels<E>, v: &mut Values, (rows, width): (usize, usi
     let (x, d_out) = (v.next::<E>(rows * width), v.next::<E>(rows * width));
     let (gamma, beta) = (v.unscaled::<E>(width, 0.5..1.5), v.unscaled::<E>(width, -0.5..0.5));
     let (mut out, mut stats) = (vec![E::default(); rows * width], vec![E::default(); rows * 2]);
-    k.layer_norm(LayerNorm { x: &x, gamma: &gamma, beta: &beta, eps: 1e-6 }, &mut out, &mut stats);
+    k.layer_norm(LayerNorm { x: &x, gamma: &gamma, beta: &beta, eps: 1e-6 }, (&mut out).into(), &mut stats);
     let mut d_x = vec![E::from_f32(f32::NAN); rows * width];
     let (mut d_gamma, mut d_beta) = (v.next::<E>(width), v.next::<E>(width));
     let back = LayerNormBackward { d_out: &d_out, x: &x, gamma: &gamma, stats: &stats };
@@ -247,7 +247,7 @@ fn attention<E: Real>(
     segments.reverse();
     let tokens = start + 1;
     let (qkv, d_out) = (v.next::<E>(tokens * 3 * heads * head_dim), v.next::<E>(tokens * heads * head_dim));
-    let op = Attention { qkv: &qkv, heads, head_dim, segments: &segments, queries };
+    let op = Attention { qkv: (&qkv).into(), heads, head_dim, segments: &segments, queries };
     let (mut out, mut log_sum_exp) =
         (vec![E::default(); tokens * heads * head_dim], vec![E::default(); tokens * heads]);
     k.attention(op, &mut out, &mut log_sum_exp);

@@ -84,14 +84,17 @@ fn linear_matches_differences() {
         let (x, weight) = (random(&mut rng, rows * inputs), random(&mut rng, outputs * inputs));
         let (bias, d_out) = (random(&mut rng, outputs), random(&mut rng, rows * outputs));
         let loss = |x: &[f64], weight: &[f64], bias: Option<&[f64]>| {
-            dot(&d_out, &output(rows * outputs, |out| Reference.linear(Linear { x, weight, bias, size }, out)))
+            dot(
+                &d_out,
+                &output(rows * outputs, |out| Reference.linear(Linear { x: x.into(), weight, bias, size }, out.into())),
+            )
         };
 
         let d_x = written(rows * inputs, |write, d| Reference.linear_input_grad(&d_out, &weight, size, write, d));
         let (mut d_weight, mut d_bias) = (filled(outputs * inputs), filled(outputs));
-        Reference.linear_weight_grad(&d_out, &x, size, &mut d_weight, Some(&mut d_bias));
+        Reference.linear_weight_grad(&d_out, (&x).into(), size, &mut d_weight, Some(&mut d_bias));
         let mut without_bias = filled(outputs * inputs);
-        Reference.linear_weight_grad(&d_out, &x, size, &mut without_bias, None);
+        Reference.linear_weight_grad(&d_out, (&x).into(), size, &mut without_bias, None);
 
         check("linear x", &x, &d_x, |x| loss(x, &weight, Some(&bias)));
         check("linear x without bias", &x, &d_x, |x| loss(x, &weight, None));
@@ -122,8 +125,8 @@ fn linear_gelu_matches_differences() {
         let d_out = random(&mut rng, rows * 3);
         let forward = |x: &[f64], weight: &[f64], bias: &[f64]| {
             let mut pre = poisoned(rows * 3);
-            let op = Linear { x, weight, bias: Some(bias), size };
-            let out = output(rows * 3, |out| Reference.linear_gelu(op, Some(&mut pre), out));
+            let op = Linear { x: x.into(), weight, bias: Some(bias), size };
+            let out = output(rows * 3, |out| Reference.linear_gelu(op, Some((&mut pre).into()), out.into()));
             (dot(&d_out, &out), pre)
         };
 
@@ -131,7 +134,7 @@ fn linear_gelu_matches_differences() {
         Reference.gelu_backward(&forward(&x, &weight, &bias).1, &mut grad);
         let d_x = output(rows * 5, |d| Reference.linear_input_grad(&grad, &weight, size, Write::Replace, d));
         let (mut d_weight, mut d_bias) = (filled(15), filled(3));
-        Reference.linear_weight_grad(&grad, &x, size, &mut d_weight, Some(&mut d_bias));
+        Reference.linear_weight_grad(&grad, (&x).into(), size, &mut d_weight, Some(&mut d_bias));
 
         check("linear_gelu x", &x, &d_x, |x| forward(x, &weight, &bias).0);
         check("linear_gelu weight", &weight, &increase(&d_weight), |weight| forward(&x, weight, &bias).0);
@@ -147,11 +150,12 @@ fn gelu_linear_matches_differences() {
         let (x, weight, d_out) = (random(&mut rng, rows * 5), random(&mut rng, 15), random(&mut rng, rows * 3));
         let activated = |x: &[f64]| output(rows * 5, |out| Reference.gelu(x, out));
         let mut kept = x.clone();
-        let d_x = output(rows * 5, |d| Reference.gelu_linear_input_grad(&d_out, &weight, size, &mut kept, d));
+        let d_x = output(rows * 5, |d| Reference.gelu_linear_input_grad(&d_out, &weight, size, (&mut kept).into(), d));
         assert_eq!(kept, activated(&x));
         check("gelu_linear x", &x, &d_x, |x| {
-            let op = Linear { x: &activated(x), weight: &weight, bias: None, size };
-            dot(&d_out, &output(rows * 3, |out| Reference.linear(op, out)))
+            let x = activated(x);
+            let op = Linear { x: (&x).into(), weight: &weight, bias: None, size };
+            dot(&d_out, &output(rows * 3, |out| Reference.linear(op, out.into())))
         });
     }
 }
@@ -166,7 +170,7 @@ fn layer_norm_matches_differences() {
         let forward = |x: &[f64], gamma: &[f64], beta: &[f64]| {
             let mut stats = poisoned(2 * rows);
             let op = LayerNorm { x, gamma, beta, eps };
-            let out = output(rows * width, |out| Reference.layer_norm(op, out, &mut stats));
+            let out = output(rows * width, |out| Reference.layer_norm(op, out.into(), &mut stats));
             (dot(&d_out, &out), stats)
         };
 
@@ -293,13 +297,13 @@ fn attention_matches_differences_in_every_segment() {
         // Rows outside, and of tokens that do not ask, keep their zeros and so take no part in the scalar.
         let forward = |qkv: &[f64]| {
             let (mut out, mut sums) = (vec![0.0; tokens * width], vec![0.0; tokens * heads]);
-            let op = Attention { qkv, heads, head_dim, segments: &segments, queries };
+            let op = Attention { qkv: qkv.into(), heads, head_dim, segments: &segments, queries };
             Reference.attention(op, &mut out, &mut sums);
             (out, sums)
         };
 
         let (out, log_sum_exp) = forward(&qkv);
-        let op = Attention { qkv: &qkv, heads, head_dim, segments: &segments, queries };
+        let op = Attention { qkv: (&qkv).into(), heads, head_dim, segments: &segments, queries };
         let saved = AttentionBackward { d_out: &d_out, out: &out, log_sum_exp: &log_sum_exp };
         let mut d_qkv = output(tokens * 3 * width, |d| Reference.attention_backward(op, saved, d));
 

@@ -27,12 +27,16 @@ fn layer<E: Copy + Default>(
     let (x, weight, bias) = (take(rows * inputs, 1), take(outputs * inputs, 2), take(outputs, 3));
     let (d_out, mut d_x) = (take(rows * outputs, 4), take(rows * inputs, 5));
     let (mut pre, mut out) = (vec![E::default(); rows * outputs], vec![E::default(); rows * outputs]);
-    k.linear_gelu(Linear { x: &x, weight: &weight, bias: Some(&bias), size }, Some(&mut pre), &mut out);
+    k.linear_gelu(
+        Linear { x: (&x).into(), weight: &weight, bias: Some(&bias), size },
+        Some((&mut pre).into()),
+        (&mut out).into(),
+    );
     let (mut kept, mut d_kept) = (x.clone(), vec![E::default(); rows * inputs]);
-    k.gelu_linear_input_grad(&d_out, &weight, size, &mut kept, &mut d_kept);
+    k.gelu_linear_input_grad(&d_out, &weight, size, (&mut kept).into(), &mut d_kept);
     k.linear_input_grad(&d_out, &weight, size, Write::Add, &mut d_x);
     let (mut d_weight, mut d_bias) = (take(outputs * inputs, 6), take(outputs, 7));
-    k.linear_weight_grad(&d_out, &x, size, &mut d_weight, Some(&mut d_bias));
+    k.linear_weight_grad(&d_out, (&x).into(), size, &mut d_weight, Some(&mut d_bias));
     vec![pre, out, kept, d_kept, d_x, d_weight, d_bias]
 }
 

@@ -47,13 +47,13 @@ fn patchify_crops_orders_and_normalizes() {
 #[test]
 fn linear_is_x_times_weight_transposed_plus_bias() {
     let op = Linear {
-        x: &[1.0, 2.0, 3.0, 4.0],
+        x: [1.0, 2.0, 3.0, 4.0][..].into(),
         weight: &[1.0, 0.0, 0.0, 1.0, 10.0, 100.0],
         bias: Some(&[0.5, 0.0, -1.0]),
         size: LinearSize { rows: 2, inputs: 2, outputs: 3 },
     };
     let mut out = poisoned(6);
-    Reference.linear(op, &mut out);
+    Reference.linear(op, (&mut out).into());
     assert_eq!(out, [1.5, 2.0, 209.0, 3.5, 4.0, 429.0]);
 }
 
@@ -61,14 +61,15 @@ fn linear_is_x_times_weight_transposed_plus_bias() {
 fn linear_gelu_keeps_what_goes_into_the_gelu() {
     let mut rng = generator(1);
     let (x, weight) = (random(&mut rng, 12), random(&mut rng, 20));
-    let op = Linear { x: &x, weight: &weight, bias: None, size: LinearSize { rows: 3, inputs: 4, outputs: 5 } };
+    let op =
+        Linear { x: (&x).into(), weight: &weight, bias: None, size: LinearSize { rows: 3, inputs: 4, outputs: 5 } };
     let (mut pre, mut out) = (poisoned(15), poisoned(15));
-    Reference.linear_gelu(op, Some(&mut pre), &mut out);
+    Reference.linear_gelu(op, Some((&mut pre).into()), (&mut out).into());
     let mut alone = poisoned(15);
-    Reference.linear_gelu(op, None, &mut alone);
+    Reference.linear_gelu(op, None, (&mut alone).into());
     assert_eq!(alone, out);
     let (mut expected_pre, mut expected_out) = (poisoned(15), poisoned(15));
-    Reference.linear(op, &mut expected_pre);
+    Reference.linear(op, (&mut expected_pre).into());
     Reference.gelu(&expected_pre, &mut expected_out);
     assert_eq!((pre, out), (expected_pre, expected_out));
 }
@@ -117,7 +118,7 @@ fn layer_norm_standardizes_rows_and_batch_norm_columns() {
     let mut stats = poisoned(2 * rows);
     let mut by_row = poisoned(rows * width);
     let op = LayerNorm { x: &x, gamma: &ones[..width], beta: &zeros[..width], eps };
-    Reference.layer_norm(op, &mut by_row, &mut stats);
+    Reference.layer_norm(op, (&mut by_row).into(), &mut stats);
 
     for (r, row) in by_row.chunks(width).enumerate() {
         let variance = 1.0 / stats[2 * r + 1].powi(2) - eps;
@@ -144,7 +145,7 @@ fn packed_segments_equal_sequences_on_their_own() {
     let segments = [Segment { start: 1, len: 7 }, Segment { start: 9, len: 3 }];
     let (mut out, mut sums) = (vec![42.0; tokens * 6], vec![42.0; tokens * heads]);
     Reference.attention(
-        Attention { qkv: &qkv, heads, head_dim, segments: &segments, queries: usize::MAX },
+        Attention { qkv: (&qkv).into(), heads, head_dim, segments: &segments, queries: usize::MAX },
         &mut out,
         &mut sums,
     );
@@ -152,7 +153,7 @@ fn packed_segments_equal_sequences_on_their_own() {
     for Segment { start, len } in segments {
         let alone = Segment { start: 0, len };
         let op = Attention {
-            qkv: &qkv[start * 18..(start + len) * 18],
+            qkv: qkv[start * 18..(start + len) * 18].into(),
             heads,
             head_dim,
             segments: &[alone],
@@ -176,7 +177,7 @@ fn equal_keys_average_the_values_and_a_lone_token_keeps_its_own() {
     let segments = [Segment { start: 0, len: 3 }, Segment { start: 3, len: 1 }];
     let (mut out, mut sums) = (poisoned(4), poisoned(4));
     Reference.attention(
-        Attention { qkv: &qkv, heads: 1, head_dim: 1, segments: &segments, queries: usize::MAX },
+        Attention { qkv: qkv[..].into(), heads: 1, head_dim: 1, segments: &segments, queries: usize::MAX },
         &mut out,
         &mut sums,
     );
@@ -191,7 +192,7 @@ fn first_token_attention_holds_the_weights_of_the_first_output() {
     let (heads, head_dim, tokens) = (2, 3, 11);
     let qkv = random(&mut rng, tokens * 18);
     let segments = [Segment { start: 4, len: 7 }, Segment { start: 0, len: 3 }];
-    let op = Attention { qkv: &qkv, heads, head_dim, segments: &segments, queries: usize::MAX };
+    let op = Attention { qkv: (&qkv).into(), heads, head_dim, segments: &segments, queries: usize::MAX };
     let (mut out, mut sums, mut weights) = (poisoned(tokens * 6), poisoned(tokens * heads), poisoned(20));
     Reference.attention(op, &mut out, &mut sums);
     Reference.first_token_attention(op, &mut weights);
@@ -291,7 +292,7 @@ fn weight_norm_linear_ignores_the_length_of_the_directions() {
 
     let weight: Vec<f64> =
         (0..20).map(|i| g[i / 4] * v[i] / dot(&v[i / 4 * 4..][..4], &v[i / 4 * 4..][..4]).sqrt()).collect();
-    Reference.linear(Linear { x: &x, weight: &weight, bias: None, size }, &mut expected);
+    Reference.linear(Linear { x: (&x).into(), weight: &weight, bias: None, size }, (&mut expected).into());
     assert_close(&out, &expected);
 
     // Hence the gradient of a direction is perpendicular to it.
@@ -380,7 +381,11 @@ fn sums_add_to_what_is_there() {
 #[test]
 #[should_panic(expected = "length of x, rows·inputs")]
 fn lengths_that_do_not_fit_panic() {
-    let op =
-        Linear { x: &[1.0; 5], weight: &[1.0; 6], bias: None, size: LinearSize { rows: 2, inputs: 3, outputs: 2 } };
-    Reference.linear(op, &mut [0.0; 4]);
+    let op = Linear {
+        x: [1.0; 5][..].into(),
+        weight: &[1.0; 6],
+        bias: None,
+        size: LinearSize { rows: 2, inputs: 3, outputs: 2 },
+    };
+    Reference.linear(op, [0.0; 4][..].as_mut().into());
 }

@@ -73,10 +73,13 @@ pub fn first_token_attention(arch: Arch, op: Attention<'_, f32>, out: &mut [f32]
             arch,
             #[inline(always)]
             || {
+                let mut rows = vec![0.0; 2 * head_dim];
+                let (query, key) = rows.split_at_mut(head_dim);
                 for (head, probs) in out.chunks_exact_mut(segment.len).enumerate() {
-                    let query = head_row(&op, segment.start, head);
+                    head_row(&op, segment.start, head).copy_to(query);
                     for (token, score) in probs.iter_mut().enumerate() {
-                        *score = dot(query, head_row(&op, segment.start + token, heads + head)) * scale;
+                        head_row(&op, segment.start + token, heads + head).copy_to(key);
+                        *score = dot(query, key) * scale;
                     }
                     let max = join(fold(f32::NEG_INFINITY, probs, larger), larger);
                     probs.iter_mut().for_each(|score| *score = exp(*score - max));

@@ -8,6 +8,7 @@ use super::math::{dot, exp, larger};
 use super::tile::{PAD, Product, multiply};
 use super::transpose::{SIDE, transpose};
 use crate::kernels::{Attention, AttentionBackward, Segment, Write};
+use crate::values::Values;
 
 /// Queries of one block: 48 rows of 208 scores are 40 KB.
 const QUERIES: usize = 48;
@@ -37,13 +38,14 @@ impl WithSimd for Forward<'_, '_> {
         let Forward { op, mut task, scratch } = self;
         let shape = Shape::new(&op, task.segment);
         let Shape { len, padded, dim, .. } = shape;
-        scratch.resize((dim * padded + len * dim + QUERIES * (padded + 2 * dim)).max(scratch.len()), 0.0);
+        scratch.resize((dim * padded + len * dim + QUERIES * (padded + 2 * dim) + SIDE * dim).max(scratch.len()), 0.0);
         let mut rest = &mut scratch[..];
         let keys = take(&mut rest, dim * padded);
         let values = take(&mut rest, len * dim);
         let scores = take(&mut rest, QUERIES * padded);
         let [queries, sums] = [(); 2].map(|()| take(&mut rest, QUERIES * dim));
-        shape.transpose(&op, op.heads + task.head, keys);
+        let wide = take(&mut rest, SIDE * dim);
+        shape.transpose(&op, op.heads + task.head, wide, keys);
         shape.copy((op.qkv, shape.stride), (2 * op.heads + task.head, 0), values);
         let asked = len.min(op.queries);
         for first in (0..asked).step_by(QUERIES) {
@@ -81,15 +83,16 @@ impl WithSimd for Backward<'_, '_> {
         let Backward { op, saved, mut task, scratch } = self;
         let shape = Shape::new(&op, task.segment);
         let Shape { len, padded, dim, .. } = shape;
-        let need = 2 * dim * padded + 3 * len * dim + QUERIES * (2 * padded + 3 * dim);
+        let need = 2 * dim * padded + 3 * len * dim + QUERIES * (2 * padded + 3 * dim) + SIDE * dim;
         scratch.resize(need.max(scratch.len()), 0.0);
         let mut rest = &mut scratch[..];
         let [keys_t, values_t] = [(); 2].map(|()| take(&mut rest, dim * padded));
         let [keys, d_keys, d_values] = [(); 3].map(|()| take(&mut rest, len * dim));
         let [probs, d_scores] = [(); 2].map(|()| take(&mut rest, QUERIES * padded));
         let [queries, d_out, d_queries] = [(); 3].map(|()| take(&mut rest, QUERIES * dim));
-        shape.transpose(&op, op.heads + task.head, keys_t);
-        shape.transpose(&op, 2 * op.heads + task.head, values_t);
+        let wide = take(&mut rest, SIDE * dim);
+        shape.transpose(&op, op.heads + task.head, wide, keys_t);
+        shape.transpose(&op, 2 * op.heads + task.head, wide, values_t);
         shape.copy((op.qkv, shape.stride), (op.heads + task.head, 0), keys);
         d_keys.fill(0.0);
         d_values.fill(0.0);
@@ -98,7 +101,7 @@ impl WithSimd for Backward<'_, '_> {
             let rows = QUERIES.min(asked - first);
             let width = op.heads * op.head_dim;
             shape.copy((op.qkv, shape.stride), (task.head, first), &mut queries[..rows * dim]);
-            shape.copy((saved.d_out, width), (task.head, first), &mut d_out[..rows * dim]);
+            shape.copy((saved.d_out.into(), width), (task.head, first), &mut d_out[..rows * dim]);
             multiply(simd, &shape.scores(queries, keys_t, rows), probs, padded);
             multiply(simd, &shape.scores(d_out, values_t, rows), d_scores, padded);
             let blocks = probs.chunks_exact_mut(padded).zip(d_scores.chunks_exact_mut(padded));
@@ -213,26 +216,37 @@ impl Shape {
 
     /// Copies rows of a head's columns, from the segment's row `first` on, into padded rows.
     #[inline(always)]
-    fn copy(&self, (matrix, stride): (&[f32], usize), (part, first): (usize, usize), to: &mut [f32]) {
+    fn copy(&self, (matrix, stride): (Values<'_, f32>, usize), (part, first): (usize, usize), to: &mut [f32]) {
         for (row, to) in to.chunks_exact_mut(self.dim).enumerate() {
             let (values, padding) = to.split_at_mut(self.head_dim);
             let from = (self.start + first + row) * stride + part * self.head_dim;
-            values.copy_from_slice(&matrix[from..from + self.head_dim]);
+            matrix.part(from..from + self.head_dim).copy_to(values);
             padding.fill(0.0);
         }
     }
 
-    /// Copies a column block of the segment's tokens into padded columns, `[head_dim, padded]`.
+    /// Copies a column block of the segment's tokens into padded columns, `[head_dim, padded]`. `wide` has room for four
+    /// rows, should they have to be widened.
     #[inline(always)]
-    fn transpose(&self, op: &Attention<'_, f32>, part: usize, to: &mut [f32]) {
+    fn transpose(&self, op: &Attention<'_, f32>, part: usize, wide: &mut [f32], to: &mut [f32]) {
         for first in (0..self.padded).step_by(SIDE) {
             if first >= self.len {
                 to.chunks_exact_mut(self.padded).for_each(|line| line[first..].fill(0.0));
                 return;
             }
             // Columns of the padding beside the last token repeat it.
-            let rows: [&[f32]; SIDE] =
-                std::array::from_fn(|token| head_row(op, self.start + (first + token).min(self.len - 1), part));
+            let mut parts = wide.chunks_exact_mut(self.head_dim);
+            let rows: [&[f32]; SIDE] = std::array::from_fn(
+                #[inline(always)]
+                |token| match (head_row(op, self.start + (first + token).min(self.len - 1), part), parts.next()) {
+                    (row @ Values::Half(_), Some(wide)) => {
+                        row.copy_to(wide);
+                        &*wide
+                    }
+                    (Values::Full(row), _) => row,
+                    (Values::Half(_), None) => &[],
+                },
+            );
             transpose(rows, to, self.padded, first);
         }
     }
@@ -282,6 +296,7 @@ impl Shape {
 
 /// The values of one token in column block `part` (queries of all heads, then keys, then values).
 #[inline(always)]
-pub fn head_row<'a>(op: &Attention<'a, f32>, token: usize, part: usize) -> &'a [f32] {
-    &op.qkv[token * 3 * op.heads * op.head_dim + part * op.head_dim..][..op.head_dim]
+pub fn head_row<'a>(op: &Attention<'a, f32>, token: usize, part: usize) -> Values<'a, f32> {
+    let first = token * 3 * op.heads * op.head_dim + part * op.head_dim;
+    op.qkv.part(first..first + op.head_dim)
 }

@@ -9,9 +9,10 @@ use super::chunk::{check_len, reduce_chunks, rows_of, rows_per_chunk};
 use super::gemm::{Finish, Operand, Product, Start};
 use super::math::vectorised;
 use crate::kernels::{Linear, LinearSize, Write};
+use crate::values::{Values, ValuesMut};
 
 /// The product of [`crate::kernels::Kernels::linear`] and `linear_gelu`.
-pub fn layer<'a>(op: Linear<'a, f32>, finish: Finish<&'a mut [f32]>) -> Product<'a> {
+pub fn layer<'a>(op: Linear<'a, f32>, finish: Finish<ValuesMut<'a, f32>>) -> Product<'a> {
     let LinearSize { rows, inputs, outputs } = op.size;
     check_len("x", op.x.len(), rows * inputs);
     check_len("weight", op.weight.len(), outputs * inputs);
@@ -26,7 +27,7 @@ pub fn input_grad<'a>(
     weight: &'a [f32],
     size: LinearSize,
     start: Start<'a>,
-    finish: Finish<&'a mut [f32]>,
+    finish: Finish<ValuesMut<'a, f32>>,
 ) -> Product<'a> {
     let LinearSize { rows, inputs, outputs } = size;
     check_len("d_out", d_out.len(), rows * outputs);
@@ -36,7 +37,12 @@ pub fn input_grad<'a>(
 }
 
 /// The product of [`crate::kernels::Kernels::linear_weight_grad`].
-pub fn weight_grad<'a>(d_out: &'a [f32], x: &'a [f32], size: LinearSize, d_bias: Option<&'a mut [f32]>) -> Product<'a> {
+pub fn weight_grad<'a>(
+    d_out: &'a [f32],
+    x: Values<'a, f32>,
+    size: LinearSize,
+    d_bias: Option<&'a mut [f32]>,
+) -> Product<'a> {
     let LinearSize { rows, inputs, outputs } = size;
     check_len("d_out", d_out.len(), rows * outputs);
     check_len("x", x.len(), rows * inputs);

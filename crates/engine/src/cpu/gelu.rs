@@ -5,6 +5,7 @@ use rayon::prelude::*;
 
 use super::chunk::{CHUNK_LEN, check_len};
 use super::math::{normal, vectorised};
+use crate::values::Element;
 
 /// See [`crate::kernels::Kernels::gelu`].
 pub fn gelu(arch: Arch, x: &[f32], out: &mut [f32]) {
@@ -54,21 +55,23 @@ pub fn in_place(x: &mut [f32]) {
     }
 }
 
-/// GELU of values, in their place; `x` keeps them.
+/// GELU of values, in their place; `x` keeps them, and what it keeps is what the GELU is of.
 #[inline(always)]
-pub fn in_place_of(x: &mut [f32], out: &mut [f32]) {
+pub fn in_place_of<T: Element>(x: &mut [T], out: &mut [f32]) {
     for (out, x) in out.iter_mut().zip(x) {
-        *x = *out;
-        *out = *x * normal(*x).0;
+        *x = T::of(*out);
+        let value = x.wide();
+        *out = value * normal(value).0;
     }
 }
 
 /// [`gelu_backward`] for `grad`, then [`in_place`] for `x`.
 #[inline(always)]
-pub fn backward_and_forward(x: &mut [f32], grad: &mut [f32]) {
+pub fn backward_and_forward<T: Element>(x: &mut [T], grad: &mut [f32]) {
     for (grad, x) in grad.iter_mut().zip(x) {
-        let (cdf, density) = normal(*x);
-        *grad *= x.mul_add(density, cdf);
-        *x *= cdf;
+        let value = x.wide();
+        let (cdf, density) = normal(value);
+        *grad *= value.mul_add(density, cdf);
+        *x = T::of(value * cdf);
     }
 }

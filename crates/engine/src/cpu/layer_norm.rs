@@ -6,12 +6,20 @@ use rayon::prelude::*;
 use super::chunk::{check_len, rows_of, rows_per_chunk};
 use super::math::{dot, fold, fold3, join, sum, vectorised};
 use crate::kernels::{LayerNorm, LayerNormBackward, Write};
+use crate::values::{Element, ValuesMut};
 
 /// Rows whose sums for gamma and beta form one partial.
 const GRAD_ROWS: usize = 128;
 
 /// See [`crate::kernels::Kernels::layer_norm`].
-pub fn layer_norm(arch: Arch, op: LayerNorm<'_, f32>, out: &mut [f32], stats: &mut [f32]) {
+pub fn layer_norm(arch: Arch, op: LayerNorm<'_, f32>, out: ValuesMut<'_, f32>, stats: &mut [f32]) {
+    match out {
+        ValuesMut::Full(out) => layer_norm_to(arch, op, out, stats),
+        ValuesMut::Half(out) => layer_norm_to(arch, op, out, stats),
+    }
+}
+
+fn layer_norm_to<T: Element>(arch: Arch, op: LayerNorm<'_, f32>, out: &mut [T], stats: &mut [f32]) {
     let width = op.gamma.len();
     let rows = rows_of("x", op.x.len(), width);
     check_len("beta", op.beta.len(), width);
@@ -31,7 +39,7 @@ pub fn layer_norm(arch: Arch, op: LayerNorm<'_, f32>, out: &mut [f32], stats: &m
                         let (mean, rstd) = row_stats(x, op.eps as f32);
                         *stats = [mean, rstd];
                         for (((out, &x), &gamma), &beta) in out.iter_mut().zip(x).zip(op.gamma).zip(op.beta) {
-                            *out = ((x - mean) * rstd).mul_add(gamma, beta);
+                            *out = T::of(((x - mean) * rstd).mul_add(gamma, beta));
                         }
                     }
                 },

@@ -34,7 +34,7 @@ mod transpose;
 mod update;
 mod weight_norm;
 
-use gemm::{Finish, Start};
+use gemm::{Finish, Start, Units};
 use pulp::Arch;
 
 use crate::kernels::{
@@ -43,18 +43,32 @@ use crate::kernels::{
     WeightNormLinear, WeightNormLinearGrad, Write,
 };
 use crate::team::Awake;
+use crate::values::{Precision, Values, ValuesMut};
 
 /// The processor's kernels.
 #[derive(Debug, Clone, Copy)]
 pub struct Cpu {
     /// The instruction sets found at run time.
     arch: Arch,
+    /// What multiplies matrices.
+    units: Units,
 }
 
 impl Cpu {
-    /// Kernels for the best instruction set of this machine, on the rayon pool that calls them.
+    /// Kernels in `f32` for the best instruction set of this machine, on the rayon pool that calls them.
     pub fn new() -> Self {
-        Cpu { arch: Arch::new() }
+        Cpu { arch: Arch::new(), units: Units::F32 }
+    }
+
+    /// Kernels that multiply bf16, if this machine has instructions for it.
+    pub fn bf16() -> Option<Self> {
+        let arch = Arch::new();
+        Units::of_pairs(arch).map(|units| Cpu { arch, units })
+    }
+
+    /// Kernels with the results of [`Cpu::bf16`] on any machine, no faster than `f32`: to test with.
+    pub fn bf16_anywhere() -> Self {
+        Cpu { arch: Arch::new(), units: Units::Pairs }
     }
 
     /// The most `f32` operations per second that the threads of the current rayon pool reach together, measured with
@@ -80,37 +94,48 @@ impl Kernels<f32> for Cpu {
         Awake::new()
     }
 
+    fn precision(&self) -> Precision {
+        if self.units == Units::F32 { Precision::F32 } else { Precision::Bf16 }
+    }
+
     fn patchify(&self, images: &[u8], patches: Patches, normalize: &Normalize, out: &mut [f32]) {
         tokens::patchify(images, patches, normalize, out);
     }
 
-    fn linear(&self, op: Linear<'_, f32>, out: &mut [f32]) {
-        gemm::multiply(self.arch, dense::layer(op, Finish::Keep), out);
+    fn linear(&self, op: Linear<'_, f32>, out: ValuesMut<'_, f32>) {
+        gemm::multiply(self.arch, self.units, dense::layer(op, Finish::Keep), out);
     }
 
-    fn linear_gelu(&self, op: Linear<'_, f32>, pre: Option<&mut [f32]>, out: &mut [f32]) {
-        gemm::multiply(self.arch, dense::layer(op, pre.map_or(Finish::Gelu, Finish::GeluOf)), out);
+    fn linear_gelu(&self, op: Linear<'_, f32>, pre: Option<ValuesMut<'_, f32>>, out: ValuesMut<'_, f32>) {
+        gemm::multiply(self.arch, self.units, dense::layer(op, pre.map_or(Finish::Gelu, Finish::GeluOf)), out);
     }
 
     fn linear_input_grad(&self, d_out: &[f32], weight: &[f32], size: LinearSize, write: Write, d_x: &mut [f32]) {
         let start = if write == Write::Add { Start::Out } else { Start::Zero };
-        gemm::multiply(self.arch, dense::input_grad(d_out, weight, size, start, Finish::Keep), d_x);
+        gemm::multiply(self.arch, self.units, dense::input_grad(d_out, weight, size, start, Finish::Keep), d_x.into());
     }
 
-    fn gelu_linear_input_grad(&self, d_out: &[f32], weight: &[f32], size: LinearSize, x: &mut [f32], d_x: &mut [f32]) {
+    fn gelu_linear_input_grad(
+        &self,
+        d_out: &[f32],
+        weight: &[f32],
+        size: LinearSize,
+        x: ValuesMut<'_, f32>,
+        d_x: &mut [f32],
+    ) {
         let finish = Finish::GeluBackward(x);
-        gemm::multiply(self.arch, dense::input_grad(d_out, weight, size, Start::Zero, finish), d_x);
+        gemm::multiply(self.arch, self.units, dense::input_grad(d_out, weight, size, Start::Zero, finish), d_x.into());
     }
 
     fn linear_weight_grad(
         &self,
         d_out: &[f32],
-        x: &[f32],
+        x: Values<'_, f32>,
         size: LinearSize,
         d_weight: &mut [f32],
         d_bias: Option<&mut [f32]>,
     ) {
-        gemm::multiply(self.arch, dense::weight_grad(d_out, x, size, d_bias), d_weight);
+        gemm::multiply(self.arch, self.units, dense::weight_grad(d_out, x, size, d_bias), d_weight.into());
     }
 
     fn gelu(&self, x: &[f32], out: &mut [f32]) {
@@ -121,7 +146,7 @@ impl Kernels<f32> for Cpu {
         gelu::gelu_backward(self.arch, x, grad);
     }
 
-    fn layer_norm(&self, op: LayerNorm<'_, f32>, out: &mut [f32], stats: &mut [f32]) {
+    fn layer_norm(&self, op: LayerNorm<'_, f32>, out: ValuesMut<'_, f32>, stats: &mut [f32]) {
         layer_norm::layer_norm(self.arch, op, out, stats);
     }
 

@@ -143,6 +143,7 @@ unsafe fn block<S: Simd, const ROWS: usize, const VECTORS: usize>(simd: S, produ
             #[inline(always)]
             |row, k| at.left.wrapping_add(row * product.left_row + k * product.left_step),
             (at.right, product.right_stride),
+            S::mul_add_f32s,
         )
     };
     for (row, sums) in sums.iter().enumerate() {
@@ -172,6 +173,7 @@ pub unsafe fn sums<S: Simd, const ROWS: usize, const VECTORS: usize>(
     inner: usize,
     left: impl Fn(usize, usize) -> *const f32,
     (right, stride): (*const f32, usize),
+    dot: impl Fn(S, S::f32s, S::f32s, S::f32s) -> S::f32s,
 ) -> [[S::f32s; VECTORS]; ROWS] {
     let mut sums = [[simd.splat_f32s(0.0); VECTORS]; ROWS];
     for k in 0..inner {
@@ -185,9 +187,9 @@ pub unsafe fn sums<S: Simd, const ROWS: usize, const VECTORS: usize>(
         );
         for (row, sums) in sums.iter_mut().enumerate() {
             // SAFETY: the caller's promise.
-            let factor = simd.splat_f32s(unsafe { *left(row, k) });
+            let factor = simd.splat_f32s(unsafe { left(row, k).read_unaligned() });
             for (sum, &columns) in sums.iter_mut().zip(&columns) {
-                *sum = simd.mul_add_f32s(factor, columns, *sum);
+                *sum = dot(simd, factor, columns, *sum);
             }
         }
     }

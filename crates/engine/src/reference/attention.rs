@@ -2,28 +2,38 @@
 
 use super::dense::dot;
 use super::loss::log_sum_exp;
+use super::rounded::full;
 use crate::kernels::{Attention, AttentionBackward, Segment};
 
+/// [`Attention`] without rounding.
+struct Plain<'a> {
+    qkv: &'a [f64],
+    heads: usize,
+    head_dim: usize,
+    segments: &'a [Segment],
+    queries: usize,
+}
+
 /// Offset of one head's vector inside `qkv`; `part` is 0 for the query, 1 for the key, 2 for the value.
-fn at(op: &Attention<'_, f64>, token: usize, part: usize, head: usize) -> usize {
+fn at(op: &Plain<'_>, token: usize, part: usize, head: usize) -> usize {
     ((token * 3 + part) * op.heads + head) * op.head_dim
 }
 
 /// One head's query, key or value of one token.
-fn vector<'a>(op: &Attention<'a, f64>, token: usize, part: usize, head: usize) -> &'a [f64] {
+fn vector<'a>(op: &Plain<'a>, token: usize, part: usize, head: usize) -> &'a [f64] {
     let start = at(op, token, part, head);
     &op.qkv[start..start + op.head_dim]
 }
 
 /// Scaled scores of one query with every key of its segment.
-fn scores(op: &Attention<'_, f64>, segment: Segment, query: usize, head: usize) -> Vec<f64> {
+fn scores(op: &Plain<'_>, segment: Segment, query: usize, head: usize) -> Vec<f64> {
     let q = vector(op, query, 0, head);
     let keys = segment.start..segment.start + segment.len;
     keys.map(|key| dot(q, vector(op, key, 1, head)) / (op.head_dim as f64).sqrt()).collect()
 }
 
 /// Number of tokens, T, and width of a token, heads·d; checks the input's length.
-fn shape(op: &Attention<'_, f64>) -> (usize, usize) {
+fn shape(op: &Plain<'_>) -> (usize, usize) {
     let width = op.heads * op.head_dim;
     let tokens = op.qkv.len() / (3 * width);
     assert_eq!(op.qkv.len(), tokens * 3 * width, "attention: length of qkv, tokens·3·heads·head_dim");
@@ -35,6 +45,8 @@ fn shape(op: &Attention<'_, f64>) -> (usize, usize) {
 }
 
 pub(super) fn attention(op: Attention<'_, f64>, out: &mut [f64], sums: &mut [f64]) {
+    let qkv = full(op.qkv);
+    let op = Plain { qkv: &qkv, heads: op.heads, head_dim: op.head_dim, segments: op.segments, queries: op.queries };
     let (tokens, width) = shape(&op);
     assert_eq!(out.len(), tokens * width, "attention: length of out, tokens·heads·head_dim");
     assert_eq!(sums.len(), tokens * op.heads, "attention: length of log_sum_exp, tokens·heads");
@@ -59,6 +71,8 @@ pub(super) fn attention(op: Attention<'_, f64>, out: &mut [f64], sums: &mut [f64
 }
 
 pub(super) fn attention_backward(op: Attention<'_, f64>, saved: AttentionBackward<'_, f64>, d_qkv: &mut [f64]) {
+    let qkv = full(op.qkv);
+    let op = Plain { qkv: &qkv, heads: op.heads, head_dim: op.head_dim, segments: op.segments, queries: op.queries };
     let (tokens, width) = shape(&op);
     assert_eq!(saved.d_out.len(), tokens * width, "attention_backward: length of d_out, tokens·heads·head_dim");
     assert_eq!(saved.out.len(), tokens * width, "attention_backward: length of out, tokens·heads·head_dim");
@@ -78,7 +92,7 @@ pub(super) fn attention_backward(op: Attention<'_, f64>, saved: AttentionBackwar
 /// Adds the part of one query and one head: with p the probabilities and s the scores,
 /// `dv_j = p_j·d_out`, `ds_j = p_j·(d_out·v_j − d_out·out)`, `dq = Σ_j ds_j·k_j·d^-½`, `dk_j = ds_j·q·d^-½`.
 fn query_backward(
-    op: &Attention<'_, f64>,
+    op: &Plain<'_>,
     saved: AttentionBackward<'_, f64>,
     (segment, query, head): (Segment, usize, usize),
     d_qkv: &mut [f64],
@@ -102,6 +116,8 @@ fn query_backward(
 }
 
 pub(super) fn first_token_attention(op: Attention<'_, f64>, out: &mut [f64]) {
+    let qkv = full(op.qkv);
+    let op = Plain { qkv: &qkv, heads: op.heads, head_dim: op.head_dim, segments: op.segments, queries: op.queries };
     shape(&op);
     let tokens: usize = op.segments.iter().map(|segment| segment.len).sum();
     assert_eq!(out.len(), tokens * op.heads, "first_token_attention: length of out, heads·tokens of all segments");

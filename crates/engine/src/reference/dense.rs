@@ -2,6 +2,7 @@
 
 use std::f64::consts::{FRAC_1_SQRT_2, PI};
 
+use super::rounded::full;
 use crate::kernels::{Linear, LinearSize, Residual, Write};
 
 /// Scalar product.
@@ -25,7 +26,8 @@ pub(super) fn store(write: Write, to: &mut f64, value: f64) {
 
 pub(super) fn linear(op: Linear<'_, f64>, out: &mut [f64]) {
     let LinearSize { rows, inputs, outputs } = op.size;
-    assert_eq!(op.x.len(), rows * inputs, "linear: length of x, rows·inputs");
+    let x = full(op.x);
+    assert_eq!(x.len(), rows * inputs, "linear: length of x, rows·inputs");
     assert_eq!(op.weight.len(), outputs * inputs, "linear: length of weight, outputs·inputs");
     assert_eq!(out.len(), rows * outputs, "linear: length of out, rows·outputs");
     if let Some(bias) = op.bias {
@@ -34,7 +36,7 @@ pub(super) fn linear(op: Linear<'_, f64>, out: &mut [f64]) {
     for r in 0..rows {
         for k in 0..outputs {
             let shift = op.bias.map_or(0.0, |bias| bias[k]);
-            out[r * outputs + k] = dot(row(op.x, r, inputs), row(op.weight, k, inputs)) + shift;
+            out[r * outputs + k] = dot(row(&x, r, inputs), row(op.weight, k, inputs)) + shift;
         }
     }
 }

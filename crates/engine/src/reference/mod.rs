@@ -7,6 +7,7 @@ mod attention;
 mod dense;
 mod loss;
 mod norm;
+mod rounded;
 mod tokens;
 mod update;
 
@@ -15,6 +16,8 @@ use crate::kernels::{
     Normalize, Patches, Residual, RowMix, Rows, Sgd, SoftCrossEntropy, Targets, Tokens, TokensGrad, Update,
     WeightNormLinear, WeightNormLinearGrad, Write,
 };
+use crate::values::{Values, ValuesMut};
+use rounded::{edit, full};
 
 /// The reference device: one thread, `f64`, no state.
 #[derive(Debug, Clone, Copy, Default)]
@@ -25,24 +28,37 @@ impl Kernels<f64> for Reference {
         tokens::patchify(images, patches, normalize, out);
     }
 
-    fn linear(&self, op: Linear<'_, f64>, out: &mut [f64]) {
-        dense::linear(op, out);
+    fn linear(&self, op: Linear<'_, f64>, out: ValuesMut<'_, f64>) {
+        edit(out, |out| dense::linear(op, out));
     }
 
-    fn linear_gelu(&self, op: Linear<'_, f64>, pre: Option<&mut [f64]>, out: &mut [f64]) {
-        let mut product = out.to_vec();
-        dense::linear(op, &mut product);
-        dense::gelu(&product, out);
-        if let Some(pre) = pre {
-            pre.copy_from_slice(&product);
-        }
+    fn linear_gelu(&self, op: Linear<'_, f64>, pre: Option<ValuesMut<'_, f64>>, out: ValuesMut<'_, f64>) {
+        edit(out, |out| {
+            let mut product = out.to_vec();
+            dense::linear(op, &mut product);
+            if let Some(mut pre) = pre {
+                // The GELU is that of what is kept, rounding included.
+                edit(pre.reborrow(), |pre| pre.copy_from_slice(&product));
+                edit(pre, |pre| product.copy_from_slice(pre));
+            }
+            dense::gelu(&product, out);
+        });
     }
 
-    fn gelu_linear_input_grad(&self, d_out: &[f64], weight: &[f64], size: LinearSize, x: &mut [f64], d_x: &mut [f64]) {
+    fn gelu_linear_input_grad(
+        &self,
+        d_out: &[f64],
+        weight: &[f64],
+        size: LinearSize,
+        x: ValuesMut<'_, f64>,
+        d_x: &mut [f64],
+    ) {
         dense::linear_input_grad(d_out, weight, size, Write::Replace, d_x);
-        dense::gelu_backward(x, d_x);
-        let pre = x.to_vec();
-        dense::gelu(&pre, x);
+        edit(x, |x| {
+            dense::gelu_backward(x, d_x);
+            let pre = x.to_vec();
+            dense::gelu(&pre, x);
+        });
     }
 
     fn linear_input_grad(&self, d_out: &[f64], weight: &[f64], size: LinearSize, write: Write, d_x: &mut [f64]) {
@@ -52,12 +68,12 @@ impl Kernels<f64> for Reference {
     fn linear_weight_grad(
         &self,
         d_out: &[f64],
-        x: &[f64],
+        x: Values<'_, f64>,
         size: LinearSize,
         d_weight: &mut [f64],
         d_bias: Option<&mut [f64]>,
     ) {
-        dense::linear_weight_grad(d_out, x, size, d_weight);
+        dense::linear_weight_grad(d_out, &full(x), size, d_weight);
         if let Some(d_bias) = d_bias {
             assert_eq!(d_bias.len(), size.outputs, "linear_weight_grad: length of d_bias, outputs");
             dense::add_column_sums(d_out, d_bias);
@@ -72,8 +88,8 @@ impl Kernels<f64> for Reference {
         dense::gelu_backward(x, grad);
     }
 
-    fn layer_norm(&self, op: LayerNorm<'_, f64>, out: &mut [f64], stats: &mut [f64]) {
-        norm::layer_norm(op, out, stats);
+    fn layer_norm(&self, op: LayerNorm<'_, f64>, out: ValuesMut<'_, f64>, stats: &mut [f64]) {
+        edit(out, |out| norm::layer_norm(op, out, stats));
     }
 
     fn layer_norm_backward(

@@ -7,6 +7,7 @@ use super::{Loss, Tape, TokenGroup};
 use crate::kernels::{Kernels, LinearSize, Residual, RowMix, TokensGrad, Write};
 use crate::params::{ParamId, Params, Role};
 use crate::tensor::{Buffer, Matrix, Pool, Slot};
+use crate::values::Values;
 
 /// State of a backward pass.
 pub struct Backward<'a, 'g> {
@@ -138,12 +139,12 @@ impl<'a> Backward<'a, '_> {
             self.kernels.linear_input_grad(d_out, values, size, write, &mut d_x);
             self.put(x.slot(), d_x);
         }
-        self.linear_weight(x.values(), size, weight, bias, d_out);
+        self.linear_weight(x.values().into(), size, weight, bias, d_out);
     }
 
     pub(super) fn linear_weight(
         &mut self,
-        x: &[f32],
+        x: Values<'_, f32>,
         size: LinearSize,
         weight: ParamId,
         bias: Option<ParamId>,

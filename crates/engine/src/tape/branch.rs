@@ -7,7 +7,8 @@ use std::rc::Rc;
 use super::{Backward, Dense, Heads, Record, Tape};
 use crate::kernels::{AttentionBackward, Kernels, LayerNorm, LayerNormBackward, Linear, LinearSize, Write};
 use crate::params::{ParamId, Params};
-use crate::tensor::{Buffer, Matrix, Pool};
+use crate::tensor::{Between, Buffer, Matrix, Pool};
+use crate::values::{Values, ValuesMut};
 
 /// A LayerNorm over the columns.
 #[derive(Debug, Clone, Copy)]
@@ -29,18 +30,29 @@ pub(super) struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    /// The norm of `x`, `[R, D]`, and the statistics of its rows.
-    pub fn norm(self, x: &Matrix, norm: Norm) -> (Buffer, Buffer) {
-        let mut out = self.pool.take(x.values().len());
+    /// The norm of `x`, `[R, D]`, to `out`; the statistics of its rows.
+    pub fn norm(self, x: &Matrix, norm: Norm, out: ValuesMut<'_, f32>) -> Buffer {
         let mut stats = self.pool.take(2 * x.rows());
         let (gamma, beta) = (self.params.get(norm.gamma), self.params.get(norm.beta));
         let op = LayerNorm { x: x.values(), gamma, beta, eps: norm.eps };
-        self.kernels.layer_norm(op, &mut out, &mut stats);
+        self.kernels.layer_norm(op, out, &mut stats);
+        stats
+    }
+
+    /// The norm of `x` for a product, and the statistics of its rows.
+    fn normed(self, x: &Matrix, norm: Norm) -> (Between, Buffer) {
+        let mut out = self.between(x.values().len());
+        let stats = self.norm(x, norm, out.values_mut());
         (out, stats)
     }
 
+    /// Room for what one operation hands to the next.
+    fn between(self, len: usize) -> Between {
+        self.pool.between(self.kernels.precision(), len)
+    }
+
     /// A dense layer on `rows` rows.
-    pub fn dense<'x>(self, x: &'x [f32], rows: usize, weight: ParamId, bias: Option<ParamId>) -> Linear<'x, f32>
+    pub fn dense<'x>(self, x: Values<'x, f32>, rows: usize, weight: ParamId, bias: Option<ParamId>) -> Linear<'x, f32>
     where
         'a: 'x,
     {
@@ -51,11 +63,11 @@ impl<'a> Run<'a> {
     }
 
     /// Queries, keys and values of the tokens `x`, `[T, 3·D]`.
-    fn qkv(self, x: &Matrix, norm: Norm, qkv: Dense) -> Buffer {
-        let (normed, _) = self.norm(x, norm);
-        let op = self.dense(&normed, x.rows(), qkv.0, Some(qkv.1));
-        let mut out = self.pool.take(op.size.rows * op.size.outputs);
-        self.kernels.linear(op, &mut out);
+    fn qkv(self, x: &Matrix, norm: Norm, qkv: Dense) -> Between {
+        let (normed, _) = self.normed(x, norm);
+        let op = self.dense(normed.values(), x.rows(), qkv.0, Some(qkv.1));
+        let mut out = self.between(op.size.rows * op.size.outputs);
+        self.kernels.linear(op, out.values_mut());
         out
     }
 }
@@ -69,13 +81,13 @@ impl<'a> Tape<'a> {
         let width = x.columns();
         let mut out = run.pool.take(x.rows() * width);
         let mut log_sum_exp = run.pool.take(x.rows() * heads.count);
-        run.kernels.attention(heads.op(&saved, width), &mut out, &mut log_sum_exp);
+        run.kernels.attention(heads.op(saved.values(), width), &mut out, &mut log_sum_exp);
         let out = Rc::new(out);
         let (input, heads, kept) = (x.clone(), heads.clone(), Rc::clone(&out));
         self.push_shared(out, width, move |back, d_out| {
-            let mut d_qkv = back.pool.take(saved.len());
+            let mut d_qkv = back.pool.take(saved.values().len());
             let with = AttentionBackward { d_out: &d_out, out: &kept, log_sum_exp: &log_sum_exp };
-            back.kernels.attention_backward(heads.op(&saved, width), with, &mut d_qkv);
+            back.kernels.attention_backward(heads.op(saved.values(), width), with, &mut d_qkv);
             drop((saved, kept, log_sum_exp, d_out));
             back.normed_linear(&input, norm, qkv, d_qkv);
         })
@@ -86,28 +98,28 @@ impl<'a> Tape<'a> {
         let tokens: usize = heads.segments.iter().map(|segment| segment.len).sum();
         let mut out = vec![0.0; tokens * heads.count];
         let qkv = self.run().qkv(x, norm, qkv);
-        self.kernels.first_token_attention(heads.op(&qkv, x.columns()), &mut out);
+        self.kernels.first_token_attention(heads.op(qkv.values(), x.columns()), &mut out);
         out
     }
 
     /// Dense layers, a GELU after each but the last, of the rows as they are or of their norm: `[R, I]` to `[R, O]`.
     pub fn mlp(&mut self, x: &Matrix, norm: Option<Norm>, hidden: &[Dense], last: Dense) -> Matrix {
         let (run, rows) = (self.run(), x.rows());
-        let mut input = norm.map(|norm| run.norm(x, norm).0);
+        let mut input = norm.map(|norm| run.normed(x, norm).0);
         let mut kept = Vec::with_capacity(hidden.len());
         for &(weight, bias) in hidden {
-            let op = run.dense(input.as_deref().unwrap_or(x.values()), rows, weight, Some(bias));
+            let op = run.dense(input.as_ref().map_or(x.values().into(), Between::values), rows, weight, Some(bias));
             let columns = op.size.outputs;
-            let mut out = run.pool.take(rows * columns);
-            let mut pre = (self.record == Record::Gradients).then(|| run.pool.take(rows * columns));
-            run.kernels.linear_gelu(op, pre.as_deref_mut(), &mut out);
+            let mut out = run.between(rows * columns);
+            let mut pre = (self.record == Record::Gradients).then(|| run.between(rows * columns));
+            run.kernels.linear_gelu(op, pre.as_mut().map(Between::values_mut), out.values_mut());
             kept.extend(pre.map(|pre| (pre, columns)));
             input = Some(out);
         }
-        let op = run.dense(input.as_deref().unwrap_or(x.values()), rows, last.0, Some(last.1));
+        let op = run.dense(input.as_ref().map_or(x.values().into(), Between::values), rows, last.0, Some(last.1));
         let columns = op.size.outputs;
         let mut out = run.pool.take(rows * columns);
-        run.kernels.linear(op, &mut out);
+        run.kernels.linear(op, (&mut out[..]).into());
         let (input, layers) = (x.clone(), [hidden, &[last]].concat());
         self.push(out, columns, move |back, d_out| back.mlp(&input, norm, (kept, &layers), d_out))
     }
@@ -119,16 +131,16 @@ impl Backward<'_, '_> {
         &mut self,
         x: &Matrix,
         norm: Option<Norm>,
-        (kept, layers): (Vec<(Buffer, usize)>, &[Dense]),
+        (kept, layers): (Vec<(Between, usize)>, &[Dense]),
         d_out: Rc<Buffer>,
     ) {
         let mut d_out = d_out;
         for ((mut pre, inputs), &(weight, bias)) in kept.into_iter().zip(&layers[1..]).rev() {
             let values = self.params.get(weight);
             let size = LinearSize { rows: x.rows(), inputs, outputs: values.len() / inputs };
-            let mut d_pre = self.pool.take(pre.len());
-            self.kernels.gelu_linear_input_grad(&d_out, values, size, &mut pre, &mut d_pre);
-            self.linear_weight(&pre, size, weight, Some(bias), &d_out);
+            let mut d_pre = self.pool.take(pre.values().len());
+            self.kernels.gelu_linear_input_grad(&d_out, values, size, pre.values_mut(), &mut d_pre);
+            self.linear_weight(pre.values(), size, weight, Some(bias), &d_out);
             d_out = Rc::new(d_pre);
         }
         match norm {
@@ -142,11 +154,12 @@ impl Backward<'_, '_> {
 
     /// Gradients of a dense layer of the norm of `x`.
     fn normed_linear(&mut self, x: &Matrix, norm: Norm, (weight, bias): Dense, d_out: Buffer) {
-        let (normed, stats) = self.run().norm(x, norm);
+        let (normed, stats) = self.run().normed(x, norm);
         let values = self.params.get(weight);
         let size = LinearSize { rows: x.rows(), inputs: x.columns(), outputs: values.len() / x.columns() };
-        self.linear_weight(&normed, size, weight, Some(bias), &d_out);
-        let mut d_normed = normed;
+        self.linear_weight(normed.values(), size, weight, Some(bias), &d_out);
+        drop(normed);
+        let mut d_normed = self.pool.take(x.values().len());
         self.kernels.linear_input_grad(&d_out, values, size, Write::Replace, &mut d_normed);
         drop(d_out);
         self.layer_norm(x, norm, &stats, &d_normed);

@@ -10,24 +10,32 @@
 //! element is summed up depends on the sizes of the product and the width of a vector: the same bits for any number of
 //! threads.
 
+mod destination;
 mod pack;
 mod tile;
+mod word;
 
 use std::cell::Cell;
+use std::marker::PhantomData;
+use std::ops::Range;
 
 use pulp::{Arch, Simd, WithSimd};
 
 use super::chunk::check_len;
-use super::gelu;
 use crate::team::for_each;
+use crate::values::{Values, ValuesMut};
+use destination::{Destination, Place};
 use tile::{Corner, Left, tile};
+#[cfg(target_arch = "x86_64")]
+use word::Hardware;
+use word::{Pair, Single, Word};
 
-/// Values of a panel that tiles walk through at a time: 16 KB, half of a small first-level cache.
+/// Words of a panel that tiles walk through at a time: 16 KB, half of a small first-level cache.
 const PANEL: usize = 1 << 12;
-/// Inner indices at a time at least: a tile is loaded and stored once for so many multiply-adds. With the widest panels
+/// Inner words at a time at least: a tile is loaded and stored once for so many multiply-adds. With the widest panels
 /// these take 24 KB.
 const LEAST_DEPTH: usize = 128;
-/// Packed values of a slab of the right operand, where not a single step of tiles takes more: 4 MB, a part of the
+/// Packed words of a slab of the right operand, where not a single step of tiles takes more: 4 MB, a part of the
 /// last-level cache. Two slabs are held at a time.
 const SLAB: usize = 1 << 20;
 /// Rows of a task's block: the left operand's take 96 KB, a part of the second-level cache.
@@ -39,7 +47,7 @@ const WIDTH_PACKED: usize = 1536;
 /// A product of fewer rows, both of whose operands lie along the inner dimension, is computed as its transpose: packing its
 /// right operand (a layer's weight) would take longer than storing tiles of the result value by value.
 const FEW: usize = 512;
-/// Inner indices at a time of such a product: its results should be stored once.
+/// Inner words at a time of such a product: its results should be stored once.
 const DEPTH_FEW: usize = 2048;
 /// Tasks there should be for each thread, so that none waits long for another at the end.
 const TASKS_PER_THREAD: usize = 12;
@@ -48,7 +56,7 @@ const TASKS_PER_THREAD: usize = 12;
 #[derive(Debug, Clone, Copy)]
 pub struct Operand<'a> {
     /// All values.
-    pub values: &'a [f32],
+    pub values: Values<'a, f32>,
     /// Distance between neighbours in memory, in the direction in which they are not adjacent.
     pub stride: usize,
     /// Which neighbours are adjacent.
@@ -66,13 +74,13 @@ pub enum Adjacent {
 
 impl<'a> Operand<'a> {
     /// The rows of a row-major matrix of `columns` columns.
-    pub fn rows(values: &'a [f32], columns: usize) -> Self {
-        Self { values, stride: columns, adjacent: Adjacent::Inner }
+    pub fn rows(values: impl Into<Values<'a, f32>>, columns: usize) -> Self {
+        Self { values: values.into(), stride: columns, adjacent: Adjacent::Inner }
     }
 
     /// The columns of a row-major matrix of `columns` columns.
-    pub fn columns(values: &'a [f32], columns: usize) -> Self {
-        Self { values, stride: columns, adjacent: Adjacent::Vectors }
+    pub fn columns(values: impl Into<Values<'a, f32>>, columns: usize) -> Self {
+        Self { values: values.into(), stride: columns, adjacent: Adjacent::Vectors }
     }
 
     /// Values that `vectors` vectors of `depth` values reach over.
@@ -133,24 +141,58 @@ pub struct Product<'a> {
     /// What the sums start from.
     pub start: Start<'a>,
     /// What follows.
-    pub finish: Finish<&'a mut [f32]>,
+    pub finish: Finish<ValuesMut<'a, f32>>,
     /// Added to, if there are columns: the sum of each vector of the left operand, whose neighbouring vectors are adjacent.
     pub left_sums: Option<&'a mut [f32]>,
+}
+
+/// What multiplies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Units {
+    /// Multiply-adds of `f32`.
+    F32,
+    /// Products of bf16 pairs, by the instructions every machine has.
+    Pairs,
+    /// Products of bf16 pairs, by their own instruction.
+    #[cfg(target_arch = "x86_64")]
+    Hardware,
+}
+
+impl Units {
+    /// Those of this machine that multiply bf16.
+    pub fn of_pairs(arch: Arch) -> Option<Self> {
+        #[cfg(target_arch = "x86_64")]
+        if word::available(arch) {
+            return Some(Self::Hardware);
+        }
+        let _ = arch;
+        None
+    }
 }
 
 thread_local! {
     /// The packed right operand of a product that this thread has begun; taken out while in use, since a thread that waits
     /// may be given another product.
     static RIGHT: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
-    /// The packed rows of the left operand of a task.
-    static LEFT: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
+    /// What a task needs.
+    static OWN: Cell<Own> = const { Cell::new(Own { left: Vec::new(), sums: Vec::new() }) };
+}
+
+/// Memory of a task.
+#[derive(Default)]
+struct Own {
+    /// Packed rows of the left operand.
+    left: Vec<f32>,
+    /// The block, if the destination is rounded.
+    sums: Vec<f32>,
 }
 
 /// Computes a [`Product`] into the dense row-major `out` on the threads of the current pool.
 ///
 /// # Panics
-/// If a slice is shorter than the sizes say.
-pub fn multiply(arch: Arch, product: Product<'_>, out: &mut [f32]) {
+/// If a slice is shorter than the sizes say, or rounded values are given to units of `f32`, or rounded sums are to be
+/// continued.
+pub fn multiply(arch: Arch, units: Units, product: Product<'_>, out: ValuesMut<'_, f32>) {
     let [rows, columns, depth] = product.size;
     check_len("out", out.len(), rows * columns);
     assert!(product.left.values.len() >= product.left.reach(rows, depth), "the left operand is too short");
@@ -158,6 +200,11 @@ pub fn multiply(arch: Arch, product: Product<'_>, out: &mut [f32]) {
     if let Start::Bias(bias) = product.start {
         check_len("bias", bias.len(), columns);
     }
+    let rounded = |values: Values<'_, f32>| matches!(values, Values::Half(_));
+    let operands = [product.left.values, product.right.values];
+    assert!(units != Units::F32 || !operands.into_iter().any(rounded), "units of f32 take no rounded values");
+    let continued = matches!(product.start, Start::Out);
+    assert!(!(continued && rounded(out.read())), "rounded sums of {rows} x {columns} cannot be continued");
     if let Finish::GeluOf(second) | Finish::GeluBackward(second) = &product.finish {
         check_len("second", second.len(), out.len());
     }
@@ -168,12 +215,22 @@ pub fn multiply(arch: Arch, product: Product<'_>, out: &mut [f32]) {
     if rows == 0 || columns == 0 {
         return;
     }
-    // A register tile of 12 or 24 sums leaves room for its factors among 16 or 32 registers.
+    match units {
+        Units::F32 => for_lanes::<Single>(arch, product, out),
+        Units::Pairs => for_lanes::<Pair>(arch, product, out),
+        #[cfg(target_arch = "x86_64")]
+        Units::Hardware => run::<Hardware, 8, 3, 48>(arch, product, out),
+    }
+}
+
+/// [`multiply`] with the register tile for the machine's vectors: 12 or 24 sums leave room for their factors among 16 or 32
+/// registers.
+fn for_lanes<W: Word>(arch: Arch, product: Product<'_>, out: ValuesMut<'_, f32>) {
     match arch.dispatch(Lanes) {
-        16 => run::<8, 3, 48>(arch, product, out),
-        8 => run::<6, 2, 16>(arch, product, out),
-        4 => run::<6, 2, 8>(arch, product, out),
-        _ => run::<4, 4, 4>(arch, product, out),
+        16 => run::<W, 8, 3, 48>(arch, product, out),
+        8 => run::<W, 6, 2, 16>(arch, product, out),
+        4 => run::<W, 6, 2, 8>(arch, product, out),
+        _ => run::<W, 4, 4, 4>(arch, product, out),
     }
 }
 
@@ -189,70 +246,53 @@ impl WithSimd for Lanes {
     }
 }
 
-/// A matrix of which each task writes its own block.
-#[derive(Clone, Copy)]
-struct Destination {
-    first: *mut f32,
-    /// Distance of rows in memory.
-    stride: usize,
-    /// Whether rows and columns are exchanged.
-    transposed: bool,
-}
-
-// SAFETY: tasks write disjoint blocks, and the slice behind the pointer is borrowed until all of them have ended.
-unsafe impl Send for Destination {}
-// SAFETY: as above.
-unsafe impl Sync for Destination {}
-
-impl Destination {
-    fn new(values: &mut [f32], columns: usize) -> Self {
-        Self { first: values.as_mut_ptr(), stride: columns, transposed: false }
-    }
-
-    fn transposed(self) -> Self {
-        Self { transposed: !self.transposed, ..self }
-    }
-
-    fn at(self, row: usize, column: usize) -> *mut f32 {
-        let [line, at] = if self.transposed { [column, row] } else { [row, column] };
-        self.first.wrapping_add(line * self.stride + at)
-    }
-}
-
 /// [`multiply`] with register tiles of `ROWS` rows by `VECTORS` vectors, `WIDTH` columns.
-fn run<const ROWS: usize, const VECTORS: usize, const WIDTH: usize>(arch: Arch, product: Product<'_>, out: &mut [f32]) {
-    let Product { mut left, mut right, size: [mut rows, mut columns, depth], start, finish, left_sums } = product;
-    let mut out = Destination::new(out, columns);
+fn run<W: Word, const ROWS: usize, const VECTORS: usize, const WIDTH: usize>(
+    arch: Arch,
+    product: Product<'_>,
+    out: ValuesMut<'_, f32>,
+) {
+    let Product { mut left, mut right, size: [mut rows, mut columns, inner], start, finish, left_sums } = product;
+    let mut out = Place::new(out, columns);
     let left_sums = left_sums.map(|sums| Destination::new(sums, 1));
-    let mut finish = finish.map(|second| Destination::new(second, columns));
-    if rows < FEW && left.adjacent == Adjacent::Inner && right.adjacent == Adjacent::Inner {
+    let mut finish = finish.map(|second| Place::new(second, columns));
+    let few = rows < FEW && left.adjacent == Adjacent::Inner && right.adjacent == Adjacent::Inner;
+    if few {
         (left, right, rows, columns) = (right, left, columns, rows);
         out = out.transposed();
-        finish = finish.map(Destination::transposed);
+        finish = finish.map(Place::transposed);
     }
-    let blocks = blocks(rows, columns, left.adjacent, [ROWS, WIDTH]);
+    let depth = inner.div_ceil(W::VALUES);
+    let packed = left.adjacent == Adjacent::Vectors || W::in_place(left.values, left.stride, inner).is_none();
+    let blocks = blocks([rows, columns], packed, [ROWS, WIDTH]);
     let packed_columns = columns.next_multiple_of(WIDTH);
-    let step = if out.transposed { DEPTH_FEW } else { (PANEL / WIDTH).max(LEAST_DEPTH) };
-    let slab = even_part(depth, (SLAB / packed_columns).max(step));
-    let mut packed = RIGHT.take();
+    let step = if few { DEPTH_FEW } else { (PANEL / WIDTH).max(LEAST_DEPTH) };
+    let slab = match out {
+        Place::Full(_) => even_part(depth, (SLAB / packed_columns).max(step)),
+        // Sums are not continued once they are rounded.
+        Place::Half(_) => depth,
+    };
+    let mut memory = RIGHT.take();
     let len = packed_columns * slab;
     let slabs = if slab < depth { 2 } else { 1 };
-    packed.resize(packed.len().max(slabs * len), 0.0);
-    let (mut panels, mut spare) = packed.split_at_mut(len);
+    memory.resize(memory.len().max(slabs * len), 0.0);
+    let (mut panels, mut spare) = memory.split_at_mut(len);
     let pack = |first: usize, to: &mut [f32]| {
-        let inner = first..depth.min(first + slab);
-        pack::panels::<WIDTH>(right, columns, inner.clone(), &mut to[..packed_columns * inner.len()]);
+        let words = slab.min(depth - first);
+        let inner = first * W::VALUES..inner.min((first + slab) * W::VALUES);
+        pack::panels::<W, WIDTH>(arch, right, [columns, words], inner, to);
     };
     let work = |first: usize, panels: &[f32]| {
         let start = if first == 0 { start } else { Start::Out };
         let finish = if first + slab >= depth { finish } else { Finish::Keep };
-        let part =
-            Slab { left, right: panels, first, depth: slab.min(depth - first), step, start, left_sums, out, finish };
+        let depth = slab.min(depth - first);
+        let part = Slab { left, inner, right: panels, first, depth, step, start, left_sums, out, few, finish };
         for_each(blocks.len(), |block| {
-            let mut own = LEFT.take();
-            let task = Task::<'_, ROWS, VECTORS, WIDTH> { part, block: blocks[block], own: &mut own };
-            arch.dispatch(task);
-            LEFT.set(own);
+            let mut own = OWN.take();
+            let task =
+                Task::<'_, W, ROWS, VECTORS, WIDTH> { part, block: blocks[block], own: &mut own, word: PhantomData };
+            W::dispatch(arch, task);
+            OWN.set(own);
         });
     };
     pack(0, panels);
@@ -264,18 +304,15 @@ fn run<const ROWS: usize, const VECTORS: usize, const WIDTH: usize>(arch: Arch, 
         }
         std::mem::swap(&mut panels, &mut spare);
     }
-    RIGHT.set(packed);
+    RIGHT.set(memory);
 }
 
 /// Cuts the result into blocks of whole register tiles: few values of an operand are read twice, and yet there are enough
 /// tasks for all threads.
-fn blocks(rows: usize, columns: usize, left: Adjacent, tile: [usize; 2]) -> Vec<Block> {
-    let mut size = match left {
-        Adjacent::Inner => [HEIGHT, WIDTH_IN_PLACE],
-        Adjacent::Vectors => [HEIGHT, WIDTH_PACKED],
-    };
+fn blocks([rows, columns]: [usize; 2], packed: bool, tile: [usize; 2]) -> Vec<Block> {
+    let mut size = [HEIGHT, if packed { WIDTH_PACKED } else { WIDTH_IN_PLACE }];
     // Rows that are packed should be packed once, rows that are read in place can be read again.
-    let order = if left == Adjacent::Inner { [1, 0] } else { [0, 1] };
+    let order = if packed { [0, 1] } else { [1, 0] };
     let count = |[height, width]: [usize; 2]| rows.div_ceil(height) * columns.div_ceil(width);
     let wanted = TASKS_PER_THREAD * rayon::current_num_threads();
     for side in order {
@@ -307,94 +344,112 @@ struct Block {
     size: [usize; 2],
 }
 
+impl Block {
+    fn transposed(self) -> Self {
+        let ([row, column], [height, width]) = (self.first, self.size);
+        Self { first: [column, row], size: [width, height] }
+    }
+}
+
 /// One slab of the inner dimension.
 #[derive(Clone, Copy)]
 struct Slab<'a> {
     left: Operand<'a>,
+    /// Length of the left operand's vectors.
+    inner: usize,
     /// Panels of the slab.
     right: &'a [f32],
-    /// Inner index at which the slab begins, and its length.
+    /// Inner word at which the slab begins, and its length.
     first: usize,
     depth: usize,
-    /// Inner indices at a time, about.
+    /// Inner words at a time, about.
     step: usize,
     start: Start<'a>,
-    left_sums: Option<Destination>,
-    out: Destination,
-    finish: Finish<Destination>,
+    left_sums: Option<Destination<f32>>,
+    out: Place,
+    /// Whether rows and columns are exchanged.
+    few: bool,
+    finish: Finish<Place>,
 }
 
 /// One block of the result for one slab of the inner dimension.
-struct Task<'a, const ROWS: usize, const VECTORS: usize, const WIDTH: usize> {
+struct Task<'a, W, const ROWS: usize, const VECTORS: usize, const WIDTH: usize> {
     part: Slab<'a>,
     block: Block,
-    /// Memory for packed rows.
-    own: &'a mut Vec<f32>,
+    own: &'a mut Own,
+    word: PhantomData<W>,
 }
 
-impl<const ROWS: usize, const VECTORS: usize, const WIDTH: usize> WithSimd for Task<'_, ROWS, VECTORS, WIDTH> {
+impl<W: Word, const ROWS: usize, const VECTORS: usize, const WIDTH: usize> WithSimd
+    for Task<'_, W, ROWS, VECTORS, WIDTH>
+{
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         assert!(S::F32_LANES * VECTORS == WIDTH, "{VECTORS} vectors are not {WIDTH} columns");
-        let Slab { left, right, first, depth: slab, step, start, left_sums, out, finish } = self.part;
+        let Slab { right, depth: slab, step, start, out, finish, .. } = self.part;
         let Block { first: [row, column], size: [height, width] } = self.block;
+        let sums = match out {
+            Place::Full(out) => out,
+            Place::Half(_) => {
+                self.own.sums.resize(self.own.sums.len().max(height * width), 0.0);
+                if self.part.few {
+                    Destination::of_block(&mut self.own.sums, self.block.transposed()).transposed()
+                } else {
+                    Destination::of_block(&mut self.own.sums, self.block)
+                }
+            }
+        };
         let step = even_part(slab, step).max(1);
         for k in (0..slab.max(1)).step_by(step) {
             let depth = step.min(slab - k);
             let start = if k == 0 { start } else { Start::Out };
-            let left = match left.adjacent {
-                Adjacent::Inner => Left::Rows {
-                    values: &left.values[(row * left.stride + first + k).min(left.values.len())..],
-                    stride: left.stride,
-                    rows: height,
-                },
-                Adjacent::Vectors => {
-                    let len = height.next_multiple_of(ROWS) * depth;
-                    self.own.resize(self.own.len().max(len), 0.0);
-                    let panels = &mut self.own[..len];
-                    pack::copy::<ROWS>(left, row..row + height, first + k..first + k + depth, panels);
-                    if let (Some(sums), 0) = (left_sums, column) {
-                        // SAFETY: the sums of this task's rows, which no other task with column 0 has.
-                        let sums = unsafe { std::slice::from_raw_parts_mut(sums.at(row, 0), height) };
-                        pack::add_sums::<ROWS>(panels, depth, sums);
-                    }
-                    Left::Panels { values: panels, depth }
-                }
-            };
+            let left = left::<W, ROWS>(self.part, self.block, k..k + depth, &mut self.own.left);
             for panel in (column..column + width).step_by(WIDTH) {
                 let right = &right[panel * slab + k * WIDTH..][..depth * WIDTH];
                 for at in (0..height).step_by(ROWS) {
                     let size = [ROWS.min(height - at), WIDTH.min(column + width - panel)];
-                    let corner = Corner { out, first: [row + at, panel], size, start };
+                    let corner = Corner { out: sums, first: [row + at, panel], size, start };
                     // SAFETY: the corner and the tile behind it lie in this task's block of the destination; `left` has
                     // been checked to hold the block's rows of this slab or packed from them, and `right` has just been
                     // cut.
-                    unsafe { tile::<S, ROWS, VECTORS, WIDTH>(simd, left, at, right, corner) };
+                    unsafe { tile::<W, S, ROWS, VECTORS, WIDTH>(simd, left, at, right, corner) };
                 }
             }
         }
-        self.block.finish(out, finish);
+        self.block.finish(sums, out, finish);
     }
 }
 
-impl Block {
-    /// What follows the product, line by line in memory, whichever way it was computed.
-    #[inline(always)]
-    fn finish(self, out: Destination, finish: Finish<Destination>) {
-        let Self { first: [row, column], size: [height, width] } = self;
-        let (lines, len) = if out.transposed { (width, height) } else { (height, width) };
-        for line in 0..lines {
-            let [row, column] = if out.transposed { [row, column + line] } else { [row + line, column] };
-            // SAFETY: this line of the block lies in every destination, and only one task touches it.
-            let values = |of: Destination| unsafe { std::slice::from_raw_parts_mut(of.at(row, column), len) };
-            match finish {
-                Finish::Keep => return,
-                Finish::Gelu => gelu::in_place(values(out)),
-                Finish::GeluOf(pre) => gelu::in_place_of(values(pre), values(out)),
-                Finish::GeluBackward(x) => gelu::backward_and_forward(values(x), values(out)),
-            }
-        }
+/// Rows of a block of the left operand for some words of a slab, packed if they do not lie in memory as words.
+#[inline(always)]
+fn left<'a, W: Word, const ROWS: usize>(
+    part: Slab<'a>,
+    block: Block,
+    words: Range<usize>,
+    own: &'a mut Vec<f32>,
+) -> Left<'a> {
+    let Slab { left, inner, first, left_sums, .. } = part;
+    let ([row, column], height) = (block.first, block.size[0]);
+    let word = first + words.start;
+    if let (Adjacent::Inner, Some((values, stride))) = (left.adjacent, W::in_place(left.values, left.stride, inner)) {
+        let values = values.wrapping_byte_add(row * stride).wrapping_add(word);
+        return Left::Rows { values, stride, rows: height };
     }
+    let depth = words.len();
+    let len = height.next_multiple_of(ROWS) * depth;
+    own.resize(own.len().max(len), 0.0);
+    let panels = &mut own[..len];
+    let inner = word * W::VALUES..inner.min((word + depth) * W::VALUES);
+    match left.adjacent {
+        Adjacent::Inner => pack::turn::<W, ROWS>(left, row..row + height, inner, panels),
+        Adjacent::Vectors => pack::copy::<W, ROWS>(left, row..row + height, inner, panels),
+    }
+    if let (Some(sums), 0) = (left_sums, column) {
+        // SAFETY: the sums of this task's rows, which no other task with column 0 has.
+        let sums = unsafe { std::slice::from_raw_parts_mut(sums.at(row, 0), height) };
+        pack::add_sums::<W, ROWS>(panels, depth, sums);
+    }
+    Left::Panels { values: panels, depth }
 }

@@ -3,74 +3,123 @@
 
 use std::ops::Range;
 
+use half::bf16;
+use pulp::Arch;
 use rayon::prelude::*;
 
+use super::super::math::vectorised;
 use super::super::transpose::{SIDE, transpose};
+use super::word::Word;
 use super::{Adjacent, Operand};
+use crate::values::Values;
 
 /// Panels that one task packs at most: with AVX2 two kilobytes of each row where neighbouring vectors are adjacent.
 const TASK: usize = 32;
 /// Tasks there should be for each thread.
 const TASKS_PER_THREAD: usize = 3;
-/// Inner indices that are copied at a time: as many streams as a processor reads ahead of, and no more lines than one set
+/// Inner words that are copied at a time: as many streams as a processor reads ahead of, and no more lines than one set
 /// of its first-level cache holds, since rows often lie a power of two apart.
 const LINES: usize = 8;
-/// Inner indices that are transposed at a time: two cache lines of each vector.
+/// Inner words that are transposed at a time: two cache lines of each vector.
 const TURN: usize = 32;
 /// How many inner indices ahead a copy asks for memory: rows are too far apart for the processor to guess.
 const AHEAD: usize = 16;
 /// Pieces of rows up to this length are over before the processor guesses that there is more.
 const SHORT: usize = 128;
-/// Values of a cache line.
-const CACHE_LINE: usize = 16;
+/// Bytes of a cache line.
+const CACHE_LINE: usize = 64;
 
-/// Packs `inner` of `vectors` vectors into panels of `WIDTH`, each `[inner, WIDTH]`; the last one is filled with zeros.
-pub fn panels<const WIDTH: usize>(from: Operand<'_>, vectors: usize, inner: Range<usize>, to: &mut [f32]) {
-    let panel = inner.len() * WIDTH;
-    if panel == 0 || to.is_empty() {
+/// Packs the values `inner` of `vectors` vectors, `words` words each, into panels of `WIDTH`, each `[words, WIDTH]`; the
+/// last one is filled with zeros.
+pub fn panels<W: Word, const WIDTH: usize>(
+    arch: Arch,
+    from: Operand<'_>,
+    [vectors, words]: [usize; 2],
+    inner: Range<usize>,
+    to: &mut [f32],
+) {
+    let panel = words * WIDTH;
+    let to = &mut to[..vectors.div_ceil(WIDTH) * panel];
+    if to.is_empty() {
         return;
     }
     let in_task = (vectors.div_ceil(WIDTH) / (TASKS_PER_THREAD * rayon::current_num_threads())).clamp(1, TASK);
     to.par_chunks_mut(in_task * panel).enumerate().for_each(|(task, to)| {
-        let first = task * in_task * WIDTH;
-        match from.adjacent {
-            Adjacent::Inner => {
-                for (index, to) in to.chunks_exact_mut(panel).enumerate() {
-                    let first = first + index * WIDTH;
-                    turn::<WIDTH>(from, first..vectors.min(first + WIDTH), inner.clone(), to);
-                }
-            }
-            Adjacent::Vectors => copy::<WIDTH>(from, first..vectors, inner.clone(), to),
-        }
+        let vectors = task * in_task * WIDTH..vectors.min((task + 1) * in_task * WIDTH);
+        vectorised(
+            arch,
+            #[inline(always)]
+            || match from.adjacent {
+                Adjacent::Inner => turn::<W, WIDTH>(from, vectors.clone(), inner.clone(), to),
+                Adjacent::Vectors => copy::<W, WIDTH>(from, vectors.clone(), inner.clone(), to),
+            },
+        );
     });
 }
 
-/// Packs one panel of vectors whose own values are adjacent.
-fn turn<const WIDTH: usize>(from: Operand<'_>, vectors: Range<usize>, inner: Range<usize>, to: &mut [f32]) {
+/// Packs panels of vectors whose own values are adjacent.
+#[inline(always)]
+pub fn turn<W: Word, const WIDTH: usize>(
+    from: Operand<'_>,
+    vectors: Range<usize>,
+    inner: Range<usize>,
+    to: &mut [f32],
+) {
+    let panel = inner.len().div_ceil(W::VALUES) * WIDTH;
+    for (index, to) in to.chunks_exact_mut(panel.max(1)).enumerate() {
+        let first = vectors.start + index * WIDTH;
+        turn_panel::<W, WIDTH>(from, first..vectors.end.min(first + WIDTH), inner.clone(), to);
+    }
+}
+
+#[inline(always)]
+fn turn_panel<W: Word, const WIDTH: usize>(
+    from: Operand<'_>,
+    vectors: Range<usize>,
+    inner: Range<usize>,
+    to: &mut [f32],
+) {
     if vectors.len() < WIDTH {
         to.fill(0.0);
     }
     for (index, to) in to.chunks_mut(TURN * WIDTH).enumerate() {
-        let first = inner.start + index * TURN;
-        let inner = first..first + to.len() / WIDTH;
-        let row = |vector: usize| &from.values[(vectors.start + vector) * from.stride..][inner.clone()];
+        let first = inner.start + index * TURN * W::VALUES;
+        let inner = first..inner.end.min(first + TURN * W::VALUES);
+        let row = |vector: usize| {
+            let at = (vectors.start + vector) * from.stride;
+            from.values.part(at + inner.start..at + inner.end)
+        };
         let whole = vectors.len() / SIDE * SIDE;
         for column in (0..whole).step_by(SIDE) {
-            transpose(std::array::from_fn(|vector| row(column + vector)), to, WIDTH, column);
+            let mut buffers = [[0.0; TURN]; SIDE];
+            let mut vector = column;
+            let rows = buffers.each_mut().map(
+                #[inline(always)]
+                |buffer| {
+                    vector += 1;
+                    W::words(row(vector - 1), buffer)
+                },
+            );
+            transpose(rows, to, WIDTH, column);
         }
         for vector in whole..vectors.len() {
-            to.chunks_exact_mut(WIDTH).zip(row(vector)).for_each(|(to, &value)| to[vector] = value);
+            let mut buffer = [0.0; TURN];
+            let words = W::words(row(vector), &mut buffer);
+            to.chunks_exact_mut(WIDTH).zip(words).for_each(|(to, &word)| to[vector] = word);
         }
     }
 }
 
-/// Adds the sum of each packed vector to `sums`. The panels hold `depth` values of each.
+/// Adds the sum of each packed vector to `sums`. The panels hold `depth` words of each.
 #[inline(always)]
-pub fn add_sums<const WIDTH: usize>(panels: &[f32], depth: usize, sums: &mut [f32]) {
+pub fn add_sums<W: Word, const WIDTH: usize>(panels: &[f32], depth: usize, sums: &mut [f32]) {
     for (panel, sums) in panels.chunks_exact((depth * WIDTH).max(1)).zip(sums.chunks_mut(WIDTH)) {
         let mut total = [0.0; WIDTH];
         for line in panel.as_chunks::<WIDTH>().0 {
-            total.iter_mut().zip(line).for_each(|(total, value)| *total += value);
+            total.iter_mut().zip(line).for_each(
+                #[inline(always)]
+                |(total, &word)| *total += W::sum(word),
+            );
         }
         sums.iter_mut().zip(total).for_each(|(sum, total)| *sum += total);
     }
@@ -78,7 +127,7 @@ pub fn add_sums<const WIDTH: usize>(panels: &[f32], depth: usize, sums: &mut [f3
 
 /// Asks for memory; any address will do.
 #[inline(always)]
-fn prefetch(address: *const f32) {
+fn prefetch(address: *const u8) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: a prefetch reads nothing and never faults.
     unsafe {
@@ -88,28 +137,45 @@ fn prefetch(address: *const f32) {
     let _ = address;
 }
 
-/// Packs panels of vectors that are adjacent to each other, starting at the first of `vectors`, as many as fit in `to`.
-pub fn copy<const WIDTH: usize>(from: Operand<'_>, vectors: Range<usize>, inner: Range<usize>, to: &mut [f32]) {
-    let depth = inner.len();
+/// Packs panels of vectors that are adjacent to each other, as many as fit in `to`.
+#[inline(always)]
+pub fn copy<W: Word, const WIDTH: usize>(
+    from: Operand<'_>,
+    vectors: Range<usize>,
+    inner: Range<usize>,
+    to: &mut [f32],
+) {
+    let (base, size) = match from.values {
+        Values::Full(values) => (values.as_ptr().cast::<u8>(), size_of::<f32>()),
+        Values::Half(values) => (values.as_ptr().cast::<u8>(), size_of::<bf16>()),
+    };
+    let depth = inner.len().div_ceil(W::VALUES);
     for line in (0..depth).step_by(LINES) {
         let lines = LINES.min(depth - line);
-        let row = |k: usize| &from.values[(inner.start + line + k) * from.stride..][vectors.clone()];
-        let rows: [&[f32]; LINES] = std::array::from_fn(|k| row(k.min(lines - 1)));
-        let short = if vectors.len() <= SHORT { lines } else { 0 };
+        let first = inner.start + line * W::VALUES;
+        let row = |k: usize| {
+            let at = k * from.stride;
+            from.values.part(at + vectors.start..at + vectors.end)
+        };
+        let short = if vectors.len() <= SHORT { lines * W::VALUES } else { 0 };
         for ahead in AHEAD..AHEAD + short {
-            let next = from.values.as_ptr().wrapping_add((inner.start + line + ahead) * from.stride + vectors.start);
-            (0..vectors.len()).step_by(CACHE_LINE).for_each(|at| prefetch(next.wrapping_add(at)));
+            let next = base.wrapping_add(((first + ahead) * from.stride + vectors.start) * size);
+            (0..vectors.len() * size).step_by(CACHE_LINE).for_each(|at| prefetch(next.wrapping_add(at)));
         }
         for (index, panel) in to.chunks_exact_mut(depth * WIDTH).enumerate() {
             let (panel, _) = panel[line * WIDTH..].as_chunks_mut::<WIDTH>();
-            let first = index * WIDTH;
-            for (to, row) in panel.iter_mut().zip(&rows[..lines]) {
-                if let Some(values) = row[first..].first_chunk::<WIDTH>() {
-                    *to = *values;
+            let columns = index * WIDTH..vectors.len().min((index + 1) * WIDTH);
+            for (k, to) in panel.iter_mut().take(lines).enumerate() {
+                let k = first + k * W::VALUES;
+                let second = (W::VALUES > 1 && k + 1 < inner.end).then(|| row(k + 1));
+                if columns.len() == WIDTH {
+                    // Of a length that the compiler knows.
+                    let columns = columns.start..columns.start + WIDTH;
+                    W::line(row(k).part(columns.clone()), second.map(|row| row.part(columns)), to);
                 } else {
-                    let rest = &row[first..];
-                    to[..rest.len()].copy_from_slice(rest);
-                    to[rest.len()..].fill(0.0);
+                    let (to, rest) = to.split_at_mut(columns.len());
+                    W::line(row(k).part(columns.clone()), second.map(|row| row.part(columns.clone())), to);
+                    rest.fill(0.0);
                 }
             }
         }

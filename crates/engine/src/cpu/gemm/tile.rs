@@ -3,15 +3,17 @@
 use pulp::Simd;
 
 use super::super::tile::sums;
-use super::{Destination, Start};
+use super::Start;
+use super::destination::Destination;
+use super::word::Word;
 
 /// Where a tile finds the left operand.
 #[derive(Clone, Copy)]
 pub enum Left<'a> {
-    /// In place: `rows` rows that lie `stride` apart.
+    /// In place: `rows` rows that lie `stride` bytes apart.
     Rows {
-        /// From the first value on.
-        values: &'a [f32],
+        /// The first word.
+        values: *const f32,
         /// Distance of rows.
         stride: usize,
         /// Their number.
@@ -21,7 +23,7 @@ pub enum Left<'a> {
     Panels {
         /// All panels.
         values: &'a [f32],
-        /// Inner length of a panel.
+        /// Words of a row.
         depth: usize,
     },
 }
@@ -30,7 +32,7 @@ pub enum Left<'a> {
 #[derive(Clone, Copy)]
 pub struct Corner<'a> {
     /// The whole destination.
-    pub(super) out: Destination,
+    pub out: Destination<f32>,
     /// The tile's first row and column.
     pub first: [usize; 2],
     /// Rows and columns that exist; a tile at the edge computes more than it stores.
@@ -45,7 +47,7 @@ pub struct Corner<'a> {
 /// # Safety
 /// The left operand holds its rows for that inner length; the corner's rows and columns are writable.
 #[inline(always)]
-pub unsafe fn tile<S: Simd, const ROWS: usize, const VECTORS: usize, const WIDTH: usize>(
+pub unsafe fn tile<W: Word, S: Simd, const ROWS: usize, const VECTORS: usize, const WIDTH: usize>(
     simd: S,
     left: Left<'_>,
     row: usize,
@@ -55,11 +57,11 @@ pub unsafe fn tile<S: Simd, const ROWS: usize, const VECTORS: usize, const WIDTH
     // SAFETY: the caller's promise.
     unsafe {
         if corner.size[1] <= S::F32_LANES && VECTORS > 1 {
-            let sums = panel_sums::<S, ROWS, 1, WIDTH>(simd, left, row, right);
+            let sums = panel_sums::<W, S, ROWS, 1, WIDTH>(simd, left, row, right);
             store_parts::<S, ROWS, 1, WIDTH>(simd, &sums, corner);
             return;
         }
-        let sums = panel_sums::<S, ROWS, VECTORS, WIDTH>(simd, left, row, right);
+        let sums = panel_sums::<W, S, ROWS, VECTORS, WIDTH>(simd, left, row, right);
         if corner.size[1] == WIDTH && !corner.out.transposed {
             store(simd, &sums, corner);
         } else {
@@ -73,25 +75,27 @@ pub unsafe fn tile<S: Simd, const ROWS: usize, const VECTORS: usize, const WIDTH
 /// # Safety
 /// The left operand holds its rows for the inner length of `right`. Rows beyond the last one repeat it.
 #[inline(always)]
-unsafe fn panel_sums<S: Simd, const ROWS: usize, const VECTORS: usize, const WIDTH: usize>(
+unsafe fn panel_sums<W: Word, S: Simd, const ROWS: usize, const VECTORS: usize, const WIDTH: usize>(
     simd: S,
     left: Left<'_>,
     row: usize,
     right: &[f32],
 ) -> [[S::f32s; VECTORS]; ROWS] {
     let (inner, right) = (right.len() / WIDTH, (right.as_ptr(), WIDTH));
+    let dot = W::dot::<S>;
     // SAFETY: the caller's promise.
     unsafe {
         match left {
             Left::Rows { values, stride, rows } => {
                 let rows: [*const f32; ROWS] =
-                    std::array::from_fn(|at| values.as_ptr().wrapping_add((row + at).min(rows - 1) * stride));
+                    std::array::from_fn(|at| values.wrapping_byte_add((row + at).min(rows - 1) * stride));
                 sums(
                     simd,
                     inner,
                     #[inline(always)]
                     |row, k| rows[row].wrapping_add(k),
                     right,
+                    dot,
                 )
             }
             Left::Panels { values, depth } => {
@@ -102,6 +106,7 @@ unsafe fn panel_sums<S: Simd, const ROWS: usize, const VECTORS: usize, const WID
                     #[inline(always)]
                     |row, k| panel.wrapping_add(k * ROWS + row),
                     right,
+                    dot,
                 )
             }
         }

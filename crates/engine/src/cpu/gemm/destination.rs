@@ -1,0 +1,127 @@
+//! Matrices that tasks write to, and what happens to a block before it is left.
+
+use half::bf16;
+
+use super::super::gelu;
+use super::{Block, Finish};
+use crate::values::{Element, ValuesMut};
+
+/// A matrix of which each task writes its own block.
+pub struct Destination<T> {
+    first: *mut T,
+    /// Distance of rows in memory.
+    stride: usize,
+    /// Whether rows and columns are exchanged.
+    pub transposed: bool,
+}
+
+impl<T> Clone for Destination<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Destination<T> {}
+
+// SAFETY: tasks write disjoint blocks, and the slice behind the pointer is borrowed until all of them have ended.
+unsafe impl<T: Send> Send for Destination<T> {}
+// SAFETY: as above.
+unsafe impl<T: Send> Sync for Destination<T> {}
+
+impl<T> Destination<T> {
+    pub fn new(values: &mut [T], columns: usize) -> Self {
+        Self { first: values.as_mut_ptr(), stride: columns, transposed: false }
+    }
+
+    pub fn transposed(self) -> Self {
+        Self { transposed: !self.transposed, ..self }
+    }
+
+    pub fn at(self, row: usize, column: usize) -> *mut T {
+        let [line, at] = if self.transposed { [column, row] } else { [row, column] };
+        self.first.wrapping_add(line * self.stride + at)
+    }
+
+    /// Memory for one block alone, addressed as the block is in the whole matrix.
+    pub fn of_block(values: &mut [T], block: Block) -> Self {
+        let ([row, column], [height, width]) = (block.first, block.size);
+        assert!(values.len() >= height * width, "room for a block");
+        let first = values.as_mut_ptr().wrapping_sub(row * width + column);
+        Self { first, stride: width, transposed: false }
+    }
+}
+
+/// A matrix in either precision.
+#[derive(Clone, Copy)]
+pub enum Place {
+    Full(Destination<f32>),
+    Half(Destination<bf16>),
+}
+
+impl Place {
+    pub fn new(values: ValuesMut<'_, f32>, columns: usize) -> Self {
+        match values {
+            ValuesMut::Full(values) => Self::Full(Destination::new(values, columns)),
+            ValuesMut::Half(values) => Self::Half(Destination::new(values, columns)),
+        }
+    }
+
+    pub fn transposed(self) -> Self {
+        match self {
+            Self::Full(place) => Self::Full(place.transposed()),
+            Self::Half(place) => Self::Half(place.transposed()),
+        }
+    }
+}
+
+impl Block {
+    /// What follows the product, line by line in memory, whichever way it was computed. `sums` has the product's block, and
+    /// is the destination unless that is rounded.
+    #[inline(always)]
+    pub fn finish(self, sums: Destination<f32>, out: Place, finish: Finish<Place>) {
+        if let (Finish::Keep, Place::Full(_)) = (finish, out) {
+            return;
+        }
+        let Self { first: [row, column], size: [height, width] } = self;
+        let (lines, len) = if sums.transposed { (width, height) } else { (height, width) };
+        for line in 0..lines {
+            let at = if sums.transposed { [row, column + line] } else { [row + line, column] };
+            // SAFETY: this line of the block lies in every destination, and only one task touches it.
+            let values = unsafe { line_of(sums, at, len) };
+            match finish {
+                Finish::Keep => {}
+                Finish::Gelu => gelu::in_place(values),
+                // SAFETY: as above.
+                Finish::GeluOf(Place::Full(pre)) => gelu::in_place_of(unsafe { line_of(pre, at, len) }, values),
+                // SAFETY: as above.
+                Finish::GeluOf(Place::Half(pre)) => gelu::in_place_of(unsafe { line_of(pre, at, len) }, values),
+                Finish::GeluBackward(Place::Full(x)) => {
+                    // SAFETY: as above.
+                    gelu::backward_and_forward(unsafe { line_of(x, at, len) }, values);
+                }
+                Finish::GeluBackward(Place::Half(x)) => {
+                    // SAFETY: as above.
+                    gelu::backward_and_forward(unsafe { line_of(x, at, len) }, values);
+                }
+            }
+            if let Place::Half(out) = out {
+                // SAFETY: as above.
+                let out = unsafe { line_of(out, at, len) };
+                out.iter_mut().zip(values).for_each(
+                    #[inline(always)]
+                    |(out, value)| *out = Element::of(*value),
+                );
+            }
+        }
+    }
+}
+
+/// A piece of a line in memory.
+///
+/// # Safety
+/// It lies in the matrix, and nothing else touches it.
+#[inline(always)]
+unsafe fn line_of<'a, T>(place: Destination<T>, [row, column]: [usize; 2], len: usize) -> &'a mut [T] {
+    // SAFETY: the caller's promise.
+    unsafe { std::slice::from_raw_parts_mut(place.at(row, column), len) }
+}

@@ -52,7 +52,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("setting", choices=SETTINGS)
     parser.add_argument("--against", choices=PEER_OPTIONS, help="default: official for steps, torch for infer")
-    parser.add_argument("--dtype", choices=("f32", "bf16"), default="f32", help="of the other program")
+    parser.add_argument("--dtype", choices=("f32", "bf16"), default="f32", help="of both programs")
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--steps", type=int, default=10, help="steps of a run that count")
     parser.add_argument("--threads", type=int, default=2)
@@ -63,7 +63,7 @@ def main() -> None:
     if ("engine" in PEER_OPTIONS[against]) != (program == "infer.py"):
         parser.error(f"{against} does not do {args.setting}")
     shared = ["--steps", str(args.steps), "--threads", str(args.threads)]
-    our_command = [args.dinoxide, "bench", *ours.split(), *shared, "--json"]
+    our_command = [args.dinoxide, "bench", *ours.split(), "--precision", args.dtype, *shared, "--json"]
     their_command = [sys.executable, PEERS / program, *theirs.split(), *PEER_OPTIONS[against].split(), "--dtype", args.dtype,
                      *shared]
     ratios, our_times, their_times, memory = [], [], [], []

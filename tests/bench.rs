@@ -125,3 +125,13 @@ fn what_cannot_be_measured_is_a_usage_error() {
         assert!(text.contains(said), "{arguments}: {text}");
     }
 }
+
+#[test]
+fn bf16_is_computed_or_said_not_to_be() {
+    let output = bench("infer --model vit_tiny_patch16_224 --batch 1 --steps 1 --precision bf16 --json");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let said = String::from_utf8_lossy(&output.stderr).contains("computing in f32");
+    let expected = if dinoxide_engine::cpu::Cpu::bf16().is_some() { ("bf16", false) } else { ("f32", true) };
+    assert_eq!((report["place"]["precision"].as_str(), said), (Some(expected.0), expected.1), "{report}");
+}

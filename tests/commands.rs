@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use dinoxide::checkpoint::{self, Part, Slot, TensorRef};
 use dinoxide::config::Config;
+use dinoxide::config::Precision;
 use dinoxide::eval::features::ImageBatch;
 use dinoxide::methods::Method as _;
 use dinoxide::methods::dino::Dino;
@@ -83,7 +84,15 @@ fn read_array(path: &Path, name: &str) -> (Vec<usize>, Vec<f32>) {
 
 fn embed_request(model: &Path, data: &Path, out: PathBuf, what: EmbedWhat) -> EmbedRequest {
     let data = vec![data.display().to_string()];
-    EmbedRequest { model: model.to_path_buf(), data, out, what, image_size: None, network: Network::Teacher }
+    EmbedRequest {
+        model: model.to_path_buf(),
+        data,
+        out,
+        what,
+        image_size: None,
+        network: Network::Teacher,
+        precision: Precision::F32,
+    }
 }
 
 /// The features of one image computed directly.
@@ -170,6 +179,7 @@ fn knn_classifies_fewer_than_a_hundred_images_of_three_classes() {
         k: vec![1, 10, 200],
         temperature: 0.07,
         image_size: None,
+        precision: Precision::F32,
         network: Network::Teacher,
     };
     // Every image is its own nearest neighbour.

@@ -4,10 +4,10 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use dinoxide::config::{Choice, Config, ConfigError, Facts, KEYS, Origin, Partial, recipe, resolve};
+use dinoxide::config::{Choice, Config, ConfigError, Facts, KEYS, Origin, Partial, Precision, recipe, resolve};
 
 fn facts(images: usize, side: u32) -> Facts {
-    Facts { images, median_size: Some((side, side)), cores: 2, memory_bytes: 8 << 30, val_classes: None }
+    Facts { images, median_size: Some((side, side)), cores: 2, memory_bytes: 8 << 30, bf16: false, val_classes: None }
 }
 
 fn given(sets: &[&str]) -> Partial {
@@ -271,4 +271,20 @@ fn every_choice_has_a_reason_and_stands_in_the_configuration() {
 fn missing_file_is_named() {
     let error = Partial::from_file(Path::new("no/such.toml")).unwrap_err().to_string();
     assert_eq!(error, "cannot read the configuration `no/such.toml`");
+}
+
+#[test]
+fn automatic_precision_becomes_what_the_processor_can_do() {
+    let precision = |asked: &str, bf16: bool| {
+        let mut given = Partial::default();
+        given.set("data.train=photos").expect("a key");
+        given.set(&format!("run.precision={asked}")).expect("a key");
+        let given = given.on_recipe().expect("the default recipe");
+        resolve(&given, &Facts { bf16, ..facts(5000, 640) }).expect("a plan").0.run.precision
+    };
+    assert_eq!(precision("auto", true), Precision::Bf16);
+    assert_eq!(precision("auto", false), Precision::F32);
+    // What was asked for stays, and a run says so where it cannot be had.
+    assert_eq!(precision("bf16", false), Precision::Bf16);
+    assert_eq!(precision("f32", true), Precision::F32);
 }

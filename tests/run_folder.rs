@@ -17,7 +17,14 @@ use dinoxide::run::progress::{Snapshot, Style, duration, grouped};
 use dinoxide::run::status::{State, Status};
 
 fn facts() -> Facts {
-    Facts { images: 5000, median_size: Some((640, 480)), cores: 2, memory_bytes: 8 << 30, val_classes: None }
+    Facts {
+        images: 5000,
+        median_size: Some((640, 480)),
+        cores: 2,
+        memory_bytes: 8 << 30,
+        bf16: false,
+        val_classes: None,
+    }
 }
 
 fn planned(sets: &[&str]) -> (Config, Vec<Choice>) {

@@ -3,11 +3,12 @@
 use clap::{Args, Subcommand};
 
 use super::{Ending, print_json};
+use crate::config::Precision;
+use crate::run::bench::Terms;
 use crate::run::bench::infer::{InferRequest, infer};
 use crate::run::bench::knn::{KnnBenchRequest, knn};
 use crate::run::bench::optim::{OptimRequest, optim};
 use crate::run::bench::step::{StepReport, StepRequest, ViewSize, step};
-use crate::run::bench::{Precision, Terms};
 use crate::run::console::print_line;
 
 /// Measure this machine and how fast the program is on it.
@@ -27,9 +28,6 @@ enum What {
 
 #[derive(Debug, Args)]
 struct Common {
-    /// Number format of the computation
-    #[arg(long, value_enum, default_value_t)]
-    precision: Precision,
     /// Threads [default: all cores]
     #[arg(long, value_name = "N", value_parser = positive)]
     threads: Option<usize>,
@@ -43,7 +41,7 @@ struct Common {
 
 impl Common {
     fn terms(&self) -> Terms {
-        Terms { precision: self.precision, threads: self.threads, steps: self.steps }
+        Terms { threads: self.threads, steps: self.steps }
     }
 }
 
@@ -71,6 +69,9 @@ struct StepArgs {
     /// Images of a step
     #[arg(short, long, value_name = "N", default_value_t = 8, value_parser = positive)]
     batch: usize,
+    /// Number format of the computation
+    #[arg(long, value_enum, default_value_t)]
+    precision: Precision,
     #[command(flatten)]
     common: Common,
 }
@@ -84,6 +85,9 @@ struct InferArgs {
     /// Images of a forward pass
     #[arg(short, long, value_name = "N", default_value_t = 8, value_parser = positive)]
     batch: usize,
+    /// Number format of the computation
+    #[arg(long, value_enum, default_value_t)]
+    precision: Precision,
     #[command(flatten)]
     common: Common,
 }
@@ -128,8 +132,8 @@ fn positive(text: &str) -> Result<usize, String> {
 pub(super) fn run(arguments: BenchArgs) -> anyhow::Result<Ending> {
     match arguments.what {
         What::Step(arguments) => run_step(arguments)?,
-        What::Infer(InferArgs { model, batch, common }) => {
-            let report = infer(&InferRequest { model, batch, terms: common.terms() })?;
+        What::Infer(InferArgs { model, batch, precision, common }) => {
+            let report = infer(&InferRequest { model, batch, precision, terms: common.terms() })?;
             let share = share(report.gflops, report.peak_gflops);
             show(&report, common.json, || {
                 vec![
@@ -160,10 +164,10 @@ pub(super) fn run(arguments: BenchArgs) -> anyhow::Result<Ending> {
 }
 
 fn run_step(arguments: StepArgs) -> anyhow::Result<()> {
-    let StepArgs { model, views, out_dim, drop_path, no_head, recompute, batch, common } = arguments;
+    let StepArgs { model, views, out_dim, drop_path, no_head, recompute, batch, precision, common } = arguments;
     let (out_dim, drop_path) = if no_head { (None, 0.0) } else { (Some(out_dim), drop_path) };
     let terms = common.terms();
-    let report = step(&StepRequest { model, views, out_dim, drop_path, recompute, batch, terms })?;
+    let report = step(&StepRequest { model, views, out_dim, drop_path, recompute, batch, precision, terms })?;
     show(&report, common.json, || step_lines(&report))
 }
 

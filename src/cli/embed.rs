@@ -33,8 +33,8 @@ pub(super) struct EmbedArgs {
 
 pub(super) fn run(arguments: EmbedArgs) -> anyhow::Result<Ending> {
     let EmbedArgs { model, data, out, what, seen, json } = arguments;
-    let SeenArgs { image_size, network } = seen;
-    let report = embed(&EmbedRequest { model, data, out, what, image_size, network })?;
+    let SeenArgs { image_size, network, precision } = seen;
+    let report = embed(&EmbedRequest { model, data, out, what, image_size, network, precision })?;
     if json {
         print_json(&report)?;
     } else {

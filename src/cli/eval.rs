@@ -47,8 +47,8 @@ struct KnnArgs {
 pub(super) fn run(arguments: EvalArgs) -> anyhow::Result<Ending> {
     let Protocol::Knn(arguments) = arguments.protocol;
     let KnnArgs { model, train, val, k, temperature, seen, json } = arguments;
-    let SeenArgs { image_size, network } = seen;
-    let report = knn(&KnnRequest { model, train, val, k, temperature, image_size, network })?;
+    let SeenArgs { image_size, network, precision } = seen;
+    let report = knn(&KnnRequest { model, train, val, k, temperature, image_size, network, precision })?;
     if json {
         print_json(&report)?;
     } else {

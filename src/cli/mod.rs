@@ -14,7 +14,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::ConfigError;
+use crate::config::{ConfigError, Precision};
 use crate::run::RunError;
 use crate::run::console::print_line;
 use crate::run::input::{ImageSize, Network};
@@ -54,6 +54,9 @@ struct SeenArgs {
     /// Which network of a run
     #[arg(long, value_enum, default_value_t)]
     network: Network,
+    /// Number format of the computation
+    #[arg(long, value_enum, default_value_t)]
+    precision: Precision,
 }
 
 /// How a command ended, if not with an error.

@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use toml::Value;
 
 use super::Ending;
-use crate::config::{ConfigError, Origin, Partial};
+use crate::config::{ConfigError, Origin, Partial, Precision};
 use crate::run::RunError;
 use crate::run::console::{Figures, Verbosity};
 use crate::run::folder::{CONFIG_FILE, WhenExists};
@@ -49,9 +49,9 @@ pub(super) struct PretrainArgs {
     /// Where to compute
     #[arg(short, long, value_enum, default_value_t)]
     device: Device,
-    /// Number format of the computation
-    #[arg(long, value_enum, default_value_t)]
-    precision: Precision,
+    /// Number format of the computation [default: f32]
+    #[arg(long, value_enum)]
+    precision: Option<Precision>,
     /// Threads that decode and augment
     #[arg(short = 'j', long, value_name = "N")]
     workers: Option<i64>,
@@ -90,14 +90,6 @@ enum Device {
     /// The processor.
     #[default]
     Cpu,
-}
-
-/// Number format of the computation.
-#[derive(Debug, Clone, Copy, Default, ValueEnum)]
-enum Precision {
-    /// 32-bit floats.
-    #[default]
-    F32,
 }
 
 /// Whether to continue a run.
@@ -181,6 +173,10 @@ fn given(arguments: &PretrainArgs, file: Option<&Path>) -> Result<Partial, Confi
         if let Some(text) = text {
             given.insert(key, Value::String(text.clone()), Origin::Flag(flag))?;
         }
+    }
+    if let Some(precision) = arguments.precision {
+        let name = precision.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
+        given.insert("run.precision", Value::String(name), Origin::Flag("--precision"))?;
     }
     let numbers = [
         ("run.epochs", "--epochs", arguments.epochs),

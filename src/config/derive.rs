@@ -2,7 +2,7 @@
 
 use toml::Value;
 
-use super::{Choice, Config, ConfigError, Facts, Partial};
+use super::{Choice, Config, ConfigError, Facts, Partial, Precision};
 
 /// The constants of the derivations. They come from experiments (RESULTS.md) and are changed here only.
 mod tuned {
@@ -141,6 +141,7 @@ fn flag(key: &str) -> String {
         "run.epochs" => "--epochs",
         "run.batch" => "--batch",
         "eval.every_epochs" => "--eval-every",
+        "run.precision" => "--precision",
         "data.workers" => "--workers",
         _ => return format!("--set {key}=…"),
     };
@@ -158,6 +159,15 @@ fn pair(first: f64, last: f64) -> Value {
 /// Rounds to three significant digits, so that a derived value is one a person would write.
 fn short(value: f64) -> f64 {
     format!("{value:.2e}").parse().unwrap_or(value)
+}
+
+/// What the processor multiplies fastest, if that was asked for.
+pub(super) fn precision(draft: &mut Draft<'_>) -> Result<(), ConfigError> {
+    match (draft.config.run.precision, draft.facts.bf16) {
+        (Precision::Auto, true) => draft.adjust("run.precision", "bf16", "the processor has instructions for it"),
+        (Precision::Auto, false) => draft.adjust("run.precision", "f32", "the processor has no instructions for bf16"),
+        _ => Ok(()),
+    }
 }
 
 /// Loader threads and cache.

@@ -23,7 +23,7 @@ pub use partial::{Origin, Partial};
 pub use plan::{Choice, Facts, resolve};
 pub use section::{
     Centering, ClipMode, DataConfig, DinoConfig, EvalConfig, ExifMode, HeadConfig, LogConfig, ModelConfig, OptimConfig,
-    OptimizerName, RunConfig, Shape,
+    OptimizerName, Precision, RunConfig, Shape,
 };
 pub use views::ViewsConfig;
 

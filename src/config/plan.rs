@@ -18,6 +18,8 @@ pub struct Facts {
     pub cores: usize,
     /// Memory this process may use, bytes.
     pub memory_bytes: u64,
+    /// Whether the processor has instructions for bf16.
+    pub bf16: bool,
     /// Classes of the labelled folder, if there is one.
     pub val_classes: Option<usize>,
 }
@@ -46,7 +48,8 @@ pub struct Choice {
 /// let mut given = Partial::default();
 /// given.set("data.train=photos")?;
 /// given.set("run.epochs=20")?;
-/// let facts = Facts { images: 5000, median_size: Some((640, 480)), cores: 2, memory_bytes: 8 << 30, val_classes: None };
+/// let (median_size, val_classes) = (Some((640, 480)), None);
+/// let facts = Facts { images: 5000, median_size, cores: 2, memory_bytes: 8 << 30, bf16: false, val_classes };
 /// let (config, choices) = resolve(&given.on_recipe()?, &facts)?;
 /// assert_eq!(config.run.epochs, 20);
 /// assert!(choices.iter().any(|choice| choice.key == "head.out_dim"));
@@ -55,6 +58,7 @@ pub struct Choice {
 pub fn resolve(given: &Partial, facts: &Facts) -> Result<(Config, Vec<Choice>), ConfigError> {
     check_image_count(given, facts)?;
     let mut draft = Draft::new(given, facts)?;
+    derive::precision(&mut draft)?;
     derive::data(&mut draft)?;
     derive::model(&mut draft)?;
     derive::views(&mut draft)?;

@@ -1,5 +1,6 @@
 //! The sections of the configuration. Field comments say what a value means; `key.rs` holds the text users see.
 
+use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 /// Batch size for which `optim.lr` is stated (DINO, `main_dino.py`: `lr * batch / 256`).
@@ -272,6 +273,19 @@ pub enum ClipMode {
     Global,
 }
 
+/// What matrix products multiply. Sums, statistics, parameters and gradients are f32 always.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// 32-bit floats.
+    #[default]
+    F32,
+    /// bf16, where the processor has instructions for it; else f32.
+    Bf16,
+    /// The fastest the processor has instructions for: bf16 or f32.
+    Auto,
+}
+
 /// Length, batch, seed, checkpoints.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -282,6 +296,8 @@ pub struct RunConfig {
     pub batch: usize,
     /// Images per forward pass; gradients are accumulated up to `batch`.
     pub micro_batch: usize,
+    /// What matrix products multiply.
+    pub precision: Precision,
     /// Whether activations within a block are computed again for the gradient instead of being kept.
     pub recompute: bool,
     /// Seed of every random draw.
@@ -300,6 +316,7 @@ impl Default for RunConfig {
             epochs: 100,
             batch: 64,
             micro_batch: 64,
+            precision: Precision::F32,
             recompute: false,
             seed: 0,
             threads: 1,

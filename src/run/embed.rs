@@ -3,16 +3,17 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use dinoxide_engine::cpu::Cpu;
 use dinoxide_engine::tensor::Pool;
 use dinoxide_views::{EvalTransform, Source};
 use serde::Serialize;
 
 use super::RunError;
 use super::console::{Console, Figures, Verbosity};
+use super::device::cpu;
 use super::images::{introduce, loader, warn_of_skipped};
 use super::input::{ImageSize, Network};
 use super::model::Model;
+use crate::config::Precision;
 use crate::eval::EvalError;
 use crate::eval::embedding::{FeatureKind, FeatureWriter};
 use crate::eval::features::{Frozen, ImageBatch};
@@ -32,6 +33,8 @@ pub struct EmbedRequest {
     pub image_size: Option<ImageSize>,
     /// Which network.
     pub network: Network,
+    /// What products multiply.
+    pub precision: Precision,
 }
 
 /// Which features are written.
@@ -103,7 +106,7 @@ pub fn embed(request: &EmbedRequest) -> Result<EmbedReport, RunError> {
     let mut writer = FeatureWriter::create(&request.out, request.what.kind(), &row_shape)?;
     introduce(&console, &model, transform);
     let mut images = loader(&model, &source, transform)?;
-    let (cpu, pool) = (Cpu::new(), Pool::new());
+    let (cpu, pool) = (cpu(request.precision, &console), Pool::new());
     let frozen = model.frozen(&cpu, &pool);
     let mut written = 0;
     for batch in &mut images {

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use dinoxide_engine::cpu::Cpu;
 use dinoxide_views::{Exif, Source, decode_file};
 
 use super::{RunError, machine};
@@ -24,6 +25,7 @@ pub fn gather(source: &Source, val: Option<&str>) -> Result<Facts, RunError> {
         median_size: median_size(source),
         cores: machine::cores(),
         memory_bytes: machine::memory_bytes(),
+        bf16: Cpu::bf16().is_some(),
         val_classes,
     })
 }

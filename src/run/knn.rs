@@ -5,16 +5,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use dinoxide_engine::cpu::Cpu;
 use dinoxide_engine::tensor::Pool;
 use dinoxide_views::Source;
 use serde::Serialize;
 
 use super::RunError;
 use super::console::{Console, Figures, Verbosity};
+use super::device::cpu;
 use super::images::{introduce, loader, warn_of_skipped};
 use super::input::{ImageSize, Network};
 use super::model::Model;
+use crate::config::Precision;
 use crate::eval::features::extract;
 use crate::eval::knn::{KnnBank, KnnScore};
 use crate::eval::labels::Labels;
@@ -36,6 +37,8 @@ pub struct KnnRequest {
     pub image_size: Option<ImageSize>,
     /// Which network.
     pub network: Network,
+    /// What products multiply.
+    pub precision: Precision,
 }
 
 /// The accuracies.
@@ -71,7 +74,7 @@ pub fn knn(request: &KnnRequest) -> Result<KnnReport, RunError> {
         let absent = labels.absent_in_val.len();
         console.say(&format!("{absent} of {} classes have no validation image", labels.classes.len()));
     }
-    let (cpu, pool) = (Cpu::new(), Pool::new());
+    let (cpu, pool) = (cpu(request.precision, &console), Pool::new());
     let frozen = model.frozen(&cpu, &pool);
     let features = |source: Source, labels: &[u32]| -> Result<(Vec<f32>, Vec<u32>), RunError> {
         let mut images = loader(&model, &Arc::new(source), transform)?;

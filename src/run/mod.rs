@@ -4,6 +4,7 @@ pub mod attention;
 pub mod bench;
 pub mod console;
 pub mod demo;
+mod device;
 pub mod embed;
 pub mod environment;
 mod error;

@@ -4,13 +4,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use dinoxide_engine::cpu::Cpu;
 use dinoxide_engine::tape::Keep;
 use dinoxide_engine::tensor::Pool;
 use dinoxide_views::{Loader, LoaderConfig, Source};
 
 use super::RunError;
 use super::console::{Console, Figures, Verbosity};
+use super::device::cpu;
 use super::environment::Environment;
 use super::facts::gather;
 use super::folder::{RunFolder, Start, WhenExists, default_path};
@@ -178,7 +178,7 @@ impl<'a> Run<'a> {
             self.console.say(&format!("what the networks will see: {}", sheet.display()));
         }
         let mut loader = Loader::new(Arc::clone(&self.source), config.views.clone(), self.loading(&state, &schedule))?;
-        let (cpu, pool) = (Cpu::new(), Pool::new());
+        let (cpu, pool) = (cpu(config.run.precision, self.console), Pool::new());
         let device = Device { kernels: &cpu, pool: &pool };
         let validation = Validation::open(config, &self.source, self.console)?;
         let mut observer = Observer::new(self.folder, &schedule, self.console, self.interrupt.clone())?;

@@ -4,6 +4,7 @@ use dinoxide_engine::tensor::Pool;
 use serde::Serialize;
 
 use super::{Place, Terms, bytes, config_of, fits, median, on_threads, peak_gflops, times, work};
+use crate::config::Precision;
 use crate::eval::features::{Frozen, ImageBatch};
 use crate::nn::init::Registry;
 use crate::nn::vit::Vit;
@@ -17,7 +18,9 @@ pub struct InferRequest {
     pub model: String,
     /// Images of a forward pass.
     pub batch: usize,
-    /// Format, threads, forward passes.
+    /// What products multiply.
+    pub precision: Precision,
+    /// Threads, forward passes.
     pub terms: Terms,
 }
 
@@ -47,7 +50,7 @@ pub fn infer(request: &InferRequest) -> Result<InferReport, RunError> {
     let config = dino_config(&config_of(&request.model)?)?.backbone;
     let side = config.image_size;
     fits("--batch", request.batch, side * side * 3)?;
-    on_threads(request.terms, |cpu| {
+    on_threads(request.terms, request.precision, |cpu| {
         let mut registry = Registry::new();
         let backbone = Vit::new(config.clone(), "", &mut registry);
         let (params, pool) = (registry.finish(0), Pool::new());
@@ -66,7 +69,7 @@ pub fn infer(request: &InferRequest) -> Result<InferReport, RunError> {
             gflops: work.forward / seconds / 1e9,
             peak_gflops: peak_gflops(cpu),
             request: request.clone(),
-            place: Place::here(),
+            place: Place::of(cpu),
         })
     })
 }

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::{Place, Terms, fits, median, on_threads, peak_gflops, times, values};
+use crate::config::Precision;
 use crate::eval::knn::KnnBank;
 use crate::run::RunError;
 
@@ -20,7 +21,7 @@ pub struct KnnBenchRequest {
     pub dim: usize,
     /// Neighbours.
     pub k: usize,
-    /// Format, threads, repetitions.
+    /// Threads, repetitions.
     pub terms: Terms,
 }
 
@@ -47,7 +48,7 @@ pub fn knn(request: &KnnBenchRequest) -> Result<KnnBenchReport, RunError> {
     let KnnBenchRequest { train, queries, dim, k, terms } = *request;
     fits("--train", train, 6 * dim)?; // Bytes of a value and of what it is drawn from.
     fits("--queries", queries, 6 * dim)?;
-    on_threads(terms, |cpu| {
+    on_threads(terms, Precision::F32, |cpu| {
         let labels = |count: usize| (0..count).map(|index| (index % CLASSES) as u32).collect::<Vec<_>>();
         let bank = KnnBank::new(values(train * dim, 0), labels(train), CLASSES)?;
         let (features, labels) = (values(queries * dim, 1), labels(queries));
@@ -58,7 +59,7 @@ pub fn knn(request: &KnnBenchRequest) -> Result<KnnBenchReport, RunError> {
             gflops: 2.0 * (train * queries * dim) as f64 / seconds / 1e9,
             peak_gflops: peak_gflops(cpu),
             request: request.clone(),
-            place: Place::here(),
+            place: Place::of(cpu),
         })
     })
 }

@@ -13,14 +13,16 @@
 
 use std::time::Instant;
 
-use clap::ValueEnum;
 use dinoxide_engine::cpu::Cpu;
+use dinoxide_engine::kernels::Kernels as _;
+use dinoxide_engine::values as engine;
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
-use super::{RunError, machine};
-use crate::config::{Config, ConfigError, ModelConfig, Origin};
+use super::console::{Console, Figures, Verbosity};
+use super::{RunError, device, machine};
+use crate::config::{Config, ConfigError, ModelConfig, Origin, Precision};
 
 pub mod infer;
 pub mod knn;
@@ -31,20 +33,9 @@ mod work;
 /// Calls that are measured but not counted: the first ones fill the pool and the caches.
 const WARM_UP: usize = 2;
 
-/// Number format of a computation.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Precision {
-    /// 32-bit floats.
-    #[default]
-    F32,
-}
-
 /// What every measurement needs to know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Terms {
-    /// Number format.
-    pub precision: Precision,
     /// Threads; all cores without a number.
     pub threads: Option<usize>,
     /// Calls that count; two more come before.
@@ -58,11 +49,17 @@ pub struct Place {
     pub cpu: String,
     /// Threads used.
     pub threads: usize,
+    /// What products multiplied.
+    pub precision: Precision,
 }
 
 impl Place {
-    fn here() -> Self {
-        Self { cpu: machine::cpu_model(), threads: rayon::current_num_threads() }
+    fn of(cpu: &Cpu) -> Self {
+        let precision = match cpu.precision() {
+            engine::Precision::F32 => Precision::F32,
+            engine::Precision::Bf16 => Precision::Bf16,
+        };
+        Self { cpu: machine::cpu_model(), threads: rayon::current_num_threads(), precision }
     }
 }
 
@@ -78,10 +75,15 @@ fn peak_gbytes(cpu: &Cpu) -> f64 {
 }
 
 /// Runs `measure` on its own pool of threads.
-fn on_threads<T: Send>(terms: Terms, measure: impl FnOnce(&Cpu) -> Result<T, RunError> + Send) -> Result<T, RunError> {
+fn on_threads<T: Send>(
+    terms: Terms,
+    precision: Precision,
+    measure: impl FnOnce(&Cpu) -> Result<T, RunError> + Send,
+) -> Result<T, RunError> {
+    let cpu = device::cpu(precision, &Console::new(Verbosity::Normal, Figures::Json));
     let threads = terms.threads.unwrap_or_else(machine::cores);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-    pool.map_err(|source| RunError::Threads { source })?.install(|| measure(&Cpu::new()))
+    pool.map_err(|source| RunError::Threads { source })?.install(|| measure(&cpu))
 }
 
 /// The configuration of a named model with everything else at its plain default.

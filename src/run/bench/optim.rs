@@ -4,6 +4,7 @@ use dinoxide_engine::params::Params;
 use serde::Serialize;
 
 use super::{Place, Terms, config_of, median, on_threads, peak_gbytes, times};
+use crate::config::Precision;
 use crate::methods::Method as _;
 use crate::methods::dino::Dino;
 use crate::run::RunError;
@@ -17,7 +18,7 @@ pub struct OptimRequest {
     pub model: String,
     /// Prototypes of the head.
     pub out_dim: usize,
-    /// Format, threads, updates.
+    /// Threads, updates.
     pub terms: Terms,
 }
 
@@ -61,7 +62,7 @@ pub fn optim(request: &OptimRequest) -> Result<OptimReport, RunError> {
     config.head.out_dim = request.out_dim;
     config.validate()?;
     let dino = dino_config(&config)?;
-    on_threads(request.terms, |cpu| {
+    on_threads(request.terms, Precision::F32, |cpu| {
         let (method, student) = Dino::new(dino);
         let parameters = student.values().len();
         let optimizer = Optimizer::new(Rule::AdamW, &student);
@@ -81,7 +82,7 @@ pub fn optim(request: &OptimRequest) -> Result<OptimReport, RunError> {
             gbytes: bytes_moved(parameters) / seconds / 1e9,
             peak_gbytes: peak_gbytes(cpu),
             request: request.clone(),
-            place: Place::here(),
+            place: Place::of(cpu),
         })
     })
 }

@@ -12,7 +12,7 @@ use super::work::Work;
 use super::{
     Place, Terms, WARM_UP, bytes, config_of, fits, median, on_threads, peak_gbytes, peak_gflops, times, values, work,
 };
-use crate::config::{Config, ConfigError, Origin};
+use crate::config::{Config, ConfigError, Origin, Precision};
 use crate::methods::Device;
 use crate::methods::dino::Dino;
 use crate::nn::drop_path::DropPath;
@@ -39,7 +39,9 @@ pub struct StepRequest {
     pub recompute: bool,
     /// Images of a step.
     pub batch: usize,
-    /// Format, threads, steps.
+    /// What products multiply.
+    pub precision: Precision,
+    /// Threads, steps.
     pub terms: Terms,
 }
 
@@ -155,7 +157,7 @@ pub fn step(request: &StepRequest) -> Result<StepReport, RunError> {
     if request.out_dim.is_some() && global.count < 2 {
         return Err(bad_views(request, "two or more global crops, as in 2x224,8x96").into());
     }
-    on_threads(request.terms, |cpu| match request.out_dim {
+    on_threads(request.terms, request.precision, |cpu| match request.out_dim {
         Some(_) => method_steps(request, &config, cpu),
         None => backbone_steps(request, &config, cpu),
     })
@@ -302,7 +304,7 @@ fn report(request: &StepRequest, cpu: &Cpu, pool: &Pool, measured: Measured) -> 
         allocated_mb: (pool.allocated_bytes() - steps.warm) as f64 / 1e6,
         steps: count,
         request: request.clone(),
-        place: Place::here(),
+        place: Place::of(cpu),
     }
 }
 

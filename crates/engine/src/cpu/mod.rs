@@ -33,6 +33,7 @@ mod tokens;
 mod transpose;
 mod update;
 mod weight_norm;
+mod word;
 
 use gemm::{Finish, Start, Units};
 use pulp::Arch;
@@ -71,10 +72,10 @@ impl Cpu {
         Cpu { arch: Arch::new(), units: Units::Pairs }
     }
 
-    /// The most `f32` operations per second that the threads of the current rayon pool reach together, measured with
-    /// multiply-adds on registers.
+    /// The most operations per second that the threads of the current rayon pool reach together in these kernels'
+    /// precision, measured with multiply-adds on registers.
     pub fn peak_flops(&self) -> f64 {
-        peak::multiply_add_rate(self.arch)
+        self.units.peak(self.arch)
     }
 
     /// The most bytes per second that these threads move between memory and registers, reads and writes counted.

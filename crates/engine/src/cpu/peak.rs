@@ -1,6 +1,7 @@
 //! What this processor can do at best: the ceilings that measured rates are held against.
 
 use std::hint::black_box;
+use std::marker::PhantomData;
 use std::time::Instant;
 
 use pulp::{Arch, Simd, WithSimd};
@@ -8,6 +9,7 @@ use rayon::prelude::*;
 
 use super::chunk::CHUNK_LEN;
 use super::math::vectorised;
+use super::word::Word;
 
 /// Independent sums, enough to hide the latency of a multiply-add and few enough for sixteen registers.
 const CHAINS: usize = 12;
@@ -19,20 +21,21 @@ const STREAM: usize = 1 << 26;
 const REPEATS: usize = 5;
 
 /// Multiply-adds on registers alone.
-struct Chains;
+struct Chains<W>(PhantomData<W>);
 
-impl WithSimd for Chains {
+impl<W: Word> WithSimd for Chains<W> {
     /// Lanes of a register.
     type Output = usize;
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) -> usize {
+        // As a pair of bf16 it is a tiny number and one.
         let factor = simd.splat_f32s(black_box(0.999));
         // Chains that start alike could be merged into one.
         let mut sums: [S::f32s; CHAINS] = std::array::from_fn(|chain| simd.splat_f32s(black_box(chain as f32)));
         for _ in 0..STEPS {
             for sum in &mut sums {
-                *sum = simd.mul_add_f32s(*sum, factor, factor);
+                *sum = W::dot(simd, factor, factor, *sum);
             }
         }
         let total = sums.into_iter().fold(factor, |total, sum| simd.add_f32s(total, sum));
@@ -41,13 +44,12 @@ impl WithSimd for Chains {
     }
 }
 
-/// Floating-point operations per second of multiply-adds in `f32` on every thread of the rayon pool; a multiply-add
-/// counts as two.
-pub fn multiply_add_rate(arch: Arch) -> f64 {
+/// Floating-point operations per second of multiply-adds on every thread of the rayon pool; a multiply-add counts as two.
+pub fn multiply_add_rate<W: Word>(arch: Arch) -> f64 {
     let rate = |()| {
         let start = Instant::now();
-        let lanes: usize = rayon::broadcast(|_| arch.dispatch(Chains)).into_iter().sum();
-        (2 * lanes * CHAINS * STEPS) as f64 / start.elapsed().as_secs_f64()
+        let lanes: usize = rayon::broadcast(|_| W::dispatch(arch, Chains::<W>(PhantomData))).into_iter().sum();
+        (2 * W::VALUES * lanes * CHAINS * STEPS) as f64 / start.elapsed().as_secs_f64()
     };
     [(); REPEATS].map(rate).into_iter().fold(0.0, f64::max)
 }

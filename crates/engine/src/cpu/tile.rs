@@ -4,6 +4,7 @@
 
 use pulp::Simd;
 
+use super::word::{Single, Word};
 use crate::kernels::Write;
 
 /// Columns are padded to whole vectors of the widest kind, so that no row ends inside one.
@@ -137,13 +138,12 @@ unsafe fn blocks_of<S: Simd, const ROWS: usize>(
 unsafe fn block<S: Simd, const ROWS: usize, const VECTORS: usize>(simd: S, product: &Product<'_>, at: Corner) -> usize {
     // SAFETY: the caller's promise.
     let sums: [[S::f32s; VECTORS]; ROWS] = unsafe {
-        sums(
+        sums::<Single, S, ROWS, VECTORS>(
             simd,
             product.size[1],
             #[inline(always)]
             |row, k| at.left.wrapping_add(row * product.left_row + k * product.left_step),
             (at.right, product.right_stride),
-            S::mul_add_f32s,
         )
     };
     for (row, sums) in sums.iter().enumerate() {
@@ -168,12 +168,11 @@ unsafe fn block<S: Simd, const ROWS: usize, const VECTORS: usize>(simd: S, produ
 /// # Safety
 /// All these addresses are readable.
 #[inline(always)]
-pub unsafe fn sums<S: Simd, const ROWS: usize, const VECTORS: usize>(
+pub unsafe fn sums<W: Word, S: Simd, const ROWS: usize, const VECTORS: usize>(
     simd: S,
     inner: usize,
     left: impl Fn(usize, usize) -> *const f32,
     (right, stride): (*const f32, usize),
-    dot: impl Fn(S, S::f32s, S::f32s, S::f32s) -> S::f32s,
 ) -> [[S::f32s; VECTORS]; ROWS] {
     let mut sums = [[simd.splat_f32s(0.0); VECTORS]; ROWS];
     for k in 0..inner {
@@ -189,7 +188,7 @@ pub unsafe fn sums<S: Simd, const ROWS: usize, const VECTORS: usize>(
             // SAFETY: the caller's promise.
             let factor = simd.splat_f32s(unsafe { left(row, k).read_unaligned() });
             for (sum, &columns) in sums.iter_mut().zip(&columns) {
-                *sum = dot(simd, factor, columns, *sum);
+                *sum = W::dot(simd, factor, columns, *sum);
             }
         }
     }

@@ -13,7 +13,6 @@
 mod destination;
 mod pack;
 mod tile;
-mod word;
 
 use std::cell::Cell;
 use std::marker::PhantomData;
@@ -22,13 +21,14 @@ use std::ops::Range;
 use pulp::{Arch, Simd, WithSimd};
 
 use super::chunk::check_len;
+use super::peak::multiply_add_rate;
+#[cfg(target_arch = "x86_64")]
+use super::word::{Hardware, available};
+use super::word::{Pair, Single, Word};
 use crate::team::for_each;
 use crate::values::{Values, ValuesMut};
 use destination::{Destination, Place};
 use tile::{Corner, Left, tile};
-#[cfg(target_arch = "x86_64")]
-use word::Hardware;
-use word::{Pair, Single, Word};
 
 /// Words of a panel that tiles walk through at a time: 16 KB, half of a small first-level cache.
 const PANEL: usize = 1 << 12;
@@ -159,10 +159,20 @@ pub enum Units {
 }
 
 impl Units {
+    /// The most operations per second they reach together on the threads of the current rayon pool.
+    pub fn peak(self, arch: Arch) -> f64 {
+        match self {
+            Self::F32 => multiply_add_rate::<Single>(arch),
+            Self::Pairs => multiply_add_rate::<Pair>(arch),
+            #[cfg(target_arch = "x86_64")]
+            Self::Hardware => multiply_add_rate::<Hardware>(arch),
+        }
+    }
+
     /// Those of this machine that multiply bf16.
     pub fn of_pairs(arch: Arch) -> Option<Self> {
         #[cfg(target_arch = "x86_64")]
-        if word::available(arch) {
+        if available(arch) {
             return Some(Self::Hardware);
         }
         let _ = arch;

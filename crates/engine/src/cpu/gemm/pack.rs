@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 use super::super::math::vectorised;
 use super::super::transpose::{SIDE, transpose};
-use super::word::Word;
+use super::super::word::Word;
 use super::{Adjacent, Operand};
 use crate::values::Values;
 

@@ -3,9 +3,9 @@
 use pulp::Simd;
 
 use super::super::tile::sums;
+use super::super::word::Word;
 use super::Start;
 use super::destination::Destination;
-use super::word::Word;
 
 /// Where a tile finds the left operand.
 #[derive(Clone, Copy)]
@@ -82,31 +82,28 @@ unsafe fn panel_sums<W: Word, S: Simd, const ROWS: usize, const VECTORS: usize, 
     right: &[f32],
 ) -> [[S::f32s; VECTORS]; ROWS] {
     let (inner, right) = (right.len() / WIDTH, (right.as_ptr(), WIDTH));
-    let dot = W::dot::<S>;
     // SAFETY: the caller's promise.
     unsafe {
         match left {
             Left::Rows { values, stride, rows } => {
                 let rows: [*const f32; ROWS] =
                     std::array::from_fn(|at| values.wrapping_byte_add((row + at).min(rows - 1) * stride));
-                sums(
+                sums::<W, S, ROWS, VECTORS>(
                     simd,
                     inner,
                     #[inline(always)]
                     |row, k| rows[row].wrapping_add(k),
                     right,
-                    dot,
                 )
             }
             Left::Panels { values, depth } => {
                 let panel = values.as_ptr().wrapping_add(row * depth);
-                sums(
+                sums::<W, S, ROWS, VECTORS>(
                     simd,
                     inner,
                     #[inline(always)]
                     |row, k| panel.wrapping_add(k * ROWS + row),
                     right,
-                    dot,
                 )
             }
         }

@@ -1,0 +1,20 @@
+//! What computes.
+
+use dinoxide_engine::cpu::Cpu;
+
+use super::console::Console;
+use crate::config::Precision;
+
+/// The processor's kernels in the precision that was asked for; in f32, and with a line that says so, where bf16 was asked
+/// for and the processor has no instructions for it.
+pub(super) fn cpu(asked: Precision, console: &Console) -> Cpu {
+    match (asked, Cpu::bf16()) {
+        (Precision::F32, _) => Cpu::new(),
+        (_, Some(cpu)) => cpu,
+        (Precision::Auto, None) => Cpu::new(),
+        (Precision::Bf16, None) => {
+            console.warn("this processor has no instructions for bf16 (AVX512-BF16): computing in f32");
+            Cpu::new()
+        }
+    }
+}

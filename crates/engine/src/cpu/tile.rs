@@ -95,6 +95,7 @@ unsafe fn strip_of<S: Simd>(simd: S, product: &Product<'_>, whole: Corner, row: 
     unsafe {
         match product.size[0] - row {
             6.. => blocks_of::<S, 6>(simd, product, strip, columns),
+            4.. => blocks_of::<S, 4>(simd, product, strip, columns),
             2.. => blocks_of::<S, 2>(simd, product, strip, columns),
             _ => blocks_of::<S, 1>(simd, product, strip, columns),
         }

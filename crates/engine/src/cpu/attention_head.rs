@@ -37,20 +37,21 @@ impl WithSimd for Forward<'_, '_> {
     fn with_simd<S: Simd>(self, simd: S) {
         let Forward { op, mut task, scratch } = self;
         let shape = Shape::new(&op, task.segment);
-        let Shape { len, padded, dim, .. } = shape;
-        scratch.resize((dim * padded + len * dim + QUERIES * (padded + 2 * dim) + SIDE * dim).max(scratch.len()), 0.0);
+        let Shape { len, padded, dim, line, .. } = shape;
+        scratch
+            .resize((dim * padded + len * line + QUERIES * (padded + 2 * line) + SIDE * dim).max(scratch.len()), 0.0);
         let mut rest = &mut scratch[..];
         let keys = take(&mut rest, dim * padded);
-        let values = take(&mut rest, len * dim);
+        let values = take(&mut rest, len * line);
         let scores = take(&mut rest, QUERIES * padded);
-        let [queries, sums] = [(); 2].map(|()| take(&mut rest, QUERIES * dim));
+        let [queries, sums] = [(); 2].map(|()| take(&mut rest, QUERIES * line));
         let wide = take(&mut rest, SIDE * dim);
         shape.transpose(&op, op.heads + task.head, wide, keys);
         shape.copy((op.qkv, shape.stride), (2 * op.heads + task.head, 0), values);
         let asked = len.min(op.queries);
         for first in (0..asked).step_by(QUERIES) {
             let rows = QUERIES.min(asked - first);
-            shape.copy((op.qkv, shape.stride), (task.head, first), &mut queries[..rows * dim]);
+            shape.copy((op.qkv, shape.stride), (task.head, first), &mut queries[..rows * line]);
             multiply(simd, &shape.scores(queries, keys, rows), scores, padded);
             let [out, log_sum_exp] = &mut task.pieces;
             let mut inverses = [0.0; QUERIES];
@@ -59,8 +60,8 @@ impl WithSimd for Forward<'_, '_> {
                 inverses[row] = 1.0 / total;
                 row_mut(log_sum_exp, first + row)[0] = lse;
             }
-            multiply(simd, &shape.mix(scores, values, rows), sums, dim);
-            for (row, sums) in sums.chunks_exact(dim).take(rows).enumerate() {
+            multiply(simd, &shape.mix(scores, values, rows), sums, line);
+            for (row, sums) in sums.chunks_exact(line).take(rows).enumerate() {
                 write_scaled(row_mut(out, first + row), sums, inverses[row]);
             }
         }
@@ -82,14 +83,14 @@ impl WithSimd for Backward<'_, '_> {
     fn with_simd<S: Simd>(self, simd: S) {
         let Backward { op, saved, mut task, scratch } = self;
         let shape = Shape::new(&op, task.segment);
-        let Shape { len, padded, dim, .. } = shape;
-        let need = 2 * dim * padded + 3 * len * dim + QUERIES * (2 * padded + 3 * dim) + SIDE * dim;
+        let Shape { len, padded, dim, line, .. } = shape;
+        let need = 2 * dim * padded + 3 * len * line + QUERIES * (2 * padded + 3 * line) + SIDE * dim;
         scratch.resize(need.max(scratch.len()), 0.0);
         let mut rest = &mut scratch[..];
         let [keys_t, values_t] = [(); 2].map(|()| take(&mut rest, dim * padded));
-        let [keys, d_keys, d_values] = [(); 3].map(|()| take(&mut rest, len * dim));
+        let [keys, d_keys, d_values] = [(); 3].map(|()| take(&mut rest, len * line));
         let [probs, d_scores] = [(); 2].map(|()| take(&mut rest, QUERIES * padded));
-        let [queries, d_out, d_queries] = [(); 3].map(|()| take(&mut rest, QUERIES * dim));
+        let [queries, d_out, d_queries] = [(); 3].map(|()| take(&mut rest, QUERIES * line));
         let wide = take(&mut rest, SIDE * dim);
         shape.transpose(&op, op.heads + task.head, wide, keys_t);
         shape.transpose(&op, 2 * op.heads + task.head, wide, values_t);
@@ -100,8 +101,8 @@ impl WithSimd for Backward<'_, '_> {
         for first in (0..asked).step_by(QUERIES) {
             let rows = QUERIES.min(asked - first);
             let width = op.heads * op.head_dim;
-            shape.copy((op.qkv, shape.stride), (task.head, first), &mut queries[..rows * dim]);
-            shape.copy((saved.d_out.into(), width), (task.head, first), &mut d_out[..rows * dim]);
+            shape.copy((op.qkv, shape.stride), (task.head, first), &mut queries[..rows * line]);
+            shape.copy((saved.d_out.into(), width), (task.head, first), &mut d_out[..rows * line]);
             multiply(simd, &shape.scores(queries, keys_t, rows), probs, padded);
             multiply(simd, &shape.scores(d_out, values_t, rows), d_scores, padded);
             let blocks = probs.chunks_exact_mut(padded).zip(d_scores.chunks_exact_mut(padded));
@@ -116,17 +117,17 @@ impl WithSimd for Backward<'_, '_> {
                     *d_score = *prob * (*d_score - along);
                 }
             }
-            multiply(simd, &shape.mix(d_scores, keys, rows), d_queries, dim);
-            multiply(simd, &shape.mix_back(d_scores, queries, rows), d_keys, dim);
-            multiply(simd, &shape.mix_back(probs, d_out, rows), d_values, dim);
-            for (row, d_query) in d_queries.chunks_exact(dim).take(rows).enumerate() {
+            multiply(simd, &shape.mix(d_scores, keys, rows), d_queries, line);
+            multiply(simd, &shape.mix_back(d_scores, queries, rows), d_keys, line);
+            multiply(simd, &shape.mix_back(probs, d_out, rows), d_values, line);
+            for (row, d_query) in d_queries.chunks_exact(line).take(rows).enumerate() {
                 write_scaled(row_mut(&mut task.pieces[0], first + row), d_query, shape.scale);
             }
         }
         for silent in asked..len {
             row_mut(&mut task.pieces[0], silent).fill(0.0);
         }
-        for (token, (d_key, d_value)) in d_keys.chunks_exact(dim).zip(d_values.chunks_exact(dim)).enumerate() {
+        for (token, (d_key, d_value)) in d_keys.chunks_exact(line).zip(d_values.chunks_exact(line)).enumerate() {
             write_scaled(row_mut(&mut task.pieces[1], token), d_key, shape.scale);
             write_scaled(row_mut(&mut task.pieces[2], token), d_value, 1.0);
         }
@@ -195,6 +196,8 @@ struct Shape {
     padded: usize,
     /// The head's width in whole vectors.
     dim: usize,
+    /// Distance of rows of `dim` values: an odd number of cache lines, so that a column of them uses all of a cache.
+    line: usize,
     head_dim: usize,
     scale: f32,
     /// Distance of two tokens in the matrix of queries, keys and values.
@@ -203,11 +206,13 @@ struct Shape {
 
 impl Shape {
     fn new(op: &Attention<'_, f32>, segment: Segment) -> Self {
+        let dim = op.head_dim.next_multiple_of(PAD);
         Shape {
             start: segment.start,
             len: segment.len,
             padded: segment.len.next_multiple_of(PAD),
-            dim: op.head_dim.next_multiple_of(PAD),
+            dim,
+            line: if (dim / PAD).is_multiple_of(2) { dim + PAD } else { dim },
             head_dim: op.head_dim,
             scale: (op.head_dim as f32).powf(-0.5),
             stride: 3 * op.heads * op.head_dim,
@@ -217,7 +222,7 @@ impl Shape {
     /// Copies rows of a head's columns, from the segment's row `first` on, into padded rows.
     #[inline(always)]
     fn copy(&self, (matrix, stride): (Values<'_, f32>, usize), (part, first): (usize, usize), to: &mut [f32]) {
-        for (row, to) in to.chunks_exact_mut(self.dim).enumerate() {
+        for (row, to) in to.chunks_exact_mut(self.line).enumerate() {
             let (values, padding) = to.split_at_mut(self.head_dim);
             let from = (self.start + first + row) * stride + part * self.head_dim;
             matrix.part(from..from + self.head_dim).copy_to(values);
@@ -256,7 +261,7 @@ impl Shape {
     fn scores<'a>(&self, block: &'a [f32], transposed: &'a [f32], rows: usize) -> Product<'a> {
         Product {
             left: block,
-            left_row: self.dim,
+            left_row: self.line,
             left_step: 1,
             right: transposed,
             right_stride: self.padded,
@@ -273,7 +278,7 @@ impl Shape {
             left_row: self.padded,
             left_step: 1,
             right: matrix,
-            right_stride: self.dim,
+            right_stride: self.line,
             size: [rows, self.len, self.dim],
             write: Write::Replace,
         }
@@ -287,7 +292,7 @@ impl Shape {
             left_row: 1,
             left_step: self.padded,
             right: matrix,
-            right_stride: self.dim,
+            right_stride: self.line,
             size: [self.len, rows, self.dim],
             write: Write::Add,
         }

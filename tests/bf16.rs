@@ -15,7 +15,7 @@ use dinoxide::schedule::Scheduled;
 use dinoxide::train::optimizer::{Clip, Optimizer, Rule};
 use dinoxide::train::step::{Crops, TrainState};
 use dinoxide_engine::cpu::Cpu;
-use dinoxide_engine::params::{Params, TensorSpec};
+use dinoxide_engine::params::{Params, Role, TensorSpec};
 use dinoxide_engine::tape::{Images, Tape};
 use dinoxide_engine::tensor::Pool;
 use support::{filler, filler_bytes, imagenet};
@@ -108,15 +108,19 @@ fn largest_error(gradient: fn(&Cpu) -> (Params, Vec<f32>)) -> (f64, String) {
         let pairs = exact[spec.range()].iter().zip(&rounded[spec.range()]);
         norm(pairs.map(|(exact, rounded)| rounded - exact).collect()) / norm(exact[spec.range()].to_vec())
     };
-    let errors = params.layout().specs().iter().map(|spec| (error(spec), spec.name.clone()));
-    errors.max_by(|a, b| a.0.total_cmp(&b.0)).expect("there are tensors")
+    let trained = params.layout().specs().iter().filter(|spec| spec.role == Role::Trained);
+    let errors = trained.map(|spec| (error(spec), spec.name.clone()));
+    let largest = errors.max_by(|a, b| a.0.abs().total_cmp(&b.0.abs())).expect("there are tensors");
+    assert!(largest.0.is_finite(), "{}: no number", largest.1);
+    largest
 }
 
 #[test]
 fn gradients_of_a_backbone_are_within_a_hundredth() {
     let (error, name) = largest_error(backbone_gradient);
     println!("{name}: {error:.1e}");
-    assert!(error <= 1e-2, "{name}: off by {error:.1e} of the gradient");
+    // Nothing at all would be f32 under another name.
+    assert!((1e-4..=1e-2).contains(&error), "{name}: off by {error:.1e} of the gradient");
 }
 
 /// A target is a softmax of logits over 0.04: what is off by a thousandth there is off by a fortieth here, and every tensor
@@ -125,7 +129,7 @@ fn gradients_of_a_backbone_are_within_a_hundredth() {
 fn gradients_of_a_step_are_within_what_the_temperatures_make_of_it() {
     let (error, name) = largest_error(step_gradient);
     println!("{name}: {error:.1e}");
-    assert!(error <= 5e-2, "{name}: off by {error:.1e} of the gradient");
+    assert!((1e-4..=5e-2).contains(&error), "{name}: off by {error:.1e} of the gradient");
 }
 
 #[test]
@@ -133,7 +137,7 @@ fn two_hundred_losses_stay_beside_those_in_f32() {
     let losses = |cpu: &Cpu| train(cpu, Rule::AdamW, 200, 5e-4).0;
     let (exact, rounded) = (losses(&Cpu::new()), losses(&bf16()));
     let errors = exact.iter().zip(&rounded).map(|(exact, rounded)| (rounded / exact - 1.0).abs());
-    let error = errors.fold(0.0, f64::max);
+    let error = errors.fold(0.0, |most, error| if error > most || error.is_nan() { error } else { most });
     println!("{error:.1e}");
-    assert!(error <= 1e-2, "a loss is off by {error:.1e}");
+    assert!((1e-5..=1e-2).contains(&error), "a loss is off by {error:.1e}");
 }

@@ -89,7 +89,7 @@ pub const KEYS: &[Key] = &[
     fixed("run.epochs", "passes over the images"),
     fixed("run.batch", "images per optimizer step"),
     free("run.micro_batch", "images per forward pass; gradients are accumulated up to run.batch"),
-    free("run.precision", "what products multiply: \"f32\", \"bf16\", or \"auto\", bf16 where the processor can"),
+    fixed("run.precision", "what products multiply: \"f32\", \"bf16\", or \"auto\", bf16 where the processor can"),
     free(
         "run.recompute",
         "compute a block's activations again for the gradient: a fraction of the memory, a third more time",

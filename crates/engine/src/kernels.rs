@@ -1,12 +1,13 @@
 //! The kernel contract: every fused operation the engine knows, forward and backward, as one trait.
 //!
-//! `reference/` implements it in plain `f64` loops and is the definition; `cpu/` implements it in `f32` with SIMD and
-//! threads. Both are driven by the same tests. A device that implements this trait can train every network here.
+//! `reference/` implements it in plain `f64` loops and is the definition; `cpu/` implements it in `f32`, and with products
+//! of bf16, with SIMD and threads. Both are driven by the same tests. A device that implements this trait can train every network here.
 //!
 //! Conventions of all kernels:
 //! - matrices are dense and row-major; the shape letters in each doc give the length of every slice;
 //! - a destination called `out` is overwritten, whatever it holds; a destination whose doc says *adds* is added to;
-//! - values that a branch hands from one operation to the next may be rounded to bf16 ([`Values`]); nothing else is;
+//! - values that a branch hands from one operation to the next may be rounded to bf16 ([`Values`]), and products may round
+//!   what they multiply ([`Kernels::precision`]); nothing else is rounded;
 //! - gradients of parameters are always added, so that micro-batches accumulate;
 //! - lengths that do not fit are a broken invariant of the caller and panic with both sizes.
 
@@ -36,6 +37,7 @@ pub trait Kernels<E>: Send + Sync {
     fn linear(&self, op: Linear<'_, E>, out: ValuesMut<'_, E>);
 
     /// `pre = x·wᵀ + bias`, `out = gelu(pre)`, both `[rows, outputs]`; `pre` is left out where nobody needs it.
+    /// Where `out` is rounded, the GELU is that of the rounded `pre`, kept or not.
     fn linear_gelu(&self, op: Linear<'_, E>, pre: Option<ValuesMut<'_, E>>, out: ValuesMut<'_, E>);
 
     /// `d_x (+)= d_out·w`, `[rows, inputs]`.
@@ -45,7 +47,8 @@ pub trait Kernels<E>: Send + Sync {
     /// a layer whose input was `gelu(x)`. Then `x ← gelu(x)`: what the weight's gradient needs, computed again, not kept.
     fn gelu_linear_input_grad(&self, d_out: &[E], weight: &[E], size: LinearSize, x: ValuesMut<'_, E>, d_x: &mut [E]);
 
-    /// Adds `d_outᵀ·x` to `d_weight` `[outputs, inputs]` and, if given, the column sums of `d_out` to `d_bias`.
+    /// Adds `d_outᵀ·x` to `d_weight` `[outputs, inputs]` and, if given, the column sums of `d_out` to `d_bias`, both of what
+    /// products multiply: of `d_out` rounded, where that is bf16.
     fn linear_weight_grad(
         &self,
         d_out: &[E],

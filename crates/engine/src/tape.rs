@@ -173,7 +173,7 @@ impl<'a> Tape<'a> {
 
     /// `x·wᵀ + b`: `[R, I]` to `[R, O]`.
     pub fn linear(&mut self, x: &Matrix, weight: ParamId, bias: Option<ParamId>) -> Matrix {
-        let op = self.run().dense(x.values().into(), x.rows, weight, bias);
+        let op = self.run().dense(x.values().into(), [x.rows, x.columns], weight, bias);
         let size = op.size;
         let mut out = self.pool.take(size.rows * size.outputs);
         self.kernels.linear(op, (&mut out[..]).into());

@@ -1,7 +1,7 @@
 //! Numbers in memory: in full precision, or rounded to bf16 between the operations of a branch.
 //!
-//! bf16 has the exponent of `f32` and eight bits of mantissa. Sums, statistics, parameters and gradients are never rounded,
-//! only what one operation of a branch hands to the next, and what products multiply.
+//! bf16 has the exponent of `f32` and eight bits of mantissa. Sums, statistics, parameters and gradients in memory are never
+//! rounded, only what one operation of a branch hands to the next, and what products read of their operands.
 
 use std::ops::Range;
 
@@ -86,14 +86,6 @@ impl<E> ValuesMut<'_, E> {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
-    }
-
-    /// The same values for a shorter time.
-    pub fn reborrow(&mut self) -> ValuesMut<'_, E> {
-        match self {
-            Self::Full(values) => ValuesMut::Full(values),
-            Self::Half(values) => ValuesMut::Half(values),
-        }
     }
 
     /// The same values, to be read.

@@ -13,7 +13,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 /// Few rows and many, inner lengths odd and beyond a slab, widths that end inside a tile.
-const SIZES: [(usize, usize, usize); 8] = [
+const SIZES: [(usize, usize, usize); 9] = [
     (1, 1, 1),
     (3, 5, 7),
     (37, 192, 5),
@@ -22,6 +22,8 @@ const SIZES: [(usize, usize, usize); 8] = [
     (511, 4300, 9),
     (1500, 1000, 7),
     (97, 300, 17),
+    // A weight's gradient of three slabs, the last one odd.
+    (4301, 1000, 7),
 ];
 
 fn values(len: usize, seed: u64) -> Vec<bf16> {
@@ -84,13 +86,14 @@ fn dense<E: Real>(k: &dyn Kernels<E>, (rows, inputs, outputs): (usize, usize, us
     k.linear_weight_grad(&d_out, Values::Half(&x), size, &mut d_weight, Some(&mut d_bias));
     k.linear_weight_grad(&d_out, Values::Full(&wide_x), size, &mut d_weight, None);
     let [plain, pre, activated, alone] = rounded;
+    assert_eq!(alone, activated, "the same GELU whether its input is kept or not");
     vec![
         full("out", out),
         full("out of full", out_of_full),
         half("rounded", plain, 1),
         half("pre", pre, 1),
         half("activated", activated, 2),
-        half("alone", alone, 1),
+        half("alone", alone, 2),
         half("kept", kept, 1),
         full("d_kept", d_kept),
         full("d_x", d_x),
@@ -155,6 +158,28 @@ fn attention_and_norms_agree_with_the_reference() {
     }
     for (rows, width) in [(1, 3), (40, 384), (600, 49)] {
         agree(&format!("{rows} x {width}"), norm(&Cpu::bf16_anywhere(), rows, width), norm(&Reference, rows, width));
+    }
+}
+
+#[test]
+fn slabs_of_a_left_operand_in_place_are_added_up() {
+    let (rows, inputs, outputs) = (513, 3100, 700);
+    let (x, weight) = (values(rows * inputs, 1), values(outputs * inputs, 2));
+    let mut out = vec![f32::NAN; rows * outputs];
+    let op = Linear {
+        x: Values::Half(&x),
+        weight: &wide::<f32>(&weight),
+        bias: None,
+        size: LinearSize { rows, inputs, outputs },
+    };
+    Cpu::bf16_anywhere().linear(op, ValuesMut::Full(&mut out));
+    // Every element would take the reference minutes.
+    for (row, column) in (0..rows).step_by(37).flat_map(|row| (0..outputs).step_by(29).map(move |at| (row, at))) {
+        let pairs = x[row * inputs..][..inputs].iter().zip(&weight[column * inputs..][..inputs]);
+        let expected: f64 = pairs.map(|(x, w)| x.to_f64() * w.to_f64()).sum();
+        let error = (f64::from(out[row * outputs + column]) - expected).abs();
+        // Sums are of the size of √3100 · 4/3.
+        assert!(error <= 1e-3, "[{row}, {column}] is off by {error}");
     }
 }
 

@@ -1,4 +1,4 @@
-//! The kernels in `f32` for processors: SIMD chosen at run time (`pulp`), threads of the current rayon pool. The definition
+//! The kernels for processors, in `f32` and with products of bf16: SIMD chosen at run time (`pulp`), threads of the current rayon pool. The definition
 //! of every operation is in [`crate::reference`]; this module only makes them fast.
 //!
 //! # Scheme

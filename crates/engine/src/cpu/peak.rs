@@ -29,7 +29,7 @@ impl<W: Word> WithSimd for Chains<W> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) -> usize {
-        // As a pair of bf16 it is a tiny number and one.
+        // As a pair of bf16 these are -0.24 and 0.996: sums stay ordinary numbers.
         let factor = simd.splat_f32s(black_box(0.999));
         // Chains that start alike could be merged into one.
         let mut sums: [S::f32s; CHAINS] = std::array::from_fn(|chain| simd.splat_f32s(black_box(chain as f32)));

@@ -33,8 +33,8 @@ pub trait Word: 'static {
 /// One `f32`.
 pub struct Single;
 
-/// Two bf16, the first in the lower half, multiplied by the instructions every machine has: the definition of what
-/// [`Hardware`] does.
+/// Two bf16, the first in the lower half, multiplied by the instructions every machine has: what [`Hardware`] does, but
+/// that the latter takes numbers too small to be normal for zero.
 pub struct Pair;
 
 /// [`Pair`] multiplied by one instruction.

@@ -17,7 +17,7 @@ use crate::kernels::{
     WeightNormLinear, WeightNormLinearGrad, Write,
 };
 use crate::values::{Values, ValuesMut};
-use rounded::{edit, full};
+use rounded::{edit, full, round};
 
 /// The reference device: one thread, `f64`, no state.
 #[derive(Debug, Clone, Copy, Default)]
@@ -33,13 +33,15 @@ impl Kernels<f64> for Reference {
     }
 
     fn linear_gelu(&self, op: Linear<'_, f64>, pre: Option<ValuesMut<'_, f64>>, out: ValuesMut<'_, f64>) {
+        let rounded = matches!(out, ValuesMut::Half(_));
         edit(out, |out| {
             let mut product = out.to_vec();
             dense::linear(op, &mut product);
-            if let Some(mut pre) = pre {
-                // The GELU is that of what is kept, rounding included.
-                edit(pre.reborrow(), |pre| pre.copy_from_slice(&product));
-                edit(pre, |pre| product.copy_from_slice(pre));
+            if rounded {
+                round(&mut product);
+            }
+            if let Some(pre) = pre {
+                edit(pre, |pre| pre.copy_from_slice(&product));
             }
             dense::gelu(&product, out);
         });

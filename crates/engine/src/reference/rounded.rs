@@ -21,8 +21,17 @@ pub(super) fn edit(values: ValuesMut<'_, f64>, change: impl FnOnce(&mut [f64])) 
         ValuesMut::Half(values) => {
             let mut wide: Vec<f64> = values.iter().map(|value| value.to_f64()).collect();
             change(&mut wide);
-            // By way of f32, as a device that computes in f32 does.
-            values.iter_mut().zip(wide).for_each(|(to, value)| *to = bf16::from_f32(value as f32));
+            values.iter_mut().zip(wide).for_each(|(to, value)| *to = nearest(value));
         }
     }
+}
+
+/// Rounds values to bf16 where they are.
+pub(super) fn round(values: &mut [f64]) {
+    values.iter_mut().for_each(|value| *value = nearest(*value).to_f64());
+}
+
+/// By way of `f32`, as a device that computes in `f32` does.
+fn nearest(value: f64) -> bf16 {
+    bf16::from_f32(value as f32)
 }

@@ -51,21 +51,26 @@ impl<'a> Run<'a> {
         self.pool.between(self.kernels.precision(), len)
     }
 
-    /// A dense layer on `rows` rows.
-    pub fn dense<'x>(self, x: Values<'x, f32>, rows: usize, weight: ParamId, bias: Option<ParamId>) -> Linear<'x, f32>
+    /// A dense layer on `rows` rows of `inputs` values.
+    pub fn dense<'x>(
+        self,
+        x: Values<'x, f32>,
+        [rows, inputs]: [usize; 2],
+        weight: ParamId,
+        bias: Option<ParamId>,
+    ) -> Linear<'x, f32>
     where
         'a: 'x,
     {
         let weight = self.params.get(weight);
-        let inputs = x.len().checked_div(rows).unwrap_or(0);
-        let outputs = weight.len().checked_div(inputs).unwrap_or(0);
+        let outputs = weight.len() / inputs;
         Linear { x, weight, bias: bias.map(|id| self.params.get(id)), size: LinearSize { rows, inputs, outputs } }
     }
 
     /// Queries, keys and values of the tokens `x`, `[T, 3·D]`.
     fn qkv(self, x: &Matrix, norm: Norm, qkv: Dense) -> Between {
         let (normed, _) = self.normed(x, norm);
-        let op = self.dense(normed.values(), x.rows(), qkv.0, Some(qkv.1));
+        let op = self.dense(normed.values(), [x.rows(), x.columns()], qkv.0, Some(qkv.1));
         let mut out = self.between(op.size.rows * op.size.outputs);
         self.kernels.linear(op, out.values_mut());
         out
@@ -104,19 +109,21 @@ impl<'a> Tape<'a> {
 
     /// Dense layers, a GELU after each but the last, of the rows as they are or of their norm: `[R, I]` to `[R, O]`.
     pub fn mlp(&mut self, x: &Matrix, norm: Option<Norm>, hidden: &[Dense], last: Dense) -> Matrix {
-        let (run, rows) = (self.run(), x.rows());
+        let (run, rows, mut inputs) = (self.run(), x.rows(), x.columns());
         let mut input = norm.map(|norm| run.normed(x, norm).0);
         let mut kept = Vec::with_capacity(hidden.len());
         for &(weight, bias) in hidden {
-            let op = run.dense(input.as_ref().map_or(x.values().into(), Between::values), rows, weight, Some(bias));
+            let values = input.as_ref().map_or(x.values().into(), Between::values);
+            let op = run.dense(values, [rows, inputs], weight, Some(bias));
             let columns = op.size.outputs;
             let mut out = run.between(rows * columns);
             let mut pre = (self.record == Record::Gradients).then(|| run.between(rows * columns));
             run.kernels.linear_gelu(op, pre.as_mut().map(Between::values_mut), out.values_mut());
             kept.extend(pre.map(|pre| (pre, columns)));
-            input = Some(out);
+            (input, inputs) = (Some(out), columns);
         }
-        let op = run.dense(input.as_ref().map_or(x.values().into(), Between::values), rows, last.0, Some(last.1));
+        let values = input.as_ref().map_or(x.values().into(), Between::values);
+        let op = run.dense(values, [rows, inputs], last.0, Some(last.1));
         let columns = op.size.outputs;
         let mut out = run.pool.take(rows * columns);
         run.kernels.linear(op, (&mut out[..]).into());

@@ -90,7 +90,11 @@ impl Block {
             let values = unsafe { line_of(sums, at, len) };
             match finish {
                 Finish::Keep => {}
-                Finish::Gelu => gelu::in_place(values),
+                Finish::Gelu => match out {
+                    Place::Full(_) => gelu::in_place(values),
+                    // As if it had been kept.
+                    Place::Half(_) => gelu::in_place_of_rounded(values),
+                },
                 // SAFETY: as above.
                 Finish::GeluOf(Place::Full(pre)) => gelu::in_place_of(unsafe { line_of(pre, at, len) }, values),
                 // SAFETY: as above.

@@ -38,7 +38,7 @@ const LEAST_DEPTH: usize = 128;
 /// Packed words of a slab of the right operand, where not a single step of tiles takes more: 4 MB, a part of the
 /// last-level cache. Two slabs are held at a time.
 const SLAB: usize = 1 << 20;
-/// Rows of a task's block: the left operand's take 96 KB, a part of the second-level cache.
+/// Rows of a task's block: a step's words of the left operand take 96 KB, a part of the second-level cache.
 const HEIGHT: usize = 96;
 /// Columns of a task's block whose left operand is read in place: the block takes 216 KB, a part of the second-level cache.
 const WIDTH_IN_PLACE: usize = 576;

@@ -60,7 +60,7 @@ impl<'a, E> Values<'a, E> {
     }
 }
 
-impl Values<'_, f32> {
+impl<'a> Values<'a, f32> {
     /// Copies all of them.
     #[inline(always)]
     pub fn copy_to(self, to: &mut [f32]) {
@@ -72,22 +72,22 @@ impl Values<'_, f32> {
             ),
         }
     }
+
+    /// In full precision: as they are, or written to `buffer`, which is as long or longer.
+    #[inline(always)]
+    pub fn widened(self, buffer: &'a mut [f32]) -> &'a [f32] {
+        match self {
+            Self::Full(values) => values,
+            Self::Half(values) => {
+                let buffer = &mut buffer[..values.len()];
+                self.copy_to(buffer);
+                buffer
+            }
+        }
+    }
 }
 
 impl<E> ValuesMut<'_, E> {
-    /// Number of values.
-    pub fn len(&self) -> usize {
-        match self {
-            Self::Full(values) => values.len(),
-            Self::Half(values) => values.len(),
-        }
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     /// The same values, to be read.
     pub fn read(&self) -> Values<'_, E> {
         match self {

@@ -73,12 +73,12 @@ pub fn first_token_attention(arch: Arch, op: Attention<'_, f32>, out: &mut [f32]
             arch,
             #[inline(always)]
             || {
-                let mut rows = vec![0.0; 2 * head_dim];
-                let (query, key) = rows.split_at_mut(head_dim);
+                let mut wide = vec![0.0; 2 * head_dim];
+                let (query, key) = wide.split_at_mut(head_dim);
                 for (head, probs) in out.chunks_exact_mut(segment.len).enumerate() {
-                    head_row(&op, segment.start, head).copy_to(query);
+                    let query = head_row(&op, segment.start, head).widened(query);
                     for (token, score) in probs.iter_mut().enumerate() {
-                        head_row(&op, segment.start + token, heads + head).copy_to(key);
+                        let key = head_row(&op, segment.start + token, heads + head).widened(key);
                         *score = dot(query, key) * scale;
                     }
                     let max = join(fold(f32::NEG_INFINITY, probs, larger), larger);

@@ -45,8 +45,8 @@ impl WithSimd for Forward<'_, '_> {
         let values = take(&mut rest, len * line);
         let scores = take(&mut rest, QUERIES * padded);
         let [queries, sums] = [(); 2].map(|()| take(&mut rest, QUERIES * line));
-        let wide = take(&mut rest, SIDE * dim);
-        shape.transpose(&op, op.heads + task.head, wide, keys);
+        let mut wide = [(); SIDE].map(|()| take(&mut rest, dim));
+        shape.transpose(&op, op.heads + task.head, &mut wide, keys);
         shape.copy((op.qkv, shape.stride), (2 * op.heads + task.head, 0), values);
         let asked = len.min(op.queries);
         for first in (0..asked).step_by(QUERIES) {
@@ -91,9 +91,9 @@ impl WithSimd for Backward<'_, '_> {
         let [keys, d_keys, d_values] = [(); 3].map(|()| take(&mut rest, len * line));
         let [probs, d_scores] = [(); 2].map(|()| take(&mut rest, QUERIES * padded));
         let [queries, d_out, d_queries] = [(); 3].map(|()| take(&mut rest, QUERIES * line));
-        let wide = take(&mut rest, SIDE * dim);
-        shape.transpose(&op, op.heads + task.head, wide, keys_t);
-        shape.transpose(&op, 2 * op.heads + task.head, wide, values_t);
+        let mut wide = [(); SIDE].map(|()| take(&mut rest, dim));
+        shape.transpose(&op, op.heads + task.head, &mut wide, keys_t);
+        shape.transpose(&op, 2 * op.heads + task.head, &mut wide, values_t);
         shape.copy((op.qkv, shape.stride), (op.heads + task.head, 0), keys);
         d_keys.fill(0.0);
         d_values.fill(0.0);
@@ -233,23 +233,20 @@ impl Shape {
     /// Copies a column block of the segment's tokens into padded columns, `[head_dim, padded]`. `wide` has room for four
     /// rows, should they have to be widened.
     #[inline(always)]
-    fn transpose(&self, op: &Attention<'_, f32>, part: usize, wide: &mut [f32], to: &mut [f32]) {
+    fn transpose(&self, op: &Attention<'_, f32>, part: usize, wide: &mut [&mut [f32]; SIDE], to: &mut [f32]) {
         for first in (0..self.padded).step_by(SIDE) {
             if first >= self.len {
                 to.chunks_exact_mut(self.padded).for_each(|line| line[first..].fill(0.0));
                 return;
             }
             // Columns of the padding beside the last token repeat it.
-            let mut parts = wide.chunks_exact_mut(self.head_dim);
-            let rows: [&[f32]; SIDE] = std::array::from_fn(
+            let mut token = first;
+            let rows = wide.each_mut().map(
                 #[inline(always)]
-                |token| match (head_row(op, self.start + (first + token).min(self.len - 1), part), parts.next()) {
-                    (row @ Values::Half(_), Some(wide)) => {
-                        row.copy_to(wide);
-                        &*wide
-                    }
-                    (Values::Full(row), _) => row,
-                    (Values::Half(_), None) => &[],
+                |wide| {
+                    let row = head_row(op, self.start + token.min(self.len - 1), part);
+                    token += 1;
+                    row.widened(wide)
                 },
             );
             transpose(rows, to, self.padded, first);

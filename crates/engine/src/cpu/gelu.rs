@@ -1,6 +1,5 @@
 //! The exact GELU (Hendrycks and Gimpel 2016), `x·Φ(x)`, and its gradient.
 
-use half::bf16;
 use pulp::Arch;
 use rayon::prelude::*;
 
@@ -48,11 +47,12 @@ fn gelu_chunk(x: &[f32], out: &mut [f32]) {
     }
 }
 
-/// GELU of values, in their place.
+/// GELU of values as `T` has them, in their place.
 #[inline(always)]
-pub fn in_place(x: &mut [f32]) {
+pub fn in_place<T: Element>(x: &mut [f32]) {
     for x in x {
-        *x *= normal(*x).0;
+        let value = T::of(*x).wide();
+        *x = value * normal(value).0;
     }
 }
 
@@ -63,15 +63,6 @@ pub fn in_place_of<T: Element>(x: &mut [T], out: &mut [f32]) {
         *x = T::of(*out);
         let value = x.wide();
         *out = value * normal(value).0;
-    }
-}
-
-/// GELU of values rounded to bf16, in their place.
-#[inline(always)]
-pub fn in_place_of_rounded(x: &mut [f32]) {
-    for x in x {
-        let value = <bf16 as Element>::of(*x).wide();
-        *x = value * normal(value).0;
     }
 }
 

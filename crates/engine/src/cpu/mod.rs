@@ -1,5 +1,5 @@
-//! The kernels for processors, in `f32` and with products of bf16: SIMD chosen at run time (`pulp`), threads of the current rayon pool. The definition
-//! of every operation is in [`crate::reference`]; this module only makes them fast.
+//! The kernels for processors, in `f32` and with products of bf16: SIMD chosen at run time (`pulp`), threads of the
+//! current rayon pool. The definition of every operation is in [`crate::reference`]; this module only makes them fast.
 //!
 //! # Scheme
 //! - **Products.** Dense layers and their gradients are one routine (`gemm`) that takes operands in any layout, starts from

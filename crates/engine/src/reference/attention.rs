@@ -14,6 +14,12 @@ struct Plain<'a> {
     queries: usize,
 }
 
+impl<'a> Plain<'a> {
+    fn new(op: Attention<'a, f64>, qkv: &'a [f64]) -> Self {
+        Plain { qkv, heads: op.heads, head_dim: op.head_dim, segments: op.segments, queries: op.queries }
+    }
+}
+
 /// Offset of one head's vector inside `qkv`; `part` is 0 for the query, 1 for the key, 2 for the value.
 fn at(op: &Plain<'_>, token: usize, part: usize, head: usize) -> usize {
     ((token * 3 + part) * op.heads + head) * op.head_dim
@@ -46,7 +52,7 @@ fn shape(op: &Plain<'_>) -> (usize, usize) {
 
 pub(super) fn attention(op: Attention<'_, f64>, out: &mut [f64], sums: &mut [f64]) {
     let qkv = full(op.qkv);
-    let op = Plain { qkv: &qkv, heads: op.heads, head_dim: op.head_dim, segments: op.segments, queries: op.queries };
+    let op = Plain::new(op, &qkv);
     let (tokens, width) = shape(&op);
     assert_eq!(out.len(), tokens * width, "attention: length of out, tokens·heads·head_dim");
     assert_eq!(sums.len(), tokens * op.heads, "attention: length of log_sum_exp, tokens·heads");
@@ -72,7 +78,7 @@ pub(super) fn attention(op: Attention<'_, f64>, out: &mut [f64], sums: &mut [f64
 
 pub(super) fn attention_backward(op: Attention<'_, f64>, saved: AttentionBackward<'_, f64>, d_qkv: &mut [f64]) {
     let qkv = full(op.qkv);
-    let op = Plain { qkv: &qkv, heads: op.heads, head_dim: op.head_dim, segments: op.segments, queries: op.queries };
+    let op = Plain::new(op, &qkv);
     let (tokens, width) = shape(&op);
     assert_eq!(saved.d_out.len(), tokens * width, "attention_backward: length of d_out, tokens·heads·head_dim");
     assert_eq!(saved.out.len(), tokens * width, "attention_backward: length of out, tokens·heads·head_dim");
@@ -117,7 +123,7 @@ fn query_backward(
 
 pub(super) fn first_token_attention(op: Attention<'_, f64>, out: &mut [f64]) {
     let qkv = full(op.qkv);
-    let op = Plain { qkv: &qkv, heads: op.heads, head_dim: op.head_dim, segments: op.segments, queries: op.queries };
+    let op = Plain::new(op, &qkv);
     shape(&op);
     let tokens: usize = op.segments.iter().map(|segment| segment.len).sum();
     assert_eq!(out.len(), tokens * op.heads, "first_token_attention: length of out, heads·tokens of all segments");

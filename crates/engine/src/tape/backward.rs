@@ -132,8 +132,7 @@ impl<'a> Backward<'a, '_> {
     }
 
     pub(super) fn linear(&mut self, x: &Matrix, weight: ParamId, bias: Option<ParamId>, d_out: &[f32]) {
-        let values = self.params.get(weight);
-        let size = LinearSize { rows: x.rows(), inputs: x.columns(), outputs: values.len() / x.columns() };
+        let (values, size) = (self.params.get(weight), self.run().size([x.rows(), x.columns()], weight));
         if x.slot().is_some() {
             let (mut d_x, write) = self.destination(x.slot(), x.values().len());
             self.kernels.linear_input_grad(d_out, values, size, write, &mut d_x);

@@ -21,7 +21,7 @@ pub struct Norm {
     pub eps: f64,
 }
 
-/// What a dense layer of a branch reads.
+/// What operations run with, on the way forward and back.
 #[derive(Clone, Copy)]
 pub(super) struct Run<'a> {
     pub kernels: &'a dyn Kernels<f32>,
@@ -51,20 +51,24 @@ impl<'a> Run<'a> {
         self.pool.between(self.kernels.precision(), len)
     }
 
+    /// Sizes of a dense layer on `rows` rows of `inputs` values.
+    pub fn size(self, [rows, inputs]: [usize; 2], weight: ParamId) -> LinearSize {
+        LinearSize { rows, inputs, outputs: self.params.get(weight).len() / inputs }
+    }
+
     /// A dense layer on `rows` rows of `inputs` values.
     pub fn dense<'x>(
         self,
         x: Values<'x, f32>,
-        [rows, inputs]: [usize; 2],
+        shape: [usize; 2],
         weight: ParamId,
         bias: Option<ParamId>,
     ) -> Linear<'x, f32>
     where
         'a: 'x,
     {
-        let weight = self.params.get(weight);
-        let outputs = weight.len() / inputs;
-        Linear { x, weight, bias: bias.map(|id| self.params.get(id)), size: LinearSize { rows, inputs, outputs } }
+        let size = self.size(shape, weight);
+        Linear { x, weight: self.params.get(weight), bias: bias.map(|id| self.params.get(id)), size }
     }
 
     /// Queries, keys and values of the tokens `x`, `[T, 3·D]`.
@@ -143,8 +147,7 @@ impl Backward<'_, '_> {
     ) {
         let mut d_out = d_out;
         for ((mut pre, inputs), &(weight, bias)) in kept.into_iter().zip(&layers[1..]).rev() {
-            let values = self.params.get(weight);
-            let size = LinearSize { rows: x.rows(), inputs, outputs: values.len() / inputs };
+            let (values, size) = (self.params.get(weight), self.run().size([x.rows(), inputs], weight));
             let mut d_pre = self.pool.take(pre.values().len());
             self.kernels.gelu_linear_input_grad(&d_out, values, size, pre.values_mut(), &mut d_pre);
             self.linear_weight(pre.values(), size, weight, Some(bias), &d_out);
@@ -162,8 +165,7 @@ impl Backward<'_, '_> {
     /// Gradients of a dense layer of the norm of `x`.
     fn normed_linear(&mut self, x: &Matrix, norm: Norm, (weight, bias): Dense, d_out: Buffer) {
         let (normed, stats) = self.run().normed(x, norm);
-        let values = self.params.get(weight);
-        let size = LinearSize { rows: x.rows(), inputs: x.columns(), outputs: values.len() / x.columns() };
+        let (values, size) = (self.params.get(weight), self.run().size([x.rows(), x.columns()], weight));
         self.linear_weight(normed.values(), size, weight, Some(bias), &d_out);
         drop(normed);
         let mut d_normed = self.pool.take(x.values().len());

@@ -38,16 +38,21 @@ impl<T> Destination<T> {
     }
 
     pub fn at(self, row: usize, column: usize) -> *mut T {
-        let [line, at] = if self.transposed { [column, row] } else { [row, column] };
+        let [line, at] = self.in_memory([row, column]);
         self.first.wrapping_add(line * self.stride + at)
     }
 
-    /// Memory for one block alone, addressed as the block is in the whole matrix.
-    pub fn of_block(values: &mut [T], block: Block) -> Self {
-        let ([row, column], [height, width]) = (block.first, block.size);
-        assert!(values.len() >= height * width, "room for a block");
-        let first = values.as_mut_ptr().wrapping_sub(row * width + column);
-        Self { first, stride: width, transposed: false }
+    /// A row and a column as a line and a place in it, and the other way round.
+    fn in_memory(self, [row, column]: [usize; 2]) -> [usize; 2] {
+        if self.transposed { [column, row] } else { [row, column] }
+    }
+
+    /// Memory for one block alone, addressed as the block is in this matrix.
+    pub fn block<U>(self, values: &mut [U], block: Block) -> Destination<U> {
+        let ([line, at], [lines, len]) = (self.in_memory(block.first), self.in_memory(block.size));
+        assert!(values.len() >= lines * len, "room for a block");
+        let first = values.as_mut_ptr().wrapping_sub(line * len + at);
+        Destination { first, stride: len, transposed: self.transposed }
     }
 }
 
@@ -82,18 +87,18 @@ impl Block {
         if let (Finish::Keep, Place::Full(_)) = (finish, out) {
             return;
         }
-        let Self { first: [row, column], size: [height, width] } = self;
-        let (lines, len) = if sums.transposed { (width, height) } else { (height, width) };
-        for line in 0..lines {
-            let at = if sums.transposed { [row, column + line] } else { [row + line, column] };
+        let [first, place] = sums.in_memory(self.first);
+        let [lines, len] = sums.in_memory(self.size);
+        for line in first..first + lines {
+            let at = sums.in_memory([line, place]);
             // SAFETY: this line of the block lies in every destination, and only one task touches it.
             let values = unsafe { line_of(sums, at, len) };
             match finish {
                 Finish::Keep => {}
                 Finish::Gelu => match out {
-                    Place::Full(_) => gelu::in_place(values),
+                    Place::Full(_) => gelu::in_place::<f32>(values),
                     // As if it had been kept.
-                    Place::Half(_) => gelu::in_place_of_rounded(values),
+                    Place::Half(_) => gelu::in_place::<bf16>(values),
                 },
                 // SAFETY: as above.
                 Finish::GeluOf(Place::Full(pre)) => gelu::in_place_of(unsafe { line_of(pre, at, len) }, values),

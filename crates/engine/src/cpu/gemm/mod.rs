@@ -83,6 +83,12 @@ impl<'a> Operand<'a> {
         Self { values: values.into(), stride: columns, adjacent: Adjacent::Vectors }
     }
 
+    /// Some of the values that are adjacent: of vector `line`, or of the vectors at inner index `line`.
+    #[inline(always)]
+    fn line(&self, line: usize, range: Range<usize>) -> Values<'a, f32> {
+        self.values.part(line * self.stride + range.start..line * self.stride + range.end)
+    }
+
     /// Values that `vectors` vectors of `depth` values reach over.
     fn reach(&self, vectors: usize, depth: usize) -> usize {
         let (outer, inner) = match self.adjacent {
@@ -204,7 +210,8 @@ struct Own {
 /// continued.
 pub fn multiply(arch: Arch, units: Units, product: Product<'_>, out: ValuesMut<'_, f32>) {
     let [rows, columns, depth] = product.size;
-    check_len("out", out.len(), rows * columns);
+    let len = out.read().len();
+    check_len("out", len, rows * columns);
     assert!(product.left.values.len() >= product.left.reach(rows, depth), "the left operand is too short");
     assert!(product.right.values.len() >= product.right.reach(columns, depth), "the right operand is too short");
     if let Start::Bias(bias) = product.start {
@@ -216,7 +223,7 @@ pub fn multiply(arch: Arch, units: Units, product: Product<'_>, out: ValuesMut<'
     let continued = matches!(product.start, Start::Out);
     assert!(!(continued && rounded(out.read())), "rounded sums of {rows} x {columns} cannot be continued");
     if let Finish::GeluOf(second) | Finish::GeluBackward(second) = &product.finish {
-        check_len("second", second.len(), out.len());
+        check_len("second", second.read().len(), len);
     }
     if let Some(sums) = &product.left_sums {
         assert!(product.left.adjacent == Adjacent::Vectors, "only operands that are packed are summed up");
@@ -296,7 +303,7 @@ fn run<W: Word, const ROWS: usize, const VECTORS: usize, const WIDTH: usize>(
         let start = if first == 0 { start } else { Start::Out };
         let finish = if first + slab >= depth { finish } else { Finish::Keep };
         let depth = slab.min(depth - first);
-        let part = Slab { left, inner, right: panels, first, depth, step, start, left_sums, out, few, finish };
+        let part = Slab { left, inner, right: panels, first, depth, step, start, left_sums, out, finish };
         for_each(blocks.len(), |block| {
             let mut own = OWN.take();
             let task =
@@ -354,13 +361,6 @@ struct Block {
     size: [usize; 2],
 }
 
-impl Block {
-    fn transposed(self) -> Self {
-        let ([row, column], [height, width]) = (self.first, self.size);
-        Self { first: [column, row], size: [width, height] }
-    }
-}
-
 /// One slab of the inner dimension.
 #[derive(Clone, Copy)]
 struct Slab<'a> {
@@ -377,8 +377,6 @@ struct Slab<'a> {
     start: Start<'a>,
     left_sums: Option<Destination<f32>>,
     out: Place,
-    /// Whether rows and columns are exchanged.
-    few: bool,
     finish: Finish<Place>,
 }
 
@@ -402,13 +400,9 @@ impl<W: Word, const ROWS: usize, const VECTORS: usize, const WIDTH: usize> WithS
         let Block { first: [row, column], size: [height, width] } = self.block;
         let sums = match out {
             Place::Full(out) => out,
-            Place::Half(_) => {
+            Place::Half(out) => {
                 self.own.sums.resize(self.own.sums.len().max(height * width), 0.0);
-                if self.part.few {
-                    Destination::of_block(&mut self.own.sums, self.block.transposed()).transposed()
-                } else {
-                    Destination::of_block(&mut self.own.sums, self.block)
-                }
+                out.block(&mut self.own.sums, self.block)
             }
         };
         let step = even_part(slab, step).max(1);

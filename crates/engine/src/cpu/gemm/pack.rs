@@ -85,10 +85,7 @@ fn turn_panel<W: Word, const WIDTH: usize>(
     for (index, to) in to.chunks_mut(TURN * WIDTH).enumerate() {
         let first = inner.start + index * TURN * W::VALUES;
         let inner = first..inner.end.min(first + TURN * W::VALUES);
-        let row = |vector: usize| {
-            let at = (vectors.start + vector) * from.stride;
-            from.values.part(at + inner.start..at + inner.end)
-        };
+        let row = |vector: usize| from.line(vectors.start + vector, inner.clone());
         let whole = vectors.len() / SIDE * SIDE;
         for column in (0..whole).step_by(SIDE) {
             let mut buffers = [[0.0; TURN]; SIDE];
@@ -153,10 +150,7 @@ pub fn copy<W: Word, const WIDTH: usize>(
     for line in (0..depth).step_by(LINES) {
         let lines = LINES.min(depth - line);
         let first = inner.start + line * W::VALUES;
-        let row = |k: usize| {
-            let at = k * from.stride;
-            from.values.part(at + vectors.start..at + vectors.end)
-        };
+        let row = |k: usize| from.line(k, vectors.clone());
         let short = if vectors.len() <= SHORT { lines * W::VALUES } else { 0 };
         for ahead in AHEAD..AHEAD + short {
             let next = base.wrapping_add(((first + ahead) * from.stride + vectors.start) * size);

@@ -4,7 +4,7 @@ use faer::MatMut;
 use pulp::{Simd, WithSimd};
 
 use super::dense::row_mut;
-use super::math::{exp, inner, larger};
+use super::math::{dot, exp, larger};
 use super::tile::{PAD, Product, multiply};
 use super::transpose::{SIDE, transpose};
 use crate::kernels::{Attention, AttentionBackward, Segment, Write};
@@ -109,7 +109,7 @@ impl WithSimd for Backward<'_, '_> {
             for (row, (probs, d_scores)) in blocks.take(rows).enumerate() {
                 let token = shape.start + first + row;
                 let columns = token * width + task.head * op.head_dim..token * width + (task.head + 1) * op.head_dim;
-                let along = inner(simd, &saved.d_out[columns.clone()], &saved.out[columns]);
+                let along = dot(&saved.d_out[columns.clone()], &saved.out[columns]);
                 let lse = saved.log_sum_exp[token * op.heads + task.head];
                 // The padding's values are never used.
                 for (prob, d_score) in probs.iter_mut().zip(d_scores) {

@@ -158,26 +158,6 @@ pub fn dot(x: &[f32], y: &[f32]) -> f32 {
     )
 }
 
-/// Σ x·y with explicit vectors: what is inlined into a large loop is not always made into vectors by the compiler.
-#[inline(always)]
-pub fn inner<S: Simd>(simd: S, x: &[f32], y: &[f32]) -> f32 {
-    let (x_vectors, x_tail) = S::as_simd_f32s(x);
-    let (y_vectors, y_tail) = S::as_simd_f32s(y);
-    let mut sums = [simd.splat_f32s(0.0); 4];
-    let (x_blocks, x_rest) = x_vectors.as_chunks::<4>();
-    let (y_blocks, y_rest) = y_vectors.as_chunks::<4>();
-    for (x, y) in x_blocks.iter().zip(y_blocks) {
-        for ((sum, &x), &y) in sums.iter_mut().zip(x).zip(y) {
-            *sum = simd.mul_add_f32s(x, y, *sum);
-        }
-    }
-    for ((sum, &x), &y) in sums.iter_mut().zip(x_rest).zip(y_rest) {
-        *sum = simd.mul_add_f32s(x, y, *sum);
-    }
-    let sum = simd.add_f32s(simd.add_f32s(sums[0], sums[1]), simd.add_f32s(sums[2], sums[3]));
-    x_tail.iter().zip(y_tail).fold(simd.reduce_sum_f32s(sum), |total, (x, y)| x.mul_add(*y, total))
-}
-
 /// The largest value; −∞ for an empty slice. A NaN may or may not be seen.
 #[inline(always)]
 pub fn maximum(x: &[f32]) -> f32 {

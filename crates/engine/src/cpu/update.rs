@@ -1,10 +1,10 @@
 //! The optimizers' updates: one pass over memory in fixed chunks, at the speed of memory.
 
-use pulp::{Arch, Simd, WithSimd};
+use pulp::Arch;
 use rayon::prelude::*;
 
 use super::chunk::{CHUNK_LEN, check_len};
-use super::math::{inner, vectorised};
+use super::math::{dot, vectorised};
 use crate::kernels::{AdamW, Sgd, Update};
 
 /// See [`crate::kernels::Kernels::adamw`].
@@ -84,23 +84,26 @@ pub fn average(arch: Arch, student: &[f32], momentum: f64, teacher: &mut [f32]) 
 pub fn inner_product(arch: Arch, x: &[f32], y: &[f32]) -> f64 {
     check_len("y", y.len(), x.len());
     let chunks = x.par_chunks(CHUNK_LEN).zip(y.par_chunks(CHUNK_LEN));
-    let sums: Vec<f64> = chunks.map(|(x, y)| arch.dispatch(Product { x, y })).collect();
+    let sums: Vec<f64> = chunks
+        .map(|(x, y)| {
+            vectorised(
+                arch,
+                #[inline(always)]
+                || chunk_product(x, y),
+            )
+        })
+        .collect();
     sums.iter().sum()
 }
 
 /// Σ x·y of a chunk: `f32` within short blocks, `f64` across them.
-struct Product<'a> {
-    x: &'a [f32],
-    y: &'a [f32],
-}
-
-impl WithSimd for Product<'_> {
-    type Output = f64;
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) -> f64 {
-        self.x.chunks(1024).zip(self.y.chunks(1024)).map(|(x, y)| f64::from(inner(simd, x, y))).sum()
+#[inline(always)]
+fn chunk_product(x: &[f32], y: &[f32]) -> f64 {
+    let mut total = 0.0;
+    for (x, y) in x.chunks(1024).zip(y.chunks(1024)) {
+        total += f64::from(dot(x, y));
     }
+    total
 }
 
 /// The teacher's average over a chunk that is still in cache.

@@ -3,6 +3,7 @@
 
     python bench/compare.py step --pairs 5
     python bench/compare.py infer8 --against openvino
+    python bench/compare.py views --against pil --data photos
 
 Machines are noisy: only ratios of neighbouring runs mean something, so every run of ours has its own run of theirs right
 after it, and both orders take turns. A ratio above 1 means that dinoxide is faster. The task is the same, the arithmetic is
@@ -29,6 +30,7 @@ SETTINGS = {
                "--arch vit_tiny --patch 8 --image 64,32 --out-dim 4096 --batch 32"),
     "infer8": ("infer --batch 8", "infer.py", "--batch 8"),
     "infer1": ("infer --batch 1", "infer.py", "--batch 1"),
+    "views": ("views --views 2x224,8x96", "views.py", "--views 2x224,8x96"),
 }
 # Options of their program for each peer.
 PEER_OPTIONS = {
@@ -38,6 +40,16 @@ PEER_OPTIONS = {
     "torch": "--engine torch",
     "onnxruntime": "--engine onnxruntime",
     "openvino": "--engine openvino",
+    "pil": "--engine pil",
+    "torchvision": "--engine torchvision",
+    "albumentations": "--engine albumentations",
+    "opencv": "--engine opencv",
+}
+# Peers of each program, the usual one first.
+PEERS_OF = {
+    "dino_step.py": ("official", "fast", "compile"),
+    "infer.py": ("torch", "onnxruntime", "openvino"),
+    "views.py": ("pil", "torchvision", "albumentations", "opencv"),
 }
 
 
@@ -51,21 +63,26 @@ def run(command: list) -> dict:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("setting", choices=SETTINGS)
-    parser.add_argument("--against", choices=PEER_OPTIONS, help="default: official for steps, torch for infer")
+    parser.add_argument("--against", choices=PEER_OPTIONS, help="default: official for steps, torch for infer, pil for views")
     parser.add_argument("--dtype", choices=("f32", "bf16"), default="f32", help="of both programs")
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--steps", type=int, default=10, help="steps of a run that count")
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, help="default: 1 for views, else 2")
+    parser.add_argument("--data", type=Path, help="folder of JPEG files, for views")
     parser.add_argument("--dinoxide", type=Path, default=ROOT / "target" / "release" / "dinoxide")
     args = parser.parse_args()
     ours, program, theirs = SETTINGS[args.setting]
-    against = args.against or ("torch" if program == "infer.py" else "official")
-    if ("engine" in PEER_OPTIONS[against]) != (program == "infer.py"):
+    against = args.against or PEERS_OF[program][0]
+    if against not in PEERS_OF[program]:
         parser.error(f"{against} does not do {args.setting}")
-    shared = ["--steps", str(args.steps), "--threads", str(args.threads)]
-    our_command = [args.dinoxide, "bench", *ours.split(), "--precision", args.dtype, *shared, "--json"]
-    their_command = [sys.executable, PEERS / program, *theirs.split(), *PEER_OPTIONS[against].split(), "--dtype", args.dtype,
-                     *shared]
+    if (args.data is None) == (args.setting == "views"):
+        parser.error("--data goes with views, and views needs it")
+    threads = args.threads or (1 if args.data else 2)
+    # Views have no number format: they are bytes.
+    kind = [[args.data], [args.data]] if args.data else [["--precision", args.dtype], ["--dtype", args.dtype]]
+    shared = ["--steps", str(args.steps), "--threads", str(threads)]
+    our_command = [args.dinoxide, "bench", *ours.split(), *kind[0], *shared, "--json"]
+    their_command = [sys.executable, PEERS / program, *theirs.split(), *PEER_OPTIONS[against].split(), *kind[1], *shared]
     ratios, our_times, their_times, memory = [], [], [], []
     for pair in range(args.pairs):
         if pair % 2 == 0:
@@ -80,12 +97,14 @@ def main() -> None:
         print(f"pair {pair + 1}: dinoxide {our_times[-1]:.1f} ms, {against} {their_times[-1]:.1f} ms, "
               f"ratio {ratios[-1]:.3f}", file=sys.stderr, flush=True)
     print(json.dumps({
-        "setting": args.setting, "cpu": mine["place"]["cpu"], "against": against, "dtype": args.dtype, "pairs": args.pairs, "steps": args.steps,
-        "threads": args.threads, "ratio": round(statistics.median(ratios), 3),
+        "setting": args.setting, "cpu": mine["cpu"] if "cpu" in mine else mine["place"]["cpu"], "against": against,
+        "dtype": None if args.data else args.dtype, "data": args.data and str(args.data), "pairs": args.pairs,
+        "steps": args.steps, "threads": threads, "ratio": round(statistics.median(ratios), 3),
         "ratio_min": round(min(ratios), 3), "ratio_max": round(max(ratios), 3),
         "memory_ratio": round(statistics.median(memory), 3) if memory else None,
-        "dinoxide_gflops": round(mine["gflops"], 1), "peak_gflops": round(mine["peak_gflops"], 1),
-        "dinoxide_ms": round(statistics.median(our_times), 1), "peer_ms": round(statistics.median(their_times), 1),
+        **{key: round(mine[key.removeprefix("dinoxide_")], 1) for key in ("dinoxide_gflops", "peak_gflops")
+           if key.removeprefix("dinoxide_") in mine},
+        "dinoxide_ms": round(statistics.median(our_times), 2), "peer_ms": round(statistics.median(their_times), 2),
     }))
 
 

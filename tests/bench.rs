@@ -135,3 +135,32 @@ fn bf16_is_computed_or_said_not_to_be() {
     let expected = if dinoxide_engine::cpu::Cpu::bf16().is_some() { ("bf16", false) } else { ("f32", true) };
     assert_eq!((report["place"]["precision"].as_str(), said), (Some(expected.0), expected.1), "{report}");
 }
+
+#[test]
+fn views_are_timed_stage_by_stage_and_bad_files_are_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["a.png", "b.png"] {
+        let picture = image::RgbImage::from_fn(40, 30, |x, y| image::Rgb([x as u8, y as u8, 7]));
+        picture.save(folder.path().join(name)).unwrap();
+    }
+    std::fs::write(folder.path().join("c.jpg"), "no picture").unwrap();
+    let views = figures(&format!("views {} --views 2x32,1x16 --steps 2", folder.path().display()));
+    let stages = ["read", "decode", "crop_resize", "jitter", "blur", "solarize", "store"];
+    let sum: f64 = stages.map(|stage| number(&views, &format!("/stages/{stage}"))).iter().sum();
+    assert!(sum > 0.0, "{views}");
+    assert_close(number(&views, "/images_per_second"), 1e3 / number(&views, "/ms"));
+    assert_eq!((number(&views, "/images"), number(&views, "/unreadable")), (3.0, 1.0));
+    assert_close(number(&views, "/megapixels"), 0.0012);
+    assert_eq!(views["request"]["views"], serde_json::json!(["2x32", "1x16"]));
+}
+
+#[test]
+fn views_of_nothing_or_of_impossible_sizes_are_errors() {
+    let folder = tempfile::tempdir().unwrap();
+    let empty = bench(&format!("views {}", folder.path().display()));
+    assert!(String::from_utf8_lossy(&empty.stderr).contains("no images in"), "{empty:?}");
+    let three = bench("views . --views 1x8,1x8,1x8");
+    assert!(String::from_utf8_lossy(&three.stderr).contains("one or two sizes"), "{three:?}");
+    let large = bench("views . --views 2x5000");
+    assert!(String::from_utf8_lossy(&large.stderr).contains("1 to 4096 pixels"), "{large:?}");
+}

@@ -4,11 +4,12 @@ use clap::{Args, Subcommand};
 
 use super::{Ending, print_json};
 use crate::config::Precision;
-use crate::run::bench::Terms;
 use crate::run::bench::infer::{InferRequest, infer};
 use crate::run::bench::knn::{KnnBenchRequest, knn};
 use crate::run::bench::optim::{OptimRequest, optim};
-use crate::run::bench::step::{StepReport, StepRequest, ViewSize, step};
+use crate::run::bench::step::{StepReport, StepRequest, step};
+use crate::run::bench::views::{ViewsReport, ViewsRequest, views};
+use crate::run::bench::{Terms, ViewSize};
 use crate::run::console::print_line;
 
 /// Measure this machine and how fast the program is on it.
@@ -24,6 +25,7 @@ enum What {
     Infer(InferArgs),
     Optim(OptimArgs),
     Knn(KnnArgs),
+    Views(ViewsArgs),
 }
 
 #[derive(Debug, Args)]
@@ -124,6 +126,22 @@ struct KnnArgs {
     common: Common,
 }
 
+/// Views of image files as in training, decoding included, and the time of each stage.
+#[derive(Debug, Args)]
+struct ViewsArgs {
+    /// Folders, images, quoted globs or .txt lists
+    #[arg(required = true)]
+    data: Vec<String>,
+    /// Number and side of the crops, global ones first
+    #[arg(long, value_name = "NxSIDE,…", value_delimiter = ',', default_value = "2x224,8x96")]
+    views: Vec<ViewSize>,
+    /// Images at most, spread over the data
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = positive)]
+    images: usize,
+    #[command(flatten)]
+    common: Common,
+}
+
 fn positive(text: &str) -> Result<usize, String> {
     let sane = 1..=1_000_000_000; // No product of a few such numbers overflows.
     text.parse().ok().filter(|number| sane.contains(number)).ok_or_else(|| "a whole number above 0".to_owned())
@@ -159,8 +177,26 @@ pub(super) fn run(arguments: BenchArgs) -> anyhow::Result<Ending> {
                 vec![format!("{:.2} s, {:.0} GFLOP/s, {share} of the peak", report.seconds, report.gflops)]
             })?;
         }
+        What::Views(ViewsArgs { data, views: sizes, images, common }) => {
+            let report = views(&ViewsRequest { data, views: sizes, images, terms: common.terms() })?;
+            show(&report, common.json, || views_lines(&report))?;
+        }
     }
     Ok(Ending::Done)
+}
+
+fn views_lines(report: &ViewsReport) -> Vec<String> {
+    let mut lines = vec![format!(
+        "{:.1} images per second on {} threads, {:.2} ms an image of {:.2} megapixels",
+        report.images_per_second, report.threads, report.ms, report.megapixels
+    )];
+    for (name, ms) in &report.stages.0 {
+        lines.push(format!("  {name:11} {ms:7.2} ms  {}", share(*ms, report.ms)));
+    }
+    if report.unreadable > 0 {
+        lines.push(format!("{} of {} images could not be read", report.unreadable, report.images));
+    }
+    lines
 }
 
 fn run_step(arguments: StepArgs) -> anyhow::Result<()> {

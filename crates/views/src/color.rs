@@ -1,69 +1,146 @@
-//! Colour operations with the arithmetic of Pillow's `ImageEnhance` and `ImageOps`, in place.
+//! Colour operations with the arithmetic of Pillow's `ImageEnhance` and `ImageOps`: several in one pass over the image.
 //!
 //! Enhancing blends the image with a degenerate version of itself in f32 and cuts to 8 bits without rounding
-//! (Pillow's `Blend.c`); a factor of 1 changes nothing, 0 gives the degenerate version.
-use crate::pixel::Rgb8;
+//! (Pillow's `Blend.c`); a factor of 1 changes nothing, 0 gives the degenerate version. Values are whole numbers after
+//! every operation, held as f32: all sums below are exact there.
+use crate::hsv::turn_hue;
+use crate::planes::Planes;
+use crate::simd::{LANES, bytes, floats, larger, smaller, vectorised};
 
-/// Scales brightness: a blend with black.
-pub fn adjust_brightness(image: &mut Rgb8, factor: f64) {
-    let table: [u8; 256] = std::array::from_fn(|value| blend(0, value as u8, factor as f32));
-    apply_table(image, &table);
+/// Weights of red, green and blue in ITU-R 601-2 luma (.299, .587, .114), in Pillow's 16-bit fixed point.
+const LUMA: [u32; 3] = [19_595, 38_470, 7_471];
+/// Bits after that point.
+const LUMA_BITS: u32 = 16;
+
+/// One operation on the colors of every pixel.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum ColorStep {
+    /// Scales brightness: a blend with black.
+    Brightness(f64),
+    /// Scales contrast: a blend with gray of this level, the image's [`mean_luma`].
+    Contrast {
+        /// Factor.
+        factor: f64,
+        /// Level of the gray.
+        gray: u8,
+    },
+    /// Scales saturation: a blend with the gray image.
+    Saturation(f64),
+    /// Turns the hue by a fraction of the circle in [−0.5, 0.5].
+    Hue(f64),
+    /// Replaces every pixel by its luma.
+    Gray,
+    /// Inverts every value at or above the threshold.
+    Solarize(u8),
 }
 
-/// Scales contrast: a blend with the rounded mean luma of the whole image.
-pub fn adjust_contrast(image: &mut Rgb8, factor: f64) {
-    let gray = mean_luma(image);
-    let table: [u8; 256] = std::array::from_fn(|value| blend(gray, value as u8, factor as f32));
-    apply_table(image, &table);
+/// Some neighbouring pixels: red, green and blue values. Aligned, so that no vector lies in two cache lines.
+#[repr(align(64))]
+pub(crate) struct Block(pub [[f32; LANES]; 3]);
+
+/// Applies the steps in order, in one pass.
+pub fn apply(planes: &mut Planes, steps: &[ColorStep]) {
+    if steps.is_empty() {
+        return;
+    }
+    let line = planes.line();
+    vectorised(
+        #[inline(always)]
+        || {
+            for row in planes.bytes_mut().chunks_exact_mut(3 * line) {
+                let (red, rest) = row.split_at_mut(line);
+                let (green, blue) = rest.split_at_mut(line);
+                let green = green.as_chunks_mut::<LANES>().0;
+                let blue = blue.as_chunks_mut::<LANES>().0;
+                for ((red, green), blue) in red.as_chunks_mut::<LANES>().0.iter_mut().zip(green).zip(blue) {
+                    let mut block = Block([floats(red), floats(green), floats(blue)]);
+                    for step in steps {
+                        apply_to(&mut block, *step);
+                    }
+                    [*red, *green, *blue] = [bytes(&block.0[0]), bytes(&block.0[1]), bytes(&block.0[2])];
+                }
+            }
+        },
+    );
 }
 
-/// Scales saturation: a blend with the gray image.
-pub fn adjust_saturation(image: &mut Rgb8, factor: f64) {
-    pulp::Arch::new().dispatch(|| {
-        let (pixels, _) = image.pixels.as_chunks_mut::<3>();
-        for pixel in pixels {
-            let gray = luma(*pixel);
-            *pixel = pixel.map(|value| blend(gray, value, factor as f32));
+/// Returns the rounded mean luma of the image.
+pub fn mean_luma(planes: &Planes) -> u8 {
+    let (width, line) = (planes.width(), planes.line());
+    let mut sum = 0u64;
+    vectorised(
+        #[inline(always)]
+        || {
+            for row in planes.bytes().chunks_exact((3 * line).max(1)) {
+                let (red, rest) = row.split_at(line);
+                let (green, blue) = rest.split_at(line);
+                let mut of_row = 0u32;
+                for x in 0..width {
+                    let (red, green, blue) = (u32::from(red[x]), u32::from(green[x]), u32::from(blue[x]));
+                    let luma = red * LUMA[0] + green * LUMA[1] + blue * LUMA[2];
+                    of_row += (luma + (1 << (LUMA_BITS - 1))) >> LUMA_BITS;
+                }
+                sum += u64::from(of_row);
+            }
+        },
+    );
+    (sum as f64 / (width * planes.height()).max(1) as f64 + 0.5) as u8
+}
+
+#[inline(always)]
+fn apply_to(Block(block): &mut Block, step: ColorStep) {
+    match step {
+        ColorStep::Brightness(factor) => {
+            for values in block {
+                for value in values {
+                    *value = blend(0.0, *value, factor as f32);
+                }
+            }
         }
-    });
-}
-
-/// Replaces every pixel by its luma in three equal channels.
-pub fn to_gray(image: &mut Rgb8) {
-    let (pixels, _) = image.pixels.as_chunks_mut::<3>();
-    for pixel in pixels {
-        *pixel = [luma(*pixel); 3];
+        ColorStep::Contrast { factor, gray } => {
+            for values in block {
+                for value in values {
+                    *value = blend(f32::from(gray), *value, factor as f32);
+                }
+            }
+        }
+        ColorStep::Saturation(factor) => {
+            let [red, green, blue] = block;
+            for ((red, green), blue) in red.iter_mut().zip(green).zip(blue) {
+                let gray = luma([*red, *green, *blue]);
+                *red = blend(gray, *red, factor as f32);
+                *green = blend(gray, *green, factor as f32);
+                *blue = blend(gray, *blue, factor as f32);
+            }
+        }
+        ColorStep::Hue(fraction) => turn_hue(block, fraction),
+        ColorStep::Gray => {
+            let [red, green, blue] = block;
+            for ((red, green), blue) in red.iter_mut().zip(green).zip(blue) {
+                let gray = luma([*red, *green, *blue]);
+                (*red, *green, *blue) = (gray, gray, gray);
+            }
+        }
+        ColorStep::Solarize(threshold) => {
+            for values in block {
+                for value in values {
+                    *value = if *value < f32::from(threshold) { *value } else { 255.0 - *value };
+                }
+            }
+        }
     }
 }
 
-/// Inverts every value at or above the threshold.
-pub fn solarize(image: &mut Rgb8, threshold: u8) {
-    for value in &mut image.pixels {
-        *value = if *value < threshold { *value } else { 255 - *value };
-    }
-}
-
-/// Returns ITU-R 601-2 luma in Pillow's 16-bit fixed point (.299, .587, .114).
+/// The luma of a pixel, rounded to a whole number.
 #[inline(always)]
-pub fn luma([red, green, blue]: [u8; 3]) -> u8 {
-    let sum = u32::from(red) * 19_595 + u32::from(green) * 38_470 + u32::from(blue) * 7_471;
-    ((sum + 0x8000) >> 16) as u8
+fn luma([red, green, blue]: [f32; 3]) -> f32 {
+    const ONE: f32 = (1 << LUMA_BITS) as f32;
+    let sum = red * LUMA[0] as f32 + green * LUMA[1] as f32 + blue * LUMA[2] as f32;
+    ((sum + ONE / 2.0) * (1.0 / ONE)).floor()
 }
 
-fn mean_luma(image: &Rgb8) -> u8 {
-    let (pixels, _) = image.pixels.as_chunks::<3>();
-    let sum: u64 = pixels.iter().map(|&pixel| u64::from(luma(pixel))).sum();
-    (sum as f64 / pixels.len().max(1) as f64 + 0.5) as u8
-}
-
-/// Returns `from + factor · (to − from)`, clipped and cut: the cast does both.
+/// Returns `from + factor · (to − from)`, clipped and cut.
 #[inline(always)]
-fn blend(from: u8, to: u8, factor: f32) -> u8 {
-    (f32::from(from) + factor * (f32::from(to) - f32::from(from))) as u8
-}
-
-fn apply_table(image: &mut Rgb8, table: &[u8; 256]) {
-    for value in &mut image.pixels {
-        *value = table[usize::from(*value)];
-    }
+fn blend(from: f32, to: f32, factor: f32) -> f32 {
+    smaller(larger(from + factor * (to - from), 0.0), 255.0).floor()
 }

@@ -63,7 +63,7 @@ impl EvalLoader {
             end: source.len() as u64,
         };
         let images = Arc::clone(&source);
-        let pool = Pool::start(&pool, move |number| {
+        let pool = Pool::start(&pool, move |(): &mut (), number| {
             let path = &images.images[number as usize].path;
             guard(|| decode_file(path, config.exif).map(|image| transform.apply(&image)))
         });

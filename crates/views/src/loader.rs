@@ -5,17 +5,16 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::decode::Exif;
 use crate::error::{Error, Result, Skipped};
-use crate::pixel::Rgb8;
 use crate::pool::{Pool, PoolConfig};
 use crate::random::Key;
 use crate::recipe::{CropRecipe, ViewRecipe};
-use crate::render::render_views;
+use crate::render::Renderer;
 use crate::sampler::{Sampler, epoch_permutation, steps_per_epoch};
 use crate::shelf::{Found, Shelf};
 use crate::source::Source;
@@ -96,8 +95,11 @@ pub struct Batch {
 /// A batch and the unreadable files that it met first.
 type Delivery = Result<(Batch, Vec<Skipped>)>;
 
-/// One image's place in a batch: its views, joined by group, [views, size, size, 3] each.
-type Item = Result<Found<Vec<Vec<u8>>>>;
+/// The views of one image, joined by group, [views, size, size, 3] each.
+type Groups = Vec<Vec<u8>>;
+
+/// One place in a batch.
+type Item = Result<Found<Groups>>;
 
 /// A running loader; dropping it stops its threads.
 pub struct Loader {
@@ -127,6 +129,7 @@ impl Loader {
             recipe,
             seed: config.seed,
             order: Mutex::new(None),
+            spare: Mutex::new(Vec::new()),
             stop: AtomicBool::new(false),
         };
         let plan = Arc::new(plan);
@@ -194,25 +197,26 @@ struct Plan {
     seed: u64,
     /// The permutation of the epoch used last.
     order: Mutex<Option<(u64, Arc<Vec<u32>>)>>,
+    /// Buffers of items that have become part of a batch, for the next ones.
+    spare: Mutex<Vec<Groups>>,
     /// Set when the loader is dropped.
     stop: AtomicBool,
 }
 
 impl Plan {
-    fn item(&self, step: u64, slot: u32) -> Item {
+    fn item(&self, renderer: &mut Renderer, step: u64, slot: u32) -> Item {
         let place = self.sampler.place(step, slot);
         let sample = self.order(place.epoch)[place.position as usize];
         let key = Key { seed: self.seed, epoch: place.key_epoch(), sample: u64::from(sample) };
+        let mut groups = lock(&self.spare).pop().unwrap_or_default();
         self.shelf.find(&key, |image| {
-            let views = render_views(image, &self.recipe, &key);
-            let (global, local) = views.split_at(self.recipe.global.count as usize);
-            let join = |views: &[Rgb8]| views.iter().flat_map(|view| &view.pixels).copied().collect();
-            [global, local].into_iter().filter(|views| !views.is_empty()).map(join).collect()
+            renderer.render_groups(image, &self.recipe, &key, &mut groups);
+            std::mem::take(&mut groups)
         })
     }
 
     fn order(&self, epoch: u64) -> Arc<Vec<u32>> {
-        let mut cached = self.order.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut cached = lock(&self.order);
         match &*cached {
             Some((of, order)) if *of == epoch => Arc::clone(order),
             _ => {
@@ -222,6 +226,10 @@ impl Plan {
             }
         }
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Runs the workers and joins their items to batches until the receiver is gone or an error was sent.
@@ -235,7 +243,8 @@ fn assemble(plan: &Arc<Plan>, config: &LoaderConfig, sender: &SyncSender<Deliver
         end: u64::MAX,
     };
     let workers = Arc::clone(plan);
-    let pool = Pool::start(&pool, move |number| workers.item(number / size, (number % size) as u32));
+    let pool =
+        Pool::start(&pool, move |renderer, number| workers.item(renderer, number / size, (number % size) as u32));
     let mut bad = BTreeSet::new();
     for step in config.start_step.. {
         let batch = next_batch(plan, &pool, step, &mut bad).and_then(|(batch, skipped)| {
@@ -253,11 +262,10 @@ fn assemble(plan: &Arc<Plan>, config: &LoaderConfig, sender: &SyncSender<Deliver
 fn next_batch(plan: &Plan, pool: &Pool<Item>, step: u64, bad: &mut BTreeSet<u32>) -> Delivery {
     let size = plan.sampler.batch as usize;
     let recipes = plan.recipe.groups();
-    let bytes = |crops: &CropRecipe| (crops.size * crops.size * 3) as usize;
     let empty = |crops: &CropRecipe| ViewGroup {
         size: crops.size,
         views: crops.count,
-        pixels: vec![0; bytes(crops) * crops.count as usize * size],
+        pixels: vec![0; crops.bytes() * crops.count as usize * size],
     };
     let groups = recipes.iter().map(empty).collect();
     let mut batch = Batch { step, samples: Vec::with_capacity(size), groups, wait: Duration::ZERO };
@@ -275,11 +283,12 @@ fn next_batch(plan: &Plan, pool: &Pool<Item>, step: u64, bad: &mut BTreeSet<u32>
         }
         for ((group, crops), views) in batch.groups.iter_mut().zip(&recipes).zip(&found.value) {
             // [views, size, size, 3] of one image → [views, batch, size, size, 3].
-            let places = group.pixels.chunks_exact_mut(bytes(crops)).skip(slot).step_by(size);
-            for (place, view) in places.zip(views.chunks_exact(bytes(crops))) {
+            let places = group.pixels.chunks_exact_mut(crops.bytes()).skip(slot).step_by(size);
+            for (place, view) in places.zip(views.chunks_exact(crops.bytes())) {
                 place.copy_from_slice(view);
             }
         }
+        lock(&plan.spare).push(found.value);
     }
     Ok((batch, skipped))
 }

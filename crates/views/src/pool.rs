@@ -37,8 +37,8 @@ struct State<T> {
 }
 
 impl<T: Send + 'static> Pool<T> {
-    /// Starts the threads; fewer run if the system refuses some, none closes the pool.
-    pub fn start(config: &PoolConfig, compute: impl Fn(u64) -> T + Send + Sync + 'static) -> Self {
+    /// Starts the threads, each with its own working memory; fewer run if the system refuses some, none closes the pool.
+    pub fn start<M: Default>(config: &PoolConfig, compute: impl Fn(&mut M, u64) -> T + Send + Sync + 'static) -> Self {
         let state = State { next: config.first, handed_out: config.first, ready: BTreeMap::new(), closed: false };
         let shared = Arc::new(Shared {
             state: Mutex::new(state),
@@ -84,10 +84,11 @@ impl<T> Shared<T> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn work(&self, compute: &dyn Fn(u64) -> T) {
+    fn work<M: Default>(&self, compute: &dyn Fn(&mut M, u64) -> T) {
         let _close_on_panic = CloseOnPanic(self);
+        let mut memory = M::default();
         while let Some(number) = self.claim() {
-            let item = compute(number);
+            let item = compute(&mut memory, number);
             self.lock().ready.insert(number, item);
             self.ready.notify_one();
         }

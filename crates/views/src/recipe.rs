@@ -16,6 +16,13 @@ pub struct CropRecipe {
     pub count: u32,
 }
 
+impl CropRecipe {
+    /// Returns the bytes of one view.
+    pub fn bytes(&self) -> usize {
+        self.size as usize * self.size as usize * 3
+    }
+}
+
 const GLOBAL: CropRecipe = CropRecipe { size: 224, scale: [0.4, 1.0], count: 2 };
 const LOCAL: CropRecipe = CropRecipe { size: 96, scale: [0.05, 0.4], count: 8 };
 

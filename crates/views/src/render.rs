@@ -1,51 +1,163 @@
 //! Rendering: a drawn view becomes pixels, in DINO's order.
-use crate::blur::gaussian_blur;
-use crate::color::{adjust_brightness, adjust_contrast, adjust_saturation, solarize, to_gray};
+use std::time::{Duration, Instant};
+
+use crate::blur::Blur;
+use crate::color::{ColorStep, apply, mean_luma};
 use crate::draw::{ColorOp, DrawnView, Jitter, draw};
-use crate::hsv::adjust_hue;
-use crate::pixel::Rgb8;
+use crate::pixel::{Crop, Rgb8};
+use crate::planes::Planes;
 use crate::random::Key;
 use crate::recipe::ViewRecipe;
-use crate::resample::{Filter, resize_crop};
+use crate::resample::{Filter, Resampler, Resize, Window};
 
-/// Returns the view of `size` × `size` pixels: crop and resize, flip, jitter, gray, blur, solarize.
+/// Renders views and keeps its working memory: nothing is allocated after the first few images.
+#[derive(Debug, Default)]
+pub struct Renderer {
+    resampler: Resampler,
+    blur: Blur,
+    view: Planes,
+    /// Time spent so far.
+    pub stages: Stages,
+}
+
+/// Time that each stage of rendering took.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stages {
+    /// Crop, resize and mirror.
+    pub crop_resize: Duration,
+    /// Color jitter and gray.
+    pub jitter: Duration,
+    /// Blur.
+    pub blur: Duration,
+    /// Solarisation.
+    pub solarize: Duration,
+    /// Pixels in the network's order.
+    pub store: Duration,
+}
+
+impl Renderer {
+    /// Writes the view of `size` × `size` pixels, [size, size, 3]: crop and resize, flip, jitter, gray, blur, solarize.
+    ///
+    /// # Panics
+    /// If the drawn crop leaves the image, or `pixels` has another size.
+    pub fn render(&mut self, image: &Rgb8, drawn: &DrawnView, size: u32, pixels: &mut [u8]) {
+        let mut clock = Clock(Instant::now());
+        let rectangle = Crop { x: 0, y: 0, width: size, height: size };
+        let window = Window { rectangle, filter: Filter::Bicubic };
+        // Every later step treats left and right alike.
+        let resize = Resize { crop: drawn.crop, size: (size, size), window, mirrored: drawn.flip };
+        self.resampler.resize(image, resize, &mut self.view);
+        clock.add(&mut self.stages.crop_resize);
+        apply_colors(&mut self.view, drawn.jitter.as_ref(), drawn.gray);
+        clock.add(&mut self.stages.jitter);
+        if let Some(radius) = drawn.blur_radius {
+            self.blur.apply(&mut self.view, radius);
+            clock.add(&mut self.stages.blur);
+        }
+        if let Some(threshold) = drawn.solarize {
+            apply(&mut self.view, &[ColorStep::Solarize(threshold)]);
+            clock.add(&mut self.stages.solarize);
+        }
+        self.view.write(pixels);
+        clock.add(&mut self.stages.store);
+    }
+
+    /// Writes all views of one use of an image, one buffer for each group of the recipe, [views, size, size, 3]. Buffers
+    /// are made as long as needed.
+    pub fn render_groups(&mut self, image: &Rgb8, recipe: &ViewRecipe, key: &Key, groups: &mut Vec<Vec<u8>>) {
+        let (crops, size) = (recipe.groups(), (image.width, image.height));
+        groups.resize(crops.len(), Vec::new());
+        let mut number = 0;
+        for (crops, pixels) in crops.iter().zip(groups) {
+            let view_bytes = crops.bytes();
+            pixels.resize(view_bytes * crops.count as usize, 0);
+            for view in pixels.chunks_exact_mut(view_bytes) {
+                self.render(image, &draw(recipe, key, number, size), crops.size, view);
+                number += 1;
+            }
+        }
+    }
+}
+
+impl std::ops::AddAssign for Stages {
+    fn add_assign(&mut self, other: Self) {
+        self.crop_resize += other.crop_resize;
+        self.jitter += other.jitter;
+        self.blur += other.blur;
+        self.solarize += other.solarize;
+        self.store += other.store;
+    }
+}
+
+impl Stages {
+    /// Every stage's name and time, in order.
+    pub fn named(&self) -> [(&'static str, Duration); 5] {
+        [
+            ("crop_resize", self.crop_resize),
+            ("jitter", self.jitter),
+            ("blur", self.blur),
+            ("solarize", self.solarize),
+            ("store", self.store),
+        ]
+    }
+}
+
+/// Divides time among stages.
+struct Clock(Instant);
+
+impl Clock {
+    /// Adds the time since the last call.
+    fn add(&mut self, stage: &mut Duration) {
+        let now = Instant::now();
+        *stage += now - self.0;
+        self.0 = now;
+    }
+}
+
+/// Returns the view of `size` × `size` pixels; see [`Renderer::render`].
 ///
 /// # Panics
 /// If the drawn crop leaves the image.
 pub fn render(image: &Rgb8, drawn: &DrawnView, size: u32) -> Rgb8 {
-    let mut view = resize_crop(image, drawn.crop, (size, size), Filter::Bicubic);
-    if drawn.flip {
-        view.flip();
-    }
-    if let Some(jitter) = &drawn.jitter {
-        apply_jitter(&mut view, jitter);
-    }
-    if drawn.gray {
-        to_gray(&mut view);
-    }
-    if let Some(radius) = drawn.blur_radius {
-        view = gaussian_blur(&view, radius);
-    }
-    if let Some(threshold) = drawn.solarize {
-        solarize(&mut view, threshold);
-    }
+    let mut view = Rgb8::filled(size, size, [0; 3]);
+    Renderer::default().render(image, drawn, size, &mut view.pixels);
     view
 }
 
 /// Returns all views of one use of an image: globals, then locals.
 pub fn render_views(image: &Rgb8, recipe: &ViewRecipe, key: &Key) -> Vec<Rgb8> {
-    let size = (image.width, image.height);
-    (0..recipe.views()).map(|view| render(image, &draw(recipe, key, view, size), recipe.crops(view).size)).collect()
+    let mut groups = Vec::new();
+    Renderer::default().render_groups(image, recipe, key, &mut groups);
+    let views = recipe.groups().into_iter().zip(&groups).flat_map(|(crops, pixels)| {
+        let view = move |pixels: &[u8]| Rgb8 { width: crops.size, height: crops.size, pixels: pixels.to_vec() };
+        pixels.chunks_exact(crops.bytes()).map(view)
+    });
+    views.collect()
 }
 
-/// Applies the four steps of color jitter in their drawn order.
-pub fn apply_jitter(view: &mut Rgb8, jitter: &Jitter) {
-    for op in jitter.order {
-        match op {
-            ColorOp::Brightness => adjust_brightness(view, jitter.brightness),
-            ColorOp::Contrast => adjust_contrast(view, jitter.contrast),
-            ColorOp::Saturation => adjust_saturation(view, jitter.saturation),
-            ColorOp::Hue => adjust_hue(view, jitter.hue),
-        }
+/// Applies the four steps of color jitter in their drawn order, then gray. Contrast alone needs to see the whole image
+/// first, so there are two passes: what comes before it, and the rest.
+fn apply_colors(view: &mut Planes, jitter: Option<&Jitter>, gray: bool) {
+    let mut steps = [ColorStep::Gray; 5];
+    let mut waiting = 0;
+    for op in jitter.map(|jitter| jitter.order).into_iter().flatten() {
+        let Some(jitter) = jitter else { break };
+        steps[waiting] = match op {
+            ColorOp::Brightness => ColorStep::Brightness(jitter.brightness),
+            ColorOp::Saturation => ColorStep::Saturation(jitter.saturation),
+            ColorOp::Hue => ColorStep::Hue(jitter.hue),
+            ColorOp::Contrast => {
+                apply(view, &steps[..waiting]);
+                steps[0] = ColorStep::Contrast { factor: jitter.contrast, gray: mean_luma(view) };
+                waiting = 1;
+                continue;
+            }
+        };
+        waiting += 1;
     }
+    if gray {
+        steps[waiting] = ColorStep::Gray;
+        waiting += 1;
+    }
+    apply(view, &steps[..waiting]);
 }

@@ -1,29 +1,21 @@
 //! Resizing with the arithmetic of Pillow's `Image.resize`: antialiased, separable, 8 bits between the passes.
 //!
 //! The kernel is stretched by the down-scaling factor, its weights are normalised in f64 and rounded to
-//! fixed point (Pillow's `Resample.c`). Rows come first, then columns, except where Pillow 13 turns the order
+//! fixed point (`taps`). Rows come first, then columns, except where Pillow 13 turns the order
 //! round, see `PassOrder`. Results equal Pillow 13's bit for bit.
+//!
+//! The pass along rows turns sixteen rows into columns first, so that its inner loop runs over rows.
 use std::ops::Range;
 
 use crate::pixel::{Crop, Rgb8};
+use crate::planes::Planes;
+use crate::simd::{LANES, vectorised};
+pub use crate::taps::Filter;
+use crate::taps::{PRECISION_BITS, Taps};
+use crate::transpose::{SIDE, transposed};
 
-/// Bits after the point of a weight: 32 less 8 of the pixel less 2 of headroom for negative lobes.
-const PRECISION_BITS: u32 = 32 - 8 - 2;
-/// Rows that the horizontal pass takes at once, so that its inner loop runs over rows, not over channels.
-const STRIP_ROWS: usize = 16;
-/// Bytes of one column of a strip.
-const LANES: usize = STRIP_ROWS * 3;
-
-/// How a pixel is made of its neighbours.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Filter {
-    /// The nearest pixel: for masks.
-    Nearest,
-    /// A triangle of half-width 1.
-    Bilinear,
-    /// Keys' cubic with a = −0.5, half-width 2: for images.
-    Bicubic,
-}
+/// A half, so that cutting a sum rounds it.
+const HALF: [i32; SIDE] = [1 << (PRECISION_BITS - 1); SIDE];
 
 /// Returns the image at another size, as Pillow's `image.resize((width, height), filter)`.
 pub fn resize(image: &Rgb8, width: u32, height: u32, filter: Filter) -> Rgb8 {
@@ -54,27 +46,22 @@ pub struct Window {
 /// # Panics
 /// If a rectangle leaves its image or the crop is empty.
 pub fn resize_window(image: &Rgb8, crop: Crop, size: (u32, u32), window: Window) -> Rgb8 {
-    image.assert_inside(crop);
-    let want = window.rectangle;
-    assert!(crop.width > 0 && crop.height > 0, "cannot resize an empty crop {crop:?}");
-    assert!(want.x + want.width <= size.0 && want.y + want.height <= size.1, "window {want:?} leaves {size:?}");
-    if window.filter == Filter::Nearest {
-        return nearest(image, crop, size, want);
-    }
-    let mut columns = Taps::new(crop.width, size.0, want.x..want.x + want.width, window.filter);
-    let rows = Taps::new(crop.height, size.1, want.y..want.y + want.height, window.filter);
-    let order = PassOrder::of(crop, size);
-    pulp::Arch::new().dispatch(|| {
-        let needed = rows.span();
-        if order == PassOrder::RowsFirst {
-            let middle = horizontal(image, crop, needed.clone(), &columns);
-            return vertical(&middle, needed.start, &rows);
-        }
-        let span = columns.span();
-        let middle = vertical(&Rows::cut(image, crop, &needed, &span), needed.start, &rows);
-        columns.starts.iter_mut().for_each(|start| *start -= span.start);
-        horizontal(&middle, middle.bounds(), 0..want.height as usize, &columns).into_image()
-    })
+    let mut planes = Planes::default();
+    Resampler::default().resize(image, Resize { crop, size, window, mirrored: false }, &mut planes);
+    Rgb8::from(&planes)
+}
+
+/// What becomes of an image.
+#[derive(Debug, Clone, Copy)]
+pub struct Resize {
+    /// The part of the image that is resized.
+    pub crop: Crop,
+    /// Its new width and height.
+    pub size: (u32, u32),
+    /// The part of the result that is computed.
+    pub window: Window,
+    /// Whether that part is mirrored left to right.
+    pub mirrored: bool,
 }
 
 /// Which pass rounds to 8 bits first.
@@ -94,186 +81,219 @@ impl PassOrder {
     }
 }
 
-/// The weights of one axis.
-struct Taps {
-    /// First input index of each output.
-    starts: Vec<usize>,
-    /// Number of weights of each output.
-    counts: Vec<usize>,
-    /// `stride` weights for each output, in fixed point.
-    weights: Vec<i32>,
-    stride: usize,
-    /// First wanted output where every output is its input: Pillow skips such a pass.
-    identity: Option<usize>,
+/// Resizes images and keeps its working memory.
+#[derive(Debug, Default)]
+pub struct Resampler {
+    columns: Taps,
+    rows: Taps,
+    strip: Strip,
+    middle: Vec<u8>,
 }
 
-impl Taps {
-    fn new(from: u32, to: u32, wanted: Range<u32>, filter: Filter) -> Self {
-        let scale = f64::from(from) / f64::from(to);
-        let stretch = scale.max(1.0);
-        let half_width = if filter == Filter::Bicubic { 2.0 } else { 1.0 };
-        let support = half_width * stretch;
-        let stride = support.ceil() as usize * 2 + 1;
-        let identity = (from == to).then_some(wanted.start as usize);
-        let mut taps = Self { starts: vec![], counts: vec![], weights: vec![], stride, identity };
-        let mut kernel = vec![0.0; stride];
-        for output in wanted {
-            let center = (f64::from(output) + 0.5) * scale;
-            // The casts cut towards zero and saturate, as the clamps of the original do.
-            let start = (center - support + 0.5) as usize;
-            let end = ((center + support + 0.5) as usize).min(from as usize);
-            for (offset, weight) in kernel.iter_mut().enumerate() {
-                let inside = start + offset < end;
-                let distance = ((start + offset) as f64 - center + 0.5) * (1.0 / stretch);
-                *weight = if inside { filter.at(distance) } else { 0.0 };
-            }
-            let sum: f64 = kernel.iter().sum();
-            let sum = if sum == 0.0 { 1.0 } else { sum };
-            taps.weights.extend(kernel.iter().map(|weight| fixed_point(weight / sum)));
-            taps.starts.push(start);
-            taps.counts.push(end - start);
-        }
-        taps
-    }
-
-    /// Input indices that any output needs.
-    fn span(&self) -> Range<usize> {
-        let end = self.starts.iter().zip(&self.counts).map(|(start, count)| start + count).max();
-        self.starts.first().copied().unwrap_or(0)..end.unwrap_or(0)
-    }
-
-    fn of(&self, output: usize) -> (usize, &[i32]) {
-        (self.starts[output], &self.weights[output * self.stride..][..self.counts[output]])
-    }
+/// Sixteen rows as columns.
+#[derive(Debug, Default)]
+struct Strip {
+    /// One for each pixel of the rows: its red, green and blue columns.
+    inputs: Vec<[[i32; SIDE]; 3]>,
+    /// One for each byte of the resized rows: all red ones, all green ones, all blue ones.
+    outputs: Vec<[u8; SIDE]>,
 }
 
-/// Rounds half away from zero.
-fn fixed_point(weight: f64) -> i32 {
-    let scaled = weight * f64::from(1u32 << PRECISION_BITS);
-    if scaled < 0.0 { (scaled - 0.5) as i32 } else { (scaled + 0.5) as i32 }
-}
-
-impl Filter {
-    fn at(self, distance: f64) -> f64 {
-        const A: f64 = -0.5;
-        let x = distance.abs();
-        match self {
-            Filter::Bicubic if x < 1.0 => ((A + 2.0) * x - (A + 3.0)) * x * x + 1.0,
-            Filter::Bicubic if x < 2.0 => (((x - 5.0) * x + 8.0) * x - 4.0) * A,
-            Filter::Bilinear if x < 1.0 => 1.0 - x,
-            _ => 0.0,
-        }
-    }
-}
-
-/// Rows of bytes whose stride is a multiple of [`LANES`], so that loops have no remainder.
-struct Rows {
-    bytes: Vec<u8>,
-    width: usize,
+/// Rows of neighbouring pixels, three bytes each.
+#[derive(Clone, Copy)]
+struct Rows<'a> {
+    bytes: &'a [u8],
     stride: usize,
 }
 
-impl Rows {
-    /// Copies a part of a crop.
-    fn cut(image: &Rgb8, crop: Crop, rows: &Range<usize>, columns: &Range<usize>) -> Self {
-        let width = columns.len() * 3;
-        let stride = width.next_multiple_of(LANES);
-        let mut bytes = vec![0; stride * rows.len()];
-        for (line, y) in bytes.chunks_exact_mut(stride.max(1)).zip(rows.clone()) {
-            let start = (crop.x as usize + columns.start) * 3;
-            line[..width].copy_from_slice(&image.row(crop.y + y as u32)[start..][..width]);
-        }
-        Self { bytes, width, stride }
-    }
-
-    fn into_image(self) -> Rgb8 {
-        let lines = self.bytes.chunks_exact(self.stride.max(1));
-        let height = lines.len() as u32;
-        let pixels = lines.flat_map(|line| &line[..self.width]).copied().collect();
-        Rgb8 { width: self.width as u32 / 3, height, pixels }
+impl<'a> Rows<'a> {
+    /// The bytes of some pixels of a row.
+    #[inline(always)]
+    fn part(self, row: usize, pixels: &Range<usize>) -> &'a [u8] {
+        &self.bytes[row * self.stride..][3 * pixels.start..3 * pixels.end]
     }
 }
 
-/// The pass along rows: rows `needed` of the crop, at the new width.
-#[inline(always)]
-fn horizontal(image: &Rgb8, crop: Crop, needed: Range<usize>, taps: &Taps) -> Rows {
-    if let Some(left) = taps.identity {
-        return Rows::cut(image, crop, &needed, &(left..left + taps.starts.len()));
-    }
-    let width = taps.starts.len() * 3;
-    let stride = width.next_multiple_of(LANES);
-    let mut middle = Rows { bytes: vec![0; stride * needed.len()], width, stride };
-    let row = |y: usize| &image.row(crop.y + y as u32)[crop.x as usize * 3..][..crop.width as usize * 3];
-    let span = taps.span();
-    let mut strip = vec![0u8; span.len() * LANES];
-    for (block, top) in needed.clone().step_by(STRIP_ROWS).enumerate() {
-        let rows = STRIP_ROWS.min(needed.end - top);
-        for lane in 0..rows {
-            let (pixels, _) = row(top + lane)[span.start * 3..span.end * 3].as_chunks::<3>();
-            for (column, pixel) in strip.chunks_exact_mut(LANES).zip(pixels) {
-                column[lane * 3..lane * 3 + 3].copy_from_slice(pixel);
-            }
+impl Resampler {
+    /// Resizes into `out`, whose size becomes that of the window.
+    ///
+    /// # Panics
+    /// If a rectangle leaves its image or the crop is empty.
+    pub fn resize(&mut self, image: &Rgb8, what: Resize, out: &mut Planes) {
+        let Resize { crop, size, window: Window { rectangle: want, filter }, mirrored } = what;
+        image.assert_inside(crop);
+        assert!(crop.width > 0 && crop.height > 0, "cannot resize an empty crop {crop:?}");
+        assert!(want.x + want.width <= size.0 && want.y + want.height <= size.1, "window {want:?} leaves {size:?}");
+        out.reset(want.width as usize, want.height as usize);
+        let (across, down) = (want.x..want.x + want.width, want.y..want.y + want.height);
+        if filter == Filter::Nearest {
+            self.columns.set_nearest(crop.width, size.0, across);
+            self.rows.set_nearest(crop.height, size.1, down);
+        } else {
+            self.columns.set(crop.width, size.0, across, filter);
+            self.rows.set(crop.height, size.1, down, filter);
         }
-        let lines = &mut middle.bytes[block * STRIP_ROWS * stride..][..rows * stride];
-        for output in 0..taps.starts.len() {
-            let (start, weights) = taps.of(output);
-            let sums = weighted_sum(&strip[(start - span.start) * LANES..], LANES, weights);
-            for (line, pixel) in lines.chunks_exact_mut(stride).zip(sums.as_chunks::<3>().0) {
-                line[output * 3..output * 3 + 3].copy_from_slice(pixel);
-            }
+        if mirrored {
+            self.columns.mirror();
         }
+        let stride = image.width as usize * 3;
+        let first = crop.y as usize * stride + crop.x as usize * 3;
+        let rows = Rows { bytes: &image.pixels[first.min(image.pixels.len())..], stride };
+        vectorised(
+            #[inline(always)]
+            || self.passes(rows, PassOrder::of(crop, size), out),
+        );
     }
-    middle
+
+    #[inline(always)]
+    fn passes(&mut self, rows: Rows<'_>, order: PassOrder, out: &mut Planes) {
+        let (needed, span) = (self.rows.span(), self.columns.span());
+        if order == PassOrder::RowsFirst {
+            let stride = out.stride();
+            reserve(&mut self.middle, needed.len() * stride, 0);
+            self.strip.horizontal(rows, needed.clone(), &self.columns, &mut self.middle, out.line());
+            vertical(&self.middle, needed.start, &self.rows, (out.bytes_mut(), stride));
+            return;
+        }
+        // The columns of the source, padded to whole groups, and behind them the result of their pass.
+        let stride = (3 * span.len()).next_multiple_of(LANES);
+        let cut = needed.len() * stride;
+        reserve(&mut self.middle, cut + self.rows.len() * stride, 0);
+        let (source, turned) = self.middle.split_at_mut(cut);
+        for (line, y) in source.chunks_exact_mut(stride.max(1)).zip(needed.clone()) {
+            line[..3 * span.len()].copy_from_slice(rows.part(y, &span));
+        }
+        let turned = &mut turned[..self.rows.len() * stride];
+        vertical(source, needed.start, &self.rows, (turned, stride));
+        let line = out.line();
+        self.columns.shift(span.start);
+        let rows = Rows { bytes: turned, stride };
+        self.strip.horizontal(rows, 0..self.rows.len(), &self.columns, out.bytes_mut(), line);
+    }
 }
 
-/// The pass along columns, from rows that begin at input row `first`.
+/// Makes room; what is there stays, what is new is zero.
+fn reserve<T: Clone>(memory: &mut Vec<T>, len: usize, zero: T) {
+    memory.resize(memory.len().max(len), zero);
+}
+
+impl Strip {
+    /// The pass along rows: rows `needed`, at the new width, as rows of planes of `line` bytes each.
+    #[inline(always)]
+    fn horizontal(&mut self, rows: Rows<'_>, needed: Range<usize>, taps: &Taps, out: &mut [u8], line: usize) {
+        let span = taps.span();
+        let width = taps.len().next_multiple_of(SIDE);
+        reserve(&mut self.inputs, span.len().next_multiple_of(SIDE), [[0; SIDE]; 3]);
+        reserve(&mut self.outputs, 3 * width, [0; SIDE]);
+        let blocks = out.chunks_mut((SIDE * 3 * line).max(1));
+        for (block, top) in blocks.zip(needed.clone().step_by(SIDE)) {
+            self.load(rows, top, &needed, &span);
+            for output in 0..taps.len() {
+                let (start, weights) = taps.of(output);
+                let sums = self.weighted_sums(start - span.start, weights);
+                for (color, sums) in sums.iter().enumerate() {
+                    self.outputs[color * width + output] = *sums;
+                }
+            }
+            for color in 0..3 {
+                let columns = self.outputs[color * width..][..width].as_chunks::<SIDE>().0;
+                for (left, square) in columns.iter().enumerate() {
+                    let square = transposed(*square);
+                    let lines = block.chunks_exact_mut(3 * line).take(needed.end - top);
+                    for (row, values) in lines.zip(square) {
+                        row[color * line + left * SIDE..][..SIDE].copy_from_slice(&values);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes in sixteen rows from `top` on; beyond the last one it is repeated.
+    #[inline(always)]
+    fn load(&mut self, rows: Rows<'_>, top: usize, needed: &Range<usize>, span: &Range<usize>) {
+        let mut lines: [&[u8]; SIDE] = [&[]; SIDE];
+        for (lane, line) in lines.iter_mut().enumerate() {
+            *line = rows.part((top + lane).min(needed.end - 1), span);
+        }
+        let whole = lines[0].len() / SIDE;
+        for at in 0..whole {
+            let mut square = [[0; SIDE]; SIDE];
+            for (values, line) in square.iter_mut().zip(lines) {
+                values.copy_from_slice(&line[at * SIDE..][..SIDE]);
+            }
+            self.put(at, square);
+        }
+        if lines[0].len() > whole * SIDE {
+            let mut square = [[0; SIDE]; SIDE];
+            for (values, line) in square.iter_mut().zip(lines) {
+                let rest = &line[whole * SIDE..];
+                values[..rest.len()].copy_from_slice(rest);
+            }
+            self.put(whole, square);
+        }
+    }
+
+    #[inline(always)]
+    fn put(&mut self, at: usize, square: [[u8; SIDE]; SIDE]) {
+        let columns = &mut self.inputs.as_flattened_mut()[at * SIDE..];
+        for (input, column) in columns.iter_mut().zip(transposed(square)) {
+            for (input, byte) in input.iter_mut().zip(column) {
+                *input = i32::from(byte);
+            }
+        }
+    }
+
+    /// Σ weight · byte of each color from pixel `first` of the rows on, for sixteen rows.
+    #[inline(always)]
+    fn weighted_sums(&self, first: usize, weights: &[i32]) -> [[u8; SIDE]; 3] {
+        let [mut red, mut green, mut blue] = [HALF; 3];
+        for (tap, &weight) in weights.iter().enumerate() {
+            // This way out keeps the compiler from running over taps instead of rows.
+            let Some(pixel) = self.inputs.get(first + tap) else { break };
+            add_weighted(&mut red, &pixel[0], weight);
+            add_weighted(&mut green, &pixel[1], weight);
+            add_weighted(&mut blue, &pixel[2], weight);
+        }
+        [rounded(red), rounded(green), rounded(blue)]
+    }
+}
+
+/// The pass along columns, from rows that begin at input row `first`, in rows of as many bytes.
 #[inline(always)]
-fn vertical(middle: &Rows, first: usize, taps: &Taps) -> Rgb8 {
-    let height = taps.starts.len();
-    let mut pixels = vec![0u8; middle.width * height];
-    for (output, line) in pixels.chunks_exact_mut(middle.width.max(1)).enumerate() {
+fn vertical(rows: &[u8], first: usize, taps: &Taps, (out, stride): (&mut [u8], usize)) {
+    for (output, line) in out.chunks_exact_mut(stride.max(1)).enumerate() {
         let (start, weights) = taps.of(output);
-        for (chunk, bytes) in line.chunks_mut(LANES).enumerate() {
-            if let Some(top) = taps.identity {
-                let row = &middle.bytes[(top + output - first) * middle.stride..];
-                bytes.copy_from_slice(&row[chunk * LANES..][..bytes.len()]);
-                continue;
+        let rows = &rows[(start - first) * stride..];
+        let (chunks, _) = line.as_chunks_mut::<LANES>();
+        for (chunk, bytes) in chunks.iter_mut().enumerate() {
+            let [mut left, mut right] = [HALF; 2];
+            for (tap, &weight) in weights.iter().enumerate() {
+                let Some(row) = rows[tap * stride + chunk * LANES..].first_chunk::<LANES>() else { break };
+                let (sixteen, _) = row.as_chunks::<SIDE>();
+                add_weighted(&mut left, &sixteen[0], weight);
+                add_weighted(&mut right, &sixteen[1], weight);
             }
-            let sums =
-                weighted_sum(&middle.bytes[(start - first) * middle.stride + chunk * LANES..], middle.stride, weights);
-            bytes.copy_from_slice(&sums[..bytes.len()]);
+            bytes[..SIDE].copy_from_slice(&rounded(left));
+            bytes[SIDE..].copy_from_slice(&rounded(right));
         }
     }
-    Rgb8 { width: middle.width as u32 / 3, height: height as u32, pixels }
 }
 
-/// Returns Σ weight · byte for [`LANES`] neighbouring bytes, rounded and clipped to 8 bits.
+/// Adds the weighted bytes.
 #[inline(always)]
-fn weighted_sum(bytes: &[u8], stride: usize, weights: &[i32]) -> [u8; LANES] {
-    let mut sums = [1i32 << (PRECISION_BITS - 1); LANES];
-    for (tap, &weight) in weights.iter().enumerate() {
-        let Some((lanes, _)) = bytes[tap * stride..].split_first_chunk::<LANES>() else { break };
-        for (sum, &byte) in sums.iter_mut().zip(lanes) {
-            // The weights sum to one, so nothing wraps; checked arithmetic would cost debug builds their speed.
-            *sum = sum.wrapping_add(weight.wrapping_mul(i32::from(byte)));
-        }
+fn add_weighted<T: Copy + Into<i32>>(sums: &mut [i32; SIDE], bytes: &[T; SIDE], weight: i32) {
+    for (sum, &byte) in sums.iter_mut().zip(bytes) {
+        // The weights sum to one, so nothing wraps; checked arithmetic would cost debug builds their speed.
+        *sum = sum.wrapping_add(weight.wrapping_mul(byte.into()));
     }
-    sums.map(|sum| (sum >> PRECISION_BITS).clamp(0, 255) as u8)
 }
 
-/// Pillow's nearest neighbour steps by repeated addition in f64; so do we, to round alike.
-fn nearest(image: &Rgb8, crop: Crop, size: (u32, u32), want: Crop) -> Rgb8 {
-    let steps = |from: u32, to: u32| -> Vec<usize> {
-        let step = f64::from(from) / f64::from(to);
-        let at = std::iter::successors(Some(step * 0.5), |at| Some(at + step));
-        at.take(to as usize).map(|at| (at as usize).min(from as usize - 1)).collect()
-    };
-    let columns = &steps(crop.width, size.0)[want.x as usize..][..want.width as usize];
-    let rows = &steps(crop.height, size.1)[want.y as usize..][..want.height as usize];
-    let mut pixels = Vec::with_capacity(columns.len() * rows.len() * 3);
-    for &y in rows {
-        let row = &image.row(crop.y + y as u32)[crop.x as usize * 3..];
-        columns.iter().for_each(|&x| pixels.extend_from_slice(&row[x * 3..x * 3 + 3]));
+/// Sums without the bits after the point, clipped to 8 bits.
+#[inline(always)]
+fn rounded(sums: [i32; SIDE]) -> [u8; SIDE] {
+    let mut bytes = [0; SIDE];
+    for (byte, sum) in bytes.iter_mut().zip(sums) {
+        *byte = (sum >> PRECISION_BITS).clamp(0, 255) as u8;
     }
-    Rgb8 { width: want.width, height: want.height, pixels }
+    bytes
 }

@@ -41,11 +41,11 @@ impl Shelf {
     }
 
     /// Applies `render` to the sample of the key or, if it is unreadable, to others drawn from the key.
-    pub fn find<T>(&self, key: &Key, render: impl Fn(&Rgb8) -> T) -> Result<Found<T>> {
+    pub fn find<T>(&self, key: &Key, mut render: impl FnMut(&Rgb8) -> T) -> Result<Found<T>> {
         let mut unreadable = Vec::new();
         let mut sample = key.sample as u32;
         for attempt in 0..ATTEMPTS {
-            match self.try_sample(sample, &render) {
+            match self.try_sample(sample, &mut render) {
                 Ok(value) => return Ok(Found { sample, value, unreadable }),
                 Err(reason) => unreadable.push((sample, reason)),
             }
@@ -66,7 +66,7 @@ impl Shelf {
         format!("{} ({reason})", self.path(sample).display())
     }
 
-    fn try_sample<T>(&self, sample: u32, render: &impl Fn(&Rgb8) -> T) -> std::result::Result<T, String> {
+    fn try_sample<T>(&self, sample: u32, render: &mut impl FnMut(&Rgb8) -> T) -> std::result::Result<T, String> {
         if let Some(reason) = self.bad.lock().unwrap_or_else(PoisonError::into_inner).get(&sample) {
             return Err(reason.clone());
         }

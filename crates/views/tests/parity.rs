@@ -5,12 +5,11 @@
 
 use std::path::PathBuf;
 
-use dinoxide_views::blur::gaussian_blur;
-use dinoxide_views::color::{adjust_brightness, adjust_contrast, adjust_saturation, solarize, to_gray};
+use dinoxide_views::blur::Blur;
+use dinoxide_views::color::{ColorStep, apply, mean_luma};
 use dinoxide_views::draw::{ColorOp, DrawnView, Jitter};
-use dinoxide_views::hsv::adjust_hue;
 use dinoxide_views::resample::{Filter, resize_crop};
-use dinoxide_views::{Crop, EvalTransform, Exif, Rgb8, decode_file, render};
+use dinoxide_views::{Crop, EvalTransform, Exif, Planes, Rgb8, decode_file, render};
 use serde_json::Value;
 
 fn fixtures() -> PathBuf {
@@ -74,24 +73,33 @@ fn compute(case: &Value) -> Rgb8 {
                 _ => Filter::Nearest,
             };
             let size = integers(&case["size"]);
-            return resize_crop(&image, crop_of(case), (size[0], size[1]), filter);
+            resize_crop(&image, crop_of(case), (size[0], size[1]), filter)
         }
         "eval" => {
             let side = |key: &str| case[key].as_u64().unwrap() as u32;
-            return EvalTransform::ResizeCrop { resize: side("resize"), crop: side("crop") }.apply(&image);
+            EvalTransform::ResizeCrop { resize: side("resize"), crop: side("crop") }.apply(&image)
         }
-        "view" => return render(&image, &view_of(case), case["size"].as_u64().unwrap() as u32),
-        "blur" => return gaussian_blur(&image, number(&case["radius"])),
-        "brightness" => adjust_brightness(&mut image, factor.unwrap()),
-        "contrast" => adjust_contrast(&mut image, factor.unwrap()),
-        "saturation" => adjust_saturation(&mut image, factor.unwrap()),
-        "hue" => adjust_hue(&mut image, factor.unwrap()),
-        "solarize" => solarize(&mut image, case["threshold"].as_u64().unwrap() as u8),
-        "gray" => to_gray(&mut image),
-        "flip" => image.flip(),
-        other => panic!("unknown operation {other}"),
+        "view" => render(&image, &view_of(case), case["size"].as_u64().unwrap() as u32),
+        "flip" => {
+            image.flip();
+            image
+        }
+        op => {
+            let mut planes = Planes::from(&image);
+            let gray = mean_luma(&planes);
+            match op {
+                "blur" => Blur::default().apply(&mut planes, number(&case["radius"])),
+                "brightness" => apply(&mut planes, &[ColorStep::Brightness(factor.unwrap())]),
+                "contrast" => apply(&mut planes, &[ColorStep::Contrast { factor: factor.unwrap(), gray }]),
+                "saturation" => apply(&mut planes, &[ColorStep::Saturation(factor.unwrap())]),
+                "hue" => apply(&mut planes, &[ColorStep::Hue(factor.unwrap())]),
+                "solarize" => apply(&mut planes, &[ColorStep::Solarize(case["threshold"].as_u64().unwrap() as u8)]),
+                "gray" => apply(&mut planes, &[ColorStep::Gray]),
+                other => panic!("unknown operation {other}"),
+            }
+            Rgb8::from(&planes)
+        }
     }
-    image
 }
 
 /// Largest difference and number of differing bytes.

@@ -8,8 +8,9 @@
 //! | `infer.rs` | features of images that lie in memory |
 //! | `optim.rs` | clipping, AdamW and the teacher's average |
 //! | `knn.rs` | exact nearest neighbours |
+//! | `views.rs` | views of image files |
 //!
-//! Everything runs on random data made before the clock starts. Times are medians; a ceiling is the best of several tries.
+//! Everything but the last runs on random data made before the clock starts. Times are medians; a ceiling is the best of several tries.
 
 use std::time::Instant;
 
@@ -18,7 +19,7 @@ use dinoxide_engine::kernels::Kernels as _;
 use dinoxide_engine::values as engine;
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::console::{Console, Figures, Verbosity};
 use super::{RunError, device, machine};
@@ -28,6 +29,7 @@ pub mod infer;
 pub mod knn;
 pub mod optim;
 pub mod step;
+pub mod views;
 mod work;
 
 /// Calls that are measured but not counted: the first ones fill the pool and the caches.
@@ -40,6 +42,41 @@ pub struct Terms {
     pub threads: Option<usize>,
     /// Calls that count; two more come before.
     pub steps: usize,
+}
+
+/// Crops of one size, as in `2x224`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ViewSize {
+    /// Crops of each image.
+    pub count: u32,
+    /// Side in pixels.
+    pub side: u32,
+}
+
+impl std::str::FromStr for ViewSize {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parse = || {
+            let (count, side) = text.split_once('x')?;
+            let (count, side) = (count.parse().ok()?, side.parse().ok()?);
+            let sane = 1..=10_000; // Far beyond any use, and no product of two overflows.
+            (sane.contains(&count) && sane.contains(&side)).then_some(Self { count, side })
+        };
+        parse().ok_or_else(|| "write the number and the side of the crops, as in 2x224".to_owned())
+    }
+}
+
+impl std::fmt::Display for ViewSize {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}x{}", self.count, self.side)
+    }
+}
+
+impl Serialize for ViewSize {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
 }
 
 /// Where something was measured.

@@ -6,11 +6,12 @@ use dinoxide_engine::cpu::Cpu;
 use dinoxide_engine::kernels::Patches;
 use dinoxide_engine::tape::{Images, Keep, Tape};
 use dinoxide_engine::tensor::Pool;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use super::work::Work;
 use super::{
-    Place, Terms, WARM_UP, bytes, config_of, fits, median, on_threads, peak_gbytes, peak_gflops, times, values, work,
+    Place, Terms, ViewSize, WARM_UP, bytes, config_of, fits, median, on_threads, peak_gbytes, peak_gflops, times,
+    values, work,
 };
 use crate::config::{Config, ConfigError, Origin, Precision};
 use crate::methods::Device;
@@ -45,15 +46,6 @@ pub struct StepRequest {
     pub terms: Terms,
 }
 
-/// Crops of one size, as in `2x224`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ViewSize {
-    /// Crops of each image.
-    pub count: u32,
-    /// Side in pixels.
-    pub side: u32,
-}
-
 impl StepRequest {
     fn keep(&self) -> Keep {
         if self.recompute { Keep::Inputs } else { Keep::Everything }
@@ -62,32 +54,6 @@ impl StepRequest {
     /// Operations of the gradient.
     fn backward(&self, work: Work) -> f64 {
         work.backward + if self.recompute { work.repeated } else { 0.0 }
-    }
-}
-
-impl std::str::FromStr for ViewSize {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let parse = || {
-            let (count, side) = text.split_once('x')?;
-            let (count, side) = (count.parse().ok()?, side.parse().ok()?);
-            let sane = 1..=10_000; // Far beyond any use, and no product of two overflows.
-            (sane.contains(&count) && sane.contains(&side)).then_some(Self { count, side })
-        };
-        parse().ok_or_else(|| "write the number and the side of the crops, as in 2x224".to_owned())
-    }
-}
-
-impl std::fmt::Display for ViewSize {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}x{}", self.count, self.side)
-    }
-}
-
-impl Serialize for ViewSize {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
     }
 }
 

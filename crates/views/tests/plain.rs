@@ -1,0 +1,162 @@
+//! Resize and blur against plain loops over pixels, on random sizes; `parity.rs` holds both to Pillow on some.
+
+use dinoxide_views::blur::Blur;
+use dinoxide_views::resample::{Filter, Resampler, Resize, Window};
+use dinoxide_views::{Crop, Planes, Rgb8};
+use proptest::prelude::*;
+
+fn noise(width: u32, height: u32, seed: u32) -> Rgb8 {
+    let mut state = seed.wrapping_mul(2_654_435_761).wrapping_add(1);
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        // A few flat and extreme values among the others: rounding and clipping.
+        match state >> 29 {
+            0 => 0,
+            1 => 255,
+            _ => (state >> 16) as u8,
+        }
+    };
+    Rgb8 { width, height, pixels: (0..width * height * 3).map(|_| next()).collect() }
+}
+
+/// One pass of Pillow's resize over `length` values: `read(output, input)` in, one value for each output out.
+fn plain_pass(from: u32, to: u32, filter: Filter, read: impl Fn(usize) -> u8) -> Vec<u8> {
+    let scale = f64::from(from) / f64::from(to);
+    let stretch = scale.max(1.0);
+    let support = stretch * if filter == Filter::Bicubic { 2.0 } else { 1.0 };
+    let kernel = |x: f64| {
+        let x = x.abs();
+        match filter {
+            Filter::Bicubic if x < 1.0 => (1.5 * x - 2.5) * x * x + 1.0,
+            Filter::Bicubic if x < 2.0 => (((x - 5.0) * x + 8.0) * x - 4.0) * -0.5,
+            Filter::Bilinear if x < 1.0 => 1.0 - x,
+            _ => 0.0,
+        }
+    };
+    let output = |output: u32| {
+        let center = (f64::from(output) + 0.5) * scale;
+        let start = ((center - support + 0.5) as i64).max(0) as usize;
+        let end = ((center + support + 0.5) as i64).min(i64::from(from)) as usize;
+        let weights: Vec<f64> = (start..end).map(|at| kernel((at as f64 - center + 0.5) * (1.0 / stretch))).collect();
+        let total: f64 = weights.iter().sum();
+        let fixed = |weight: &f64| (weight / total * f64::from(1 << 22)).round() as i64;
+        let sum: i64 = (start..end).zip(&weights).map(|(at, weight)| fixed(weight) * i64::from(read(at))).sum();
+        ((sum + (1 << 21)) >> 22).clamp(0, 255) as u8
+    };
+    (0..to).map(output).collect()
+}
+
+fn plain_rows(image: &Rgb8, width: u32, filter: Filter) -> Rgb8 {
+    let mut out = Rgb8::filled(width, image.height, [0; 3]);
+    for y in 0..image.height as usize {
+        for color in 0..3 {
+            let row =
+                plain_pass(image.width, width, filter, |x| image.pixels[(y * image.width as usize + x) * 3 + color]);
+            for (x, value) in row.into_iter().enumerate() {
+                out.pixels[(y * width as usize + x) * 3 + color] = value;
+            }
+        }
+    }
+    out
+}
+
+fn plain_columns(image: &Rgb8, height: u32, filter: Filter) -> Rgb8 {
+    turned(&plain_rows(&turned(image), height, filter))
+}
+
+/// Rows and columns exchanged.
+fn turned(image: &Rgb8) -> Rgb8 {
+    let mut out = Rgb8::filled(image.height, image.width, [0; 3]);
+    for y in 0..image.height as usize {
+        for x in 0..image.width as usize {
+            let (from, to) = ((y * image.width as usize + x) * 3, (x * image.height as usize + y) * 3);
+            out.pixels[to..to + 3].copy_from_slice(&image.pixels[from..from + 3]);
+        }
+    }
+    out
+}
+
+/// Pillow's extended box blur along rows, once: whole weights inside, a smaller one at both ends.
+fn plain_box(image: &Rgb8, radius: f32) -> Rgb8 {
+    let (reach, width) = (radius as i64, i64::from(image.width));
+    let inner = ((1u32 << 24) as f32 / (radius * 2.0 + 1.0)) as i64;
+    let edge = ((1 << 24) - (2 * reach + 1) * inner) / 2;
+    let mut out = image.clone();
+    for (at, value) in out.pixels.iter_mut().enumerate() {
+        let (row, x, color) = (at as i64 / (3 * width), at as i64 / 3 % width, at as i64 % 3);
+        let read = |x: i64| i64::from(image.pixels[((row * width + x.clamp(0, width - 1)) * 3 + color) as usize]);
+        let inside: i64 = (x - reach..=x + reach).map(read).sum();
+        let total = inside * inner + (read(x - reach - 1) + read(x + reach + 1)) * edge;
+        *value = ((total + (1 << 23)) >> 24) as u8;
+    }
+    out
+}
+
+/// Radius of the box that stands for a Gaussian after three passes (Gwosdek et al. 2011).
+fn box_radius(sigma: f64) -> f32 {
+    let variance = (sigma as f32) * (sigma as f32) / 3.0;
+    let length = (12.0 * f64::from(variance) + 1.0).sqrt() as f32;
+    let whole = ((f64::from(length) - 1.0) / 2.0).floor() as f32;
+    let mut fraction = (2.0 * whole + 1.0) * (whole * (whole + 1.0) - 3.0 * variance);
+    fraction /= 6.0 * (variance - (whole + 1.0) * (whole + 1.0));
+    whole + fraction
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(150))]
+
+    #[test]
+    fn resizing_equals_plain_loops(
+        source in (1u32..90, 1u32..90),
+        size in (1u32..70, 1u32..70),
+        part in (0.0f64..1.0, 0.0f64..1.0, 0.0f64..1.0, 0.0f64..1.0),
+        bicubic in any::<bool>(),
+        mirrored in any::<bool>(),
+        seed in any::<u32>(),
+    ) {
+        let image = noise(source.0, source.1, seed);
+        let span = |side: u32, share: f64, place: f64| {
+            let length = ((f64::from(side) * share) as u32).max(1);
+            ((f64::from(side - length) * place) as u32, length)
+        };
+        let ((x, width), (y, height)) = (span(source.0, part.0, part.1), span(source.1, part.2, part.3));
+        let crop = Crop { x, y, width, height };
+        let filter = if bicubic { Filter::Bicubic } else { Filter::Bilinear };
+        let cut = image.crop(crop);
+        // Pillow 13 begins with the columns where the height loses more than twice what the width loses.
+        let (lost_x, lost_y) = (i64::from(width) - i64::from(size.0), i64::from(height) - i64::from(size.1));
+        let mut expected = if lost_y > 0 && lost_x != 0 && lost_y > 2 * lost_x {
+            plain_rows(&plain_columns(&cut, size.1, filter), size.0, filter)
+        } else {
+            plain_columns(&plain_rows(&cut, size.0, filter), size.1, filter)
+        };
+        if mirrored {
+            expected.flip();
+        }
+        let mut planes = Planes::default();
+        let window = Window { rectangle: Crop { x: 0, y: 0, width: size.0, height: size.1 }, filter };
+        let mut resampler = Resampler::default();
+        // Twice: what the first image left in memory must not matter.
+        resampler.resize(&noise(91, 92, 1), Resize { crop: Crop { x: 0, y: 0, width: 91, height: 92 }, size, window, mirrored }, &mut planes);
+        resampler.resize(&image, Resize { crop, size, window, mirrored }, &mut planes);
+        prop_assert_eq!(Rgb8::from(&planes), expected);
+    }
+
+    #[test]
+    fn blur_equals_plain_loops(size in (1u32..70, 1u32..70), sigma in 0.05f64..12.0, seed in any::<u32>()) {
+        let image = noise(size.0, size.1, seed);
+        let radius = box_radius(sigma);
+        let mut expected = image.clone();
+        for _ in 0..2 {
+            for _ in 0..3 {
+                expected = plain_box(&expected, radius);
+            }
+            expected = turned(&expected);
+        }
+        let (mut planes, mut blur) = (Planes::from(&noise(71, 40, 1)), Blur::default());
+        blur.apply(&mut planes, 2.0);
+        planes = Planes::from(&image);
+        blur.apply(&mut planes, sigma);
+        prop_assert_eq!(Rgb8::from(&planes), expected);
+    }
+}

@@ -129,7 +129,7 @@ struct KnnArgs {
 /// Views of image files as in training, decoding included, and the time of each stage.
 #[derive(Debug, Args)]
 struct ViewsArgs {
-    /// Folders, images, quoted globs or .txt lists
+    /// Folders, images, quoted globs, lists, tables, archives
     #[arg(required = true)]
     data: Vec<String>,
     /// Number and side of the crops, global ones first

@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 
 use dinoxide_engine::cpu::Cpu;
 use dinoxide_engine::tensor::Pool;
-use dinoxide_views::{Crop, EvalTransform, Rgb8, Skipped, Source, decode_file};
+use dinoxide_views::{Crop, EvalTransform, Rgb8, Skipped, Source};
 use serde::Serialize;
 
 use super::RunError;
@@ -77,10 +77,10 @@ pub fn attention(request: &AttentionRequest) -> Result<AttentionReport, RunError
     let mut skipped = Vec::new();
     let mut folders = BTreeSet::new();
     for image in &source.images {
-        let decoded = match decode_file(&image.path, model.exif) {
+        let decoded = match image.decode(model.exif) {
             Ok(decoded) => decoded,
             Err(error) => {
-                skipped.push(Skipped { path: image.path.clone(), reason: error.to_string() });
+                skipped.push(Skipped { path: image.path(), reason: error.to_string() });
                 continue;
             }
         };

@@ -193,8 +193,8 @@ fn scenes(trained: &Trained<'_>, data: &Path) -> Result<Vec<Scene>, RunError> {
     let mut scenes = Vec::with_capacity(count);
     for place in 0..count {
         let found = images[place * images.len() / count];
-        let mask = data.join("masks").join("val").join(&found.name);
-        let (Ok(image), Ok(mask)) = (decode_file(&found.path, Exif::Ignore), decode_file(&mask, Exif::Ignore)) else {
+        let mask = data.join("masks").join("val").join(&*found.name);
+        let (Ok(image), Ok(mask)) = (found.decode(Exif::Ignore), decode_file(&mask, Exif::Ignore)) else {
             continue;
         };
         let covered = |side: u32| side - side % patch;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use dinoxide_engine::cpu::Cpu;
-use dinoxide_views::{Exif, Source, decode_file};
+use dinoxide_views::{Exif, Source};
 
 use super::{RunError, machine};
 use crate::config::Facts;
@@ -33,7 +33,7 @@ pub fn gather(source: &Source, val: Option<&str>) -> Result<Facts, RunError> {
 fn median_size(source: &Source) -> Option<(u32, u32)> {
     let stride = source.len().div_ceil(PROBED).max(1);
     let probed = (0..source.len()).step_by(stride);
-    let readable = probed.filter_map(|index| decode_file(&source.images[index].path, Exif::Ignore).ok());
+    let readable = probed.filter_map(|index| source.images[index].decode(Exif::Ignore).ok());
     let (mut widths, mut heights): (Vec<u32>, Vec<u32>) = readable.map(|image| (image.width, image.height)).unzip();
     widths.sort_unstable();
     heights.sort_unstable();

@@ -70,7 +70,7 @@ pub(crate) fn check_pixels(width: u64, height: u64) -> Result<(), DecodeError> {
     }
 }
 
-fn read_limited(path: &Path) -> Result<Vec<u8>, DecodeError> {
+pub(crate) fn read_limited(path: &Path) -> Result<Vec<u8>, DecodeError> {
     let io = |error: std::io::Error| DecodeError::Io(error.to_string());
     let file = File::open(path).map_err(io)?;
     let size = file.metadata().map_err(io)?.len();

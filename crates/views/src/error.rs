@@ -9,7 +9,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 pub enum Error {
     /// An input names nothing that exists.
     #[error(
-        "no such file or folder: `{path}`; give a folder, an image, a quoted glob such as `photos/*.jpg`, or a .txt list"
+        "no such file or folder: `{path}`; give a folder, an image, a quoted glob such as `photos/*.jpg`, a .txt list, a .csv table, or a .tar or .zip archive"
     )]
     Missing {
         /// The input as it was given.
@@ -35,6 +35,22 @@ pub enum Error {
         /// The pattern as it was given.
         pattern: String,
         /// What the parser said.
+        reason: String,
+    },
+    /// A table cannot be parsed, or lacks a column.
+    #[error("cannot use the table `{path}`: {reason}")]
+    BadTable {
+        /// The table.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// An archive cannot be read.
+    #[error("cannot use the archive `{path}`: {reason}")]
+    BadArchive {
+        /// The archive.
+        path: PathBuf,
+        /// What is wrong with it.
         reason: String,
     },
     /// The operating system refused a folder or list.

@@ -1,7 +1,7 @@
 //! The evaluation loader: every image of a source once, in order, transformed, in batches.
 use std::sync::Arc;
 
-use crate::decode::{Exif, decode_file};
+use crate::decode::Exif;
 use crate::error::{DecodeError, Error, Result, Skipped, guard};
 use crate::pixel::Rgb8;
 use crate::pool::{Pool, PoolConfig};
@@ -64,8 +64,8 @@ impl EvalLoader {
         };
         let images = Arc::clone(&source);
         let pool = Pool::start(&pool, move |(): &mut (), number| {
-            let path = &images.images[number as usize].path;
-            guard(|| decode_file(path, config.exif).map(|image| transform.apply(&image)))
+            let image = &images.images[number as usize];
+            guard(|| image.decode(config.exif).map(|image| transform.apply(&image)))
         });
         Ok(Self { source, transform, batch: config.batch, pool, next: 0, skipped: Vec::new() })
     }
@@ -92,10 +92,10 @@ impl Iterator for EvalLoader {
             match item {
                 Ok(transformed) => {
                     batch.samples.push(self.next);
-                    batch.names.push(image.name.clone());
+                    batch.names.push(image.name.to_string());
                     batch.pixels.extend_from_slice(&transformed.pixels);
                 }
-                Err(error) => self.skipped.push(Skipped { path: image.path.clone(), reason: error.to_string() }),
+                Err(error) => self.skipped.push(Skipped { path: image.path(), reason: error.to_string() }),
             }
             self.next += 1;
         }

@@ -278,7 +278,7 @@ fn next_batch(plan: &Plan, pool: &Pool<Item>, step: u64, bad: &mut BTreeSet<u32>
         batch.samples.push(found.sample);
         for (sample, reason) in found.unreadable {
             if bad.insert(sample) {
-                skipped.push(Skipped { path: plan.shelf.path(sample).to_path_buf(), reason });
+                skipped.push(Skipped { path: plan.shelf.path(sample), reason });
             }
         }
         for ((group, crops), views) in batch.groups.iter_mut().zip(&recipes).zip(&found.value) {

@@ -1,10 +1,10 @@
 //! The shelf: decoded images of a source by number, kept in memory while there is room, with stand-ins for bad ones.
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use crate::decode::{Exif, decode_file};
+use crate::decode::Exif;
 use crate::error::{DecodeError, Error, Result, guard};
 use crate::pixel::Rgb8;
 use crate::random::{Key, Purpose};
@@ -55,8 +55,8 @@ impl Shelf {
         Err(Error::NothingReadable { attempts: ATTEMPTS, last: last.unwrap_or_default() })
     }
 
-    pub fn path(&self, sample: u32) -> &Path {
-        &self.source.images[sample as usize].path
+    pub fn path(&self, sample: u32) -> PathBuf {
+        self.source.images[sample as usize].path()
     }
 
     /// Returns the path of a sample and why it is unreadable.
@@ -82,7 +82,7 @@ impl Shelf {
         if let Some(image) = cell.and_then(OnceLock::get) {
             return Ok(Arc::clone(image));
         }
-        let image = Arc::new(decode_file(self.path(sample), self.exif)?);
+        let image = Arc::new(self.source.images[sample as usize].decode(self.exif)?);
         if let Some(cell) = cell {
             let size = image.pixels.len() as u64;
             let take = |room: u64| room.checked_sub(size);

@@ -8,8 +8,7 @@ use std::time::Duration;
 use dinoxide_views::random::Key;
 use dinoxide_views::sampler::{Sampler, epoch_permutation, steps_per_epoch};
 use dinoxide_views::{
-    Batch, Error, EvalConfig, EvalLoader, EvalTransform, Exif, Loader, LoaderConfig, Source, ViewRecipe, decode_file,
-    render_views,
+    Batch, Error, EvalConfig, EvalLoader, EvalTransform, Exif, Loader, LoaderConfig, Source, ViewRecipe, render_views,
 };
 use image::{Rgb, RgbImage};
 use tempfile::TempDir;
@@ -67,7 +66,7 @@ fn a_batch_is_crop_major_and_equals_its_rendered_views() {
     let (_folder, source) = folder(6);
     let batch = batches(&source, LoaderConfig::new(source.len(), 3), 1).remove(0);
     let sample = batch.samples[2];
-    let image = decode_file(&source.images[sample as usize].path, Exif::Ignore).unwrap();
+    let image = source.images[sample as usize].decode(Exif::Ignore).unwrap();
     let views = render_views(&image, &small_views(), &Key { seed: 0, epoch: 0, sample: u64::from(sample) });
     let (global, local) = (&batch.groups[0], &batch.groups[1]);
     assert_eq!((global.size, global.views, local.size, local.views), (12, 2, 6, 3));

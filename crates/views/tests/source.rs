@@ -2,9 +2,10 @@
 #![expect(clippy::unwrap_used, reason = "a file that cannot be written fails the test")]
 
 use std::fs;
+use std::io::Write as _;
 use std::path::Path;
 
-use dinoxide_views::Source;
+use dinoxide_views::{DecodeError, Exif, Source};
 
 fn touch(root: &Path, names: &[&str]) {
     for name in names {
@@ -15,7 +16,7 @@ fn touch(root: &Path, names: &[&str]) {
 }
 
 fn names(source: &Source) -> Vec<&str> {
-    source.images.iter().map(|image| image.name.as_str()).collect()
+    source.images.iter().map(|image| &*image.name).collect()
 }
 
 fn open(path: &Path) -> Result<Source, String> {
@@ -83,4 +84,112 @@ fn links_are_followed_but_not_in_circles() {
     std::os::unix::fs::symlink(root.path(), root.path().join("real/loop")).unwrap();
     std::os::unix::fs::symlink(root.path().join("real/1.jpg"), root.path().join("link.jpg")).unwrap();
     assert_eq!(names(&open(root.path()).unwrap()), ["link.jpg", "real/1.jpg"]);
+}
+
+fn picture(shade: u8) -> Vec<u8> {
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    image::RgbImage::from_pixel(3, 2, image::Rgb([shade; 3])).write_to(&mut bytes, image::ImageFormat::Png).unwrap();
+    bytes.into_inner()
+}
+
+fn write_tar(path: &Path, members: &[(&str, &[u8])]) {
+    let mut tar = tar::Builder::new(fs::File::create(path).unwrap());
+    for (name, bytes) in members {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(bytes.len() as u64);
+        tar.append_data(&mut header, name, *bytes).unwrap();
+    }
+    tar.finish().unwrap();
+}
+
+fn write_zip(path: &Path, members: &[(&str, &[u8])], method: zip::CompressionMethod) {
+    let mut zip = zip::ZipWriter::new(fs::File::create(path).unwrap());
+    let options = zip::write::SimpleFileOptions::default().compression_method(method);
+    for (name, bytes) in members {
+        zip.start_file(*name, options).unwrap();
+        zip.write_all(bytes).unwrap();
+    }
+    zip.finish().unwrap();
+}
+
+/// The gray of each image.
+fn shades(source: &Source) -> Vec<u8> {
+    source.images.iter().map(|image| image.decode(Exif::Ignore).unwrap().pixels[0]).collect()
+}
+
+#[test]
+fn members_of_archives_are_images_in_their_order() {
+    let root = tempfile::tempdir().unwrap();
+    let long = format!("{}c.png", "deep/".repeat(40));
+    let pictures = [picture(2), picture(1), picture(3)];
+    let members: Vec<(&str, &[u8])> = vec![
+        ("b.png", &pictures[0]),
+        ("b.cls", b"7"),
+        ("./a.png", &pictures[1]),
+        ("__MACOSX/._a.png", b"junk"),
+        (&long, &pictures[2]),
+    ];
+    write_tar(&root.path().join("shard.tar"), &members);
+    write_zip(&root.path().join("stored.zip"), &members[..2], zip::CompressionMethod::Stored);
+    write_zip(&root.path().join("deflated.ZIP"), &members[2..], zip::CompressionMethod::Deflated);
+    let tar = open(&root.path().join("shard.tar")).unwrap();
+    assert_eq!((names(&tar), shades(&tar)), (vec!["b.png", "a.png", &long], vec![2, 1, 3]));
+    assert_eq!(tar.images[0].path(), root.path().join("shard.tar/b.png"));
+    // A folder of archives, and a glob of them.
+    let all = open(root.path()).unwrap();
+    assert_eq!(shades(&all), [1, 3, 2, 1, 3, 2]);
+    assert_eq!(&*all.images[5].name, "stored.zip/b.png");
+    assert_eq!(shades(&open(&root.path().join("*.tar")).unwrap()), [2, 1, 3]);
+    // Beside images of its own a folder's archives do not count.
+    fs::write(root.path().join("own.png"), picture(9)).unwrap();
+    assert_eq!(shades(&open(root.path()).unwrap()), [9]);
+}
+
+#[test]
+fn damaged_archives_are_named_and_damaged_members_are_single_failures() {
+    let root = tempfile::tempdir().unwrap();
+    let place = |name: &str| root.path().join(name);
+    write_tar(&place("cut.tar"), &[("a.png", &picture(1)), ("b.png", &picture(2))]);
+    let bytes = fs::read(place("cut.tar")).unwrap();
+    // The second member's header is whole, its content is not.
+    fs::write(place("cut.tar"), &bytes[..1536 + 40]).unwrap();
+    let cut = open(&place("cut.tar")).unwrap();
+    assert!(cut.images[0].decode(Exif::Ignore).is_ok());
+    assert_eq!(cut.images[1].decode(Exif::Ignore), Err(DecodeError::Truncated));
+    for (name, bytes, reason) in [
+        ("text.tar", &b"Dear diary"[..], "cannot use the archive"),
+        ("noise.tar", &[7; 2048][..], "cannot use the archive"),
+        ("text.zip", &b"Dear diary"[..], "cannot use the archive"),
+        ("empty.zip", &b""[..], "cannot use the archive"),
+        ("shard.tar.gz", &b"\x1F\x8B"[..], "unpack it to .tar"),
+        ("empty.tar", &[0; 1024][..], "no images in"),
+    ] {
+        fs::write(place(name), bytes).unwrap();
+        let error = open(&place(name)).unwrap_err();
+        assert!(error.contains(reason), "{name}: {error}");
+    }
+}
+
+#[test]
+fn tables_name_images_and_labels() {
+    let root = tempfile::tempdir().unwrap();
+    touch(root.path(), &["x/1.jpg", "x/2.jpg"]);
+    let table = root.path().join("images.csv");
+    fs::write(&table, "\u{feff}id, Path ,label\n7,x/2.jpg,\"dog, big\"\n8,x/1.jpg,cat\n9,,cat\n").unwrap();
+    assert_eq!(names(&open(&table).unwrap()), ["x/2.jpg", "x/1.jpg"]);
+    let labelled = Source::labelled(&table).unwrap();
+    assert_eq!(labelled.classes, ["cat", "dog, big"]);
+    assert_eq!(labelled.images.iter().map(|image| image.label.unwrap()).collect::<Vec<_>>(), [1, 0]);
+    for (text, reason) in [
+        ("a,b\n1,2\n", "it has `a`, `b`"),
+        ("path\nx/3.jpg\n", "listed in"),
+        ("path,label\nx/1.jpg\n", "cannot use the table"),
+        ("path\n", "no images in"),
+    ] {
+        fs::write(&table, text).unwrap();
+        let error = open(&table).unwrap_err();
+        assert!(error.contains(reason), "{text}: {error}");
+    }
+    fs::write(&table, "path\nx/1.jpg\n").unwrap();
+    assert!(Source::labelled(&table).unwrap_err().to_string().contains("`label`"));
 }

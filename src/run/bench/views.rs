@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use dinoxide_views::random::Key;
+use dinoxide_views::source::SourceImage;
 use dinoxide_views::{Exif, Renderer, Source, Stages, ViewRecipe, decode_bytes};
 use serde::Serialize;
 use serde::ser::SerializeMap as _;
@@ -80,7 +81,7 @@ pub fn views(request: &ViewsRequest) -> Result<ViewsReport, RunError> {
     let recipe = recipe_of(&request.views)?;
     let source = Source::open(&request.data)?;
     let count = source.len().min(request.images);
-    let paths: Vec<_> = (0..count).map(|at| source.images[at * source.len() / count].path.clone()).collect();
+    let images: Vec<_> = (0..count).map(|at| &source.images[at * source.len() / count]).collect();
     let threads = request.terms.threads.unwrap_or_else(machine::cores);
     let (mut seconds, total) = (Vec::new(), Mutex::new(Done::default()));
     for pass in 0..WARM_UP + request.terms.steps {
@@ -89,8 +90,8 @@ pub fn views(request: &ViewsRequest) -> Result<ViewsReport, RunError> {
             for _ in 0..threads {
                 scope.spawn(|| {
                     let mut work = Work { renderer: Renderer::default(), groups: Vec::new(), done: Done::default() };
-                    while let Some(path) = paths.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        work.image(path, &recipe, pass as u64);
+                    while let Some(image) = images.get(next.fetch_add(1, Ordering::Relaxed)) {
+                        work.image(image, &recipe, pass as u64);
                     }
                     if pass >= WARM_UP {
                         work.add_to(&total);
@@ -114,11 +115,11 @@ struct Work {
 }
 
 impl Work {
-    fn image(&mut self, path: &std::path::Path, recipe: &ViewRecipe, epoch: u64) {
+    fn image(&mut self, stored: &SourceImage, recipe: &ViewRecipe, epoch: u64) {
         let begun = Instant::now();
-        let bytes = std::fs::read(path).unwrap_or_default();
+        let bytes = stored.read();
         let read = Instant::now();
-        let image = decode_bytes(&bytes, Exif::Ignore);
+        let image = bytes.and_then(|bytes| decode_bytes(&bytes, Exif::Ignore));
         self.done.read += read - begun;
         self.done.decode += read.elapsed();
         self.done.images += 1;

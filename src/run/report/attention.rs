@@ -2,8 +2,8 @@
 
 use dinoxide_engine::cpu::Cpu;
 use dinoxide_engine::tensor::Pool;
+use dinoxide_views::Rgb8;
 use dinoxide_views::source::SourceImage;
-use dinoxide_views::{Rgb8, decode_file};
 
 use crate::eval::attention::{AttentionMaps, MASS, mass_mask};
 use crate::eval::features::{Frozen, ImageBatch};
@@ -58,7 +58,7 @@ pub(super) fn rows(trained: &Trained<'_>) -> Result<Vec<AttentionRow>, RunError>
     let count = images.len().min(IMAGES);
     let mut rows = Vec::new();
     for place in 0..count {
-        let Ok(image) = decode_file(&images[place * images.len() / count].path, exif(config)) else { continue };
+        let Ok(image) = images[place * images.len() / count].decode(exif(config)) else { continue };
         let image = eval_transform(config).apply(&image);
         let maps = attention_maps(&frozen, &image)?;
         rows.push(attention_row(&Sight { image, maps }, None)?);

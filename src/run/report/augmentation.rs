@@ -1,7 +1,7 @@
 //! The augmentation sheet: what the networks see of an image, by the code and the draws of the training itself.
 
 use dinoxide_views::random::Key;
-use dinoxide_views::{Rgb8, Source, decode_file, render_views};
+use dinoxide_views::{Rgb8, Source, render_views};
 
 use crate::config::Config;
 use crate::report::picture::{Picture, PictureError};
@@ -20,7 +20,7 @@ pub fn augmentation_sheet(config: &Config, source: &Source) -> Option<Picture> {
     let mut rows = Vec::new();
     for place in 0..count {
         let index = place * source.len() / count;
-        let Ok(image) = decode_file(&source.images[index].path, exif(config)) else { continue };
+        let Ok(image) = source.images[index].decode(exif(config)) else { continue };
         let key = Key { seed: config.run.seed, epoch: 0, sample: index as u64 };
         let views = render_views(&image, recipe, &key);
         let largest = recipe.global.size.max(recipe.local.size).max(1);

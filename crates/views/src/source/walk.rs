@@ -1,0 +1,69 @@
+//! Images and archives in folders: everything below, in sorted order.
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::{Root, SourceImage, archive, is_image_name};
+use crate::error::{Error, Result};
+
+/// Adds the images under the folder `name` of the root: those of a folder first, then its folders. Links are followed, but not
+/// in circles.
+pub(super) fn walk(root: &Arc<Root>, name: &str, images: &mut Vec<SourceImage>) -> Result<()> {
+    descend(root, name, &mut Vec::new(), images)
+}
+
+/// Returns the names of the folders in a folder.
+pub(super) fn folders(folder: &Path) -> Result<Vec<String>> {
+    Ok(list(folder)?.folders)
+}
+
+/// Returns the archives directly in a folder.
+pub(super) fn archives(folder: &Path) -> Result<Vec<PathBuf>> {
+    let files = list(folder)?.files.into_iter().map(|name| folder.join(name));
+    Ok(files.filter(|path| archive::is_archive(path)).collect())
+}
+
+/// `trail` holds the real paths of the folders above.
+fn descend(root: &Arc<Root>, name: &str, trail: &mut Vec<PathBuf>, images: &mut Vec<SourceImage>) -> Result<()> {
+    let folder = root.folder.join(name);
+    let real = fs::canonicalize(&folder).map_err(|source| Error::Io { path: folder.clone(), source })?;
+    if trail.contains(&real) {
+        return Ok(());
+    }
+    trail.push(real);
+    let join = |entry: &str| if name.is_empty() { entry.to_string() } else { format!("{name}/{entry}") };
+    let entries = list(&folder)?;
+    let named = entries.files.iter().filter(|entry| is_image_name(Path::new(entry)));
+    images.extend(named.map(|entry| root.file(join(entry))));
+    for entry in &entries.folders {
+        descend(root, &join(entry), trail, images)?;
+    }
+    trail.pop();
+    Ok(())
+}
+
+/// The visible entries of a folder, sorted.
+struct Entries {
+    files: Vec<String>,
+    folders: Vec<String>,
+}
+
+/// Names that are not Unicode are left out: no report could show them.
+fn list(folder: &Path) -> Result<Entries> {
+    let io = |source| Error::Io { path: folder.into(), source };
+    let mut entries = Entries { files: Vec::new(), folders: Vec::new() };
+    for entry in fs::read_dir(folder).map_err(io)? {
+        let entry = entry.map_err(io)?;
+        let kind = entry.file_type().map_err(io)?;
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        if name.starts_with('.') {
+            continue;
+        }
+        // Only a link has to be asked where it leads.
+        let is_folder = if kind.is_symlink() { entry.path().is_dir() } else { kind.is_dir() };
+        if is_folder { entries.folders.push(name) } else { entries.files.push(name) }
+    }
+    entries.files.sort_unstable();
+    entries.folders.sort_unstable();
+    Ok(entries)
+}

@@ -38,7 +38,7 @@ fn mistyped_key_gets_a_suggestion_and_exit_code_2() {
 fn pretrain_without_data_says_what_to_type() {
     let output = dinoxide(&["pretrain"]);
     assert_eq!(output.status.code(), Some(2));
-    assert!(stderr(&output).contains("dinoxide pretrain DATA"));
+    assert!(stderr(&output).contains("dinoxide pretrain photos/"));
 }
 
 #[test]
@@ -67,7 +67,17 @@ fn recipes_are_listed_and_shown() {
 
 #[test]
 fn every_command_has_help() {
-    for command in [["pretrain"].as_slice(), &["embed"], &["eval", "knn"], &["attention"], &["demo"], &["export"]] {
+    for command in [
+        ["pretrain"].as_slice(),
+        &["check"],
+        &["preview"],
+        &["bench", "views"],
+        &["embed"],
+        &["eval", "knn"],
+        &["attention"],
+        &["demo"],
+        &["export"],
+    ] {
         let output = dinoxide(&[command, &["--help"]].concat());
         assert_eq!(output.status.code(), Some(0));
         assert!(stdout(&output).contains("Usage: dinoxide"));

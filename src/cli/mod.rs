@@ -2,11 +2,14 @@
 
 mod attention;
 mod bench;
+mod check;
 mod demo;
 mod embed;
 mod eval;
 mod export;
+mod given;
 mod pretrain;
+mod preview;
 mod recipes;
 
 use std::io::Write as _;
@@ -40,6 +43,8 @@ enum Command {
     Attention(attention::AttentionArgs),
     Demo(demo::DemoArgs),
     Export(export::ExportArgs),
+    Check(check::CheckArgs),
+    Preview(preview::PreviewArgs),
     Bench(bench::BenchArgs),
     Recipes(recipes::RecipesArgs),
 }
@@ -75,6 +80,8 @@ pub fn main() -> ExitCode {
         Command::Attention(arguments) => attention::run(arguments),
         Command::Demo(arguments) => demo::run(arguments),
         Command::Export(arguments) => export::run(arguments),
+        Command::Check(arguments) => check::run(arguments),
+        Command::Preview(arguments) => preview::run(arguments),
         Command::Bench(arguments) => bench::run(arguments),
         Command::Recipes(arguments) => recipes::run(arguments),
     };

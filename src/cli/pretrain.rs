@@ -6,6 +6,7 @@ use clap::{Args, ValueEnum};
 use toml::Value;
 
 use super::Ending;
+use super::given::GivenArgs;
 use crate::config::{ConfigError, Origin, Partial, Precision};
 use crate::run::RunError;
 use crate::run::console::{Figures, Verbosity};
@@ -19,18 +20,11 @@ use crate::run::pretrain::{Goal, Outcome, PretrainRequest, pretrain};
 #[derive(Debug, Args)]
 #[command(after_help = "`key=value` after DATA is the same as `--set key=value`. Keys: `dinoxide recipes show dino`.")]
 pub(super) struct PretrainArgs {
-    /// Folders, image files, lists (.txt) or globs
-    #[arg(value_name = "DATA")]
-    data: Vec<String>,
+    #[command(flatten)]
+    given: GivenArgs,
     /// Run folder [default: the next free runs/<data>-<model>-<n>]
     #[arg(short, long, value_name = "RUN")]
     out: Option<PathBuf>,
-    /// vit_tiny, vit_small, vit_base, also with sizes: vit_tiny_patch16_96
-    #[arg(short, long, value_name = "NAME")]
-    model: Option<String>,
-    /// Values to start from: auto, dino, laptop, demo, cifar10-2cores
-    #[arg(short, long, value_name = "NAME")]
-    recipe: Option<String>,
     /// Weights to start from: a run folder, .pth or .safetensors
     #[arg(long, value_name = "WEIGHTS")]
     init: Option<String>,
@@ -55,21 +49,12 @@ pub(super) struct PretrainArgs {
     /// Threads that decode and augment
     #[arg(short = 'j', long, value_name = "N")]
     workers: Option<i64>,
-    /// Seed of every random draw
-    #[arg(long, value_name = "N")]
-    seed: Option<i64>,
     /// Whether to continue a run in the run folder
     #[arg(long, value_enum, default_value_t)]
     resume: Resume,
     /// Delete the run in the run folder and start anew
     #[arg(long, conflicts_with = "resume")]
     overwrite: bool,
-    /// Configuration file; a run's config.toml repeats that run
-    #[arg(short, long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Any value of the configuration; may be repeated
-    #[arg(long, value_name = "KEY=VALUE")]
-    set: Vec<String>,
     /// Print the plan and stop
     #[arg(long)]
     dry_run: bool,
@@ -121,19 +106,19 @@ fn request(arguments: PretrainArgs) -> Result<PretrainRequest, RunError> {
         (false, Resume::Must) => WhenExists::MustResume,
     };
     let stored = arguments.out.as_ref().map(|out| out.join(CONFIG_FILE)).filter(|file| file.exists());
-    let file = match (&arguments.config, stored) {
+    let file = match (&arguments.given.config, stored) {
         (Some(file), _) => Some(file.clone()),
         // `pretrain -o RUN --resume must` needs nothing else: the run knows its data.
         (None, Some(stored)) if when_exists == WhenExists::MustResume => Some(stored),
         _ => None,
     };
-    let given = given(&arguments, file.as_deref())?;
+    let given = arguments.given.partial(file.as_deref(), |given| insert_flags(&arguments, given))?;
     if !given.has("data.train") {
         return Err(RunError::NoData);
     }
     Ok(PretrainRequest {
         given,
-        out: arguments.out.or_else(|| arguments.config.as_deref().and_then(run_of)),
+        out: arguments.out.or_else(|| arguments.given.config.as_deref().and_then(run_of)),
         when_exists,
         goal: if arguments.dry_run { Goal::Plan } else { Goal::Train },
         verbosity: match (arguments.quiet, arguments.verbose) {
@@ -152,24 +137,9 @@ fn run_of(config: &Path) -> Option<PathBuf> {
     is_run.then(|| folder.to_owned())
 }
 
-/// Values in order of strength: file, flags, `--set`.
-fn given(arguments: &PretrainArgs, file: Option<&Path>) -> Result<Partial, ConfigError> {
-    let mut given = file.map_or_else(|| Ok(Partial::default()), Partial::from_file)?;
-    if let Some(recipe) = &arguments.recipe {
-        one_recipe(&given, recipe)?;
-    }
-    let (sets, data): (Vec<&String>, Vec<&String>) = arguments.data.iter().partition(|text| is_assignment(text));
-    if !data.is_empty() {
-        let list = data.into_iter().map(|place| Value::String(place.clone())).collect();
-        given.insert("data.train", Value::Array(list), Origin::Flag("DATA"))?;
-    }
-    let texts = [
-        ("model.name", "--model", &arguments.model),
-        ("recipe", "--recipe", &arguments.recipe),
-        ("model.init", "--init", &arguments.init),
-        ("data.val", "--val", &arguments.val),
-    ];
-    for (key, flag, text) in texts {
+/// The flags of this command alone.
+fn insert_flags(arguments: &PretrainArgs, given: &mut Partial) -> Result<(), ConfigError> {
+    for (key, flag, text) in [("model.init", "--init", &arguments.init), ("data.val", "--val", &arguments.val)] {
         if let Some(text) = text {
             given.insert(key, Value::String(text.clone()), Origin::Flag(flag))?;
         }
@@ -183,35 +153,11 @@ fn given(arguments: &PretrainArgs, file: Option<&Path>) -> Result<Partial, Confi
         ("run.batch", "--batch", arguments.batch),
         ("eval.every_epochs", "--eval-every", arguments.eval_every),
         ("data.workers", "--workers", arguments.workers),
-        ("run.seed", "--seed", arguments.seed),
     ];
     for (key, flag, number) in numbers {
         if let Some(number) = number {
             given.insert(key, Value::Integer(number), Origin::Flag(flag))?;
         }
     }
-    for text in arguments.set.iter().chain(sets) {
-        given.set(text)?;
-    }
-    given.on_recipe()
-}
-
-/// A file made from another recipe holds that recipe's values, over which `--recipe` would have no power.
-fn one_recipe(file: &Partial, recipe: &str) -> Result<(), ConfigError> {
-    match file.text("recipe") {
-        Some(other) if other != recipe => Err(ConfigError::Conflict {
-            key: "--recipe".to_owned(),
-            value: recipe.to_owned(),
-            other: format!("recipe = \"{other}\" of the configuration file"),
-            hint: "leave one of the two away".to_owned(),
-        }),
-        _ => Ok(()),
-    }
-}
-
-/// Whether an argument among DATA is `key=value`: its left side looks like a key and no such file exists.
-fn is_assignment(text: &str) -> bool {
-    let Some((key, _)) = text.split_once('=') else { return false };
-    let looks = key.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '.');
-    looks && !key.is_empty() && !Path::new(text).exists()
+    Ok(())
 }

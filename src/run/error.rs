@@ -63,7 +63,7 @@ pub enum RunError {
         host: String,
     },
     /// The command line names no folder to resume and no data.
-    #[error("no images given; type `dinoxide pretrain DATA`, where DATA is a folder, files or a glob")]
+    #[error("no images given; name a folder, files or a glob, as in `dinoxide pretrain photos/`")]
     NoData,
     /// The images cannot be used.
     #[error(transparent)]

@@ -6,10 +6,17 @@ use dinoxide_engine::cpu::Cpu;
 use dinoxide_views::{Exif, Source};
 
 use super::{RunError, machine};
-use crate::config::Facts;
+use crate::config::{Facts, Partial};
 
 /// Images opened to find the median size.
 const PROBED: usize = 48;
+
+/// The images of `data.train`; none if it is not given.
+pub(super) fn open_source(given: &Partial) -> Result<Source, RunError> {
+    let places = given.value("data.train").and_then(|value| value.as_array().cloned()).unwrap_or_default();
+    let places: Vec<String> = places.iter().filter_map(|place| place.as_str().map(str::to_owned)).collect();
+    Ok(Source::open(&places)?)
+}
 
 /// Looks at the images and at the machine.
 ///

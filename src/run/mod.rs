@@ -2,7 +2,9 @@
 
 pub mod attention;
 pub mod bench;
+pub mod check;
 pub mod console;
+mod counter;
 pub mod demo;
 mod device;
 pub mod embed;
@@ -23,6 +25,7 @@ pub mod model;
 pub mod observer;
 pub mod plan;
 pub mod pretrain;
+pub mod preview;
 pub mod progress;
 pub mod report;
 pub mod status;

@@ -12,7 +12,7 @@ use super::RunError;
 use super::console::{Console, Figures, Verbosity};
 use super::device::cpu;
 use super::environment::Environment;
-use super::facts::gather;
+use super::facts::{gather, open_source};
 use super::folder::{RunFolder, Start, WhenExists, default_path};
 use super::interrupt::Interrupt;
 use super::model::{dino_config, initialise};
@@ -147,13 +147,6 @@ pub(super) fn train_run<T: Send>(
         last.failed().write(&out).ok();
     }
     outcome?.map(Some)
-}
-
-/// The images of `data.train`.
-fn open_source(given: &Partial) -> Result<Source, RunError> {
-    let places = given.value("data.train").and_then(|value| value.as_array().cloned()).unwrap_or_default();
-    let places: Vec<String> = places.iter().filter_map(|place| place.as_str().map(str::to_owned)).collect();
-    Ok(Source::open(&places)?)
 }
 
 /// A run that is about to train.

@@ -44,13 +44,33 @@ pub fn decode_file(path: &Path, exif: Exif) -> Result<Rgb8, DecodeError> {
 /// # Errors
 /// Says why the bytes give no image; never panics.
 pub fn decode_bytes(bytes: &[u8], exif: Exif) -> Result<Rgb8, DecodeError> {
+    decode_described(bytes, exif).map(|(image, _)| image)
+}
+
+/// How an image was stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stored {
+    /// Name of the format, such as `JPEG`.
+    pub format: &'static str,
+    /// Values of a pixel: 1 for gray, 2 with alpha, 3 for color, 4 with alpha or for four inks. What a palette stands for.
+    pub channels: u8,
+    /// Bits of a value.
+    pub bits: u16,
+}
+
+/// Decodes the content of a file and says how it was stored.
+///
+/// # Errors
+/// As [`decode_bytes`].
+pub fn decode_described(bytes: &[u8], exif: Exif) -> Result<(Rgb8, Stored), DecodeError> {
     guard(|| {
         let format = image::guess_format(bytes).map_err(|_| DecodeError::NotAnImage)?;
         match format {
             ImageFormat::Jpeg => {
-                let (image, block) = jpeg::decode(bytes)?;
-                let orientation = block.and_then(|block| Orientation::from_exif_chunk(&block));
-                Ok(orient(image, orientation, exif))
+                let jpeg = jpeg::decode(bytes)?;
+                let orientation = jpeg.exif.and_then(|block| Orientation::from_exif_chunk(&block));
+                let stored = Stored { format: "JPEG", channels: jpeg.components, bits: 8 };
+                Ok((orient(jpeg.image, orientation, exif), stored))
             }
             ImageFormat::Png
             | ImageFormat::Bmp
@@ -83,10 +103,11 @@ pub(crate) fn read_limited(path: &Path) -> Result<Vec<u8>, DecodeError> {
     Ok(bytes)
 }
 
-fn decode_other(bytes: &[u8], format: ImageFormat, exif: Exif) -> Result<Rgb8, DecodeError> {
+fn decode_other(bytes: &[u8], format: ImageFormat, exif: Exif) -> Result<(Rgb8, Stored), DecodeError> {
+    let name = name_of(format);
     let broken = |error: image::ImageError| match &error {
         image::ImageError::IoError(io) if io.kind() == std::io::ErrorKind::UnexpectedEof => DecodeError::Truncated,
-        _ => DecodeError::Broken { format: format!("{format:?}").to_uppercase(), reason: error.to_string() },
+        _ => DecodeError::Broken { format: name.to_string(), reason: error.to_string() },
     };
     let mut limits = Limits::default();
     limits.max_alloc = Some(MAX_DECODER_BYTES);
@@ -96,8 +117,24 @@ fn decode_other(bytes: &[u8], format: ImageFormat, exif: Exif) -> Result<Rgb8, D
     let (width, height) = decoder.dimensions();
     check_pixels(u64::from(width), u64::from(height))?;
     let orientation = if exif == Exif::Apply { decoder.orientation().ok() } else { None };
+    let color = decoder.original_color_type();
+    let channels = color.channel_count().max(1);
+    let stored = Stored { format: name, channels, bits: color.bits_per_pixel() / u16::from(channels) };
     let image = to_rgb8(DynamicImage::from_decoder(decoder).map_err(broken)?);
-    Ok(orient(image, orientation, exif))
+    Ok((orient(image, orientation, exif), stored))
+}
+
+/// The format as people write it.
+fn name_of(format: ImageFormat) -> &'static str {
+    match format {
+        ImageFormat::Png => "PNG",
+        ImageFormat::Bmp => "BMP",
+        ImageFormat::Gif => "GIF",
+        ImageFormat::WebP => "WebP",
+        ImageFormat::Tiff => "TIFF",
+        ImageFormat::Pnm => "PNM",
+        _ => "image",
+    }
 }
 
 /// Drops alpha and the low bytes of 16-bit samples.

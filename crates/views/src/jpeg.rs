@@ -12,8 +12,15 @@ const START_OF_SCAN: u8 = 0xDA;
 const END_OF_IMAGE: u8 = 0xD9;
 const ADOBE: u8 = 0xEE;
 
-/// Returns the image and its EXIF block.
-pub(crate) fn decode(bytes: &[u8]) -> Result<(Rgb8, Option<Vec<u8>>), DecodeError> {
+/// A decoded file.
+pub(crate) struct Jpeg {
+    pub image: Rgb8,
+    pub exif: Option<Vec<u8>>,
+    /// Values of a pixel as stored.
+    pub components: u8,
+}
+
+pub(crate) fn decode(bytes: &[u8]) -> Result<Jpeg, DecodeError> {
     let markers = scan_markers(bytes)?;
     // Broken entropy-coded data is tolerated, as libjpeg tolerates it; missing data is not.
     let options = DecoderOptions::default().set_strict_mode(false).set_max_width(usize::MAX).set_max_height(usize::MAX);
@@ -39,7 +46,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<(Rgb8, Option<Vec<u8>>), DecodeErro
     if pixels.len() != width as usize * height as usize * 3 {
         return Err(broken("the decoder returned another number of pixels than the header states"));
     }
-    Ok((Rgb8 { width, height, pixels }, decoder.exif().cloned()))
+    Ok(Jpeg { image: Rgb8 { width, height, pixels }, exif: decoder.exif().cloned(), components: info.components })
 }
 
 /// Converts with Pillow's `cmyk2rgb`. Files with an Adobe marker store the inks inverted.

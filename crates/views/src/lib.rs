@@ -31,7 +31,7 @@ mod taps;
 pub mod transform;
 mod transpose;
 
-pub use decode::{Exif, decode_bytes, decode_file};
+pub use decode::{Exif, Stored, decode_bytes, decode_described, decode_file};
 pub use error::{DecodeError, Error, Result, Skipped};
 pub use evaluation::{EvalBatch, EvalConfig, EvalLoader};
 pub use loader::{Batch, Loader, LoaderConfig, ViewGroup};

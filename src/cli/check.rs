@@ -1,0 +1,78 @@
+//! `dinoxide check`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{Ending, print_json};
+use crate::run::check::{CheckReport, CheckRequest, check};
+use crate::run::console::print_line;
+use crate::run::progress::grouped;
+
+/// Unreadable files that are printed; the page and `--json` have all of them.
+const BAD_SHOWN: usize = 10;
+/// The page, unless another name is given.
+const PAGE: &str = "data.html";
+
+/// Read every image once: counts, sizes, unreadable files, duplicates, mean and deviation.
+#[derive(Debug, Args)]
+pub(super) struct CheckArgs {
+    /// Folders, images, lists (.txt), tables (.csv), archives (.tar, .zip) or globs
+    #[arg(required = true)]
+    data: Vec<String>,
+    /// Page to write [default: data.html; none with --json]
+    #[arg(short, long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Threads [default: all cores]
+    #[arg(short = 'j', long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    workers: Option<u16>,
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(arguments: CheckArgs) -> anyhow::Result<Ending> {
+    let CheckArgs { data, out, workers, json } = arguments;
+    let page = out.or_else(|| (!json).then(|| PathBuf::from(PAGE)));
+    let report = check(&CheckRequest { data, page, workers: workers.map(usize::from) })?;
+    if json {
+        print_json(&report)?;
+    } else {
+        lines(&report).iter().for_each(|line| print_line(line));
+    }
+    Ok(Ending::Done)
+}
+
+fn lines(report: &CheckReport) -> Vec<String> {
+    let counted = |counts: &std::collections::BTreeMap<String, usize>| {
+        counts.iter().map(|(kind, count)| format!("{kind} {}", grouped(*count))).collect::<Vec<_>>().join(", ")
+    };
+    let colors = |values: [f64; 3]| values.map(|value| format!("{value:.3}")).join(" ");
+    let copies = |groups: &[Vec<String>]| groups.iter().map(|group| group.len() - 1).sum::<usize>();
+    let CheckReport { width, height, .. } = report;
+    let mut lines = vec![
+        format!("images      {}, {} unreadable", grouped(report.images), grouped(report.bad.len())),
+        format!("formats     {}", counted(&report.formats)),
+        format!("channels    {}; bits {}", counted(&report.channels), counted(&report.bits)),
+        format!(
+            "sizes       {}x{} to {}x{}, median {}x{}",
+            width.min, height.min, width.max, height.max, width.median, height.median
+        ),
+        format!("mean        {}", colors(report.mean)),
+        format!("std         {}", colors(report.std)),
+        format!(
+            "duplicates  {} equal files, {} that look like another",
+            grouped(copies(&report.duplicates)),
+            grouped(copies(&report.near_duplicates))
+        ),
+        format!("speed       {:.0} images per second on {} threads", report.images_per_second, report.threads),
+    ];
+    for bad in report.bad.iter().take(BAD_SHOWN) {
+        lines.push(format!("unreadable  {}: {}", bad.path.display(), bad.reason));
+    }
+    if report.bad.len() > BAD_SHOWN {
+        lines.push(format!("            and {} more", report.bad.len() - BAD_SHOWN));
+    }
+    lines.extend(report.page.as_ref().map(|page| format!("page        {}", page.display())));
+    lines
+}

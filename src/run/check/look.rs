@@ -1,0 +1,77 @@
+//! A look at one image: how it is stored, what its values are, and what it resembles.
+
+use dinoxide_views::resample::{Filter, resize};
+use dinoxide_views::source::SourceImage;
+use dinoxide_views::{DecodeError, Exif, Rgb8, Stored, decode_described};
+use sha2::{Digest as _, Sha256};
+
+/// What is remembered of an image.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Look {
+    pub stored: Stored,
+    pub width: u32,
+    pub height: u32,
+    /// Bytes of the file.
+    pub bytes: usize,
+    /// Mean of each color, 0 to 1.
+    pub mean: [f64; 3],
+    /// Mean of each color's square.
+    pub square: [f64; 3],
+    /// The same for files of the same bytes only.
+    pub digest: u128,
+    /// Nearly the same for pictures that look alike; none if there is next to nothing to see.
+    pub likeness: Option<u128>,
+}
+
+impl Look {
+    /// Reads and decodes an image.
+    pub fn at(image: &SourceImage) -> Result<Self, DecodeError> {
+        let bytes = image.read()?;
+        let (pixels, stored) = decode_described(&bytes, Exif::Ignore)?;
+        let (mean, square) = moments(&pixels);
+        let digest = Sha256::digest(&bytes).first_chunk().map_or(0, |first| u128::from_le_bytes(*first));
+        let (width, height, bytes) = (pixels.width, pixels.height, bytes.len());
+        Ok(Self { stored, width, height, bytes, mean, square, digest, likeness: likeness(&pixels) })
+    }
+}
+
+/// Mean and mean square of each color.
+fn moments(image: &Rgb8) -> ([f64; 3], [f64; 3]) {
+    let (mut sums, mut squares) = ([0u64; 3], [0u64; 3]);
+    for pixel in image.pixels.as_chunks::<3>().0 {
+        for color in 0..3 {
+            let value = u64::from(pixel[color]);
+            sums[color] += value;
+            squares[color] += value * value;
+        }
+    }
+    let count = f64::from(image.width) * f64::from(image.height);
+    (sums.map(|sum| sum as f64 / count / 255.0), squares.map(|sum| sum as f64 / count / (255.0 * 255.0)))
+}
+
+/// Side of the picture that is compared: 8 × 8 differences in each direction.
+const SIDE: usize = 9;
+/// Least standard deviation of that picture's gray levels: below it the differences are noise.
+const LEAST_CONTRAST: f64 = 4.0;
+
+/// The signs of 128 differences of neighbouring gray levels in a tiny copy ("dHash", N. Krawetz 2013, in both directions).
+fn likeness(image: &Rgb8) -> Option<u128> {
+    let tiny = resize(image, SIDE as u32, SIDE as u32, Filter::Bilinear);
+    let gray =
+        |pixel: &[u8; 3]| 0.299 * f64::from(pixel[0]) + 0.587 * f64::from(pixel[1]) + 0.114 * f64::from(pixel[2]);
+    let gray: Vec<f64> = tiny.pixels.as_chunks::<3>().0.iter().map(gray).collect();
+    let mean = gray.iter().sum::<f64>() / gray.len() as f64;
+    let variance = gray.iter().map(|level| (level - mean).powi(2)).sum::<f64>() / gray.len() as f64;
+    if variance.sqrt() < LEAST_CONTRAST {
+        return None;
+    }
+    let mut signs = 0u128;
+    for y in 0..SIDE - 1 {
+        for x in 0..SIDE - 1 {
+            let here = gray[y * SIDE + x];
+            let [right, below] = [gray[y * SIDE + x + 1], gray[(y + 1) * SIDE + x]];
+            signs = signs << 2 | u128::from(here < right) << 1 | u128::from(here < below);
+        }
+    }
+    Some(signs)
+}

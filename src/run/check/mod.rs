@@ -1,0 +1,184 @@
+//! `dinoxide check`: reads every image once, before a training does, and says what is there.
+//!
+//! | file | does |
+//! |---|---|
+//! | `mod.rs` | reads all, sums up |
+//! | `look.rs` | one image |
+//! | `duplicates.rs` | groups of equal and of similar images |
+//! | `page.rs` | the page |
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use dinoxide_views::Source;
+use rayon::prelude::*;
+use serde::Serialize;
+
+use super::console::{Console, Figures, Verbosity};
+use super::counter::Counter;
+use super::{RunError, machine};
+use crate::eval::EvalError;
+use look::Look;
+
+mod duplicates;
+mod look;
+mod page;
+
+/// What to check.
+#[derive(Debug, Clone)]
+pub struct CheckRequest {
+    /// Folders, files, lists, tables, archives or globs.
+    pub data: Vec<String>,
+    /// The page to write.
+    pub page: Option<PathBuf>,
+    /// Threads; all cores without a number.
+    pub workers: Option<usize>,
+}
+
+/// What was found.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct CheckReport {
+    /// Images that were found, unreadable ones among them.
+    pub images: usize,
+    /// Those that cannot be read.
+    pub bad: Vec<BadImage>,
+    /// Readable images of each format, by content.
+    pub formats: BTreeMap<String, usize>,
+    /// Readable images by values of a pixel.
+    pub channels: BTreeMap<String, usize>,
+    /// Readable images by bits of a value.
+    pub bits: BTreeMap<String, usize>,
+    /// Mean of red, green and blue, 0 to 1; every image counts the same.
+    pub mean: [f64; 3],
+    /// Standard deviation of red, green and blue.
+    pub std: [f64; 3],
+    /// Widths in pixels.
+    pub width: Extent,
+    /// Heights in pixels.
+    pub height: Extent,
+    /// Groups of files with the same bytes.
+    pub duplicates: Vec<Vec<String>>,
+    /// Groups of images that look alike; of equal files only the first.
+    pub near_duplicates: Vec<Vec<String>>,
+    /// Images read and decoded per second, on all threads.
+    pub images_per_second: f64,
+    /// Threads.
+    pub threads: usize,
+    /// The page that was written.
+    pub page: Option<PathBuf>,
+}
+
+/// A file without an image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct BadImage {
+    /// The file.
+    pub path: PathBuf,
+    /// Why.
+    pub reason: String,
+}
+
+/// Smallest, middle and largest of some lengths.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Extent {
+    /// The smallest.
+    pub min: u32,
+    /// The middle one.
+    pub median: u32,
+    /// The largest.
+    pub max: u32,
+}
+
+impl Extent {
+    fn of(mut lengths: Vec<u32>) -> Self {
+        lengths.sort_unstable();
+        let at = |index: usize| lengths.get(index).copied().unwrap_or(0);
+        Self { min: at(0), median: at(lengths.len() / 2), max: at(lengths.len().saturating_sub(1)) }
+    }
+}
+
+/// Everything that was seen: what the page is made from.
+struct Survey {
+    source: Source,
+    looks: Vec<Option<Look>>,
+    near: Vec<Vec<usize>>,
+}
+
+/// Reads every image once.
+///
+/// # Errors
+/// If there are no images, none of them can be read, or the page cannot be written.
+pub fn check(request: &CheckRequest) -> Result<CheckReport, RunError> {
+    let console = Console::new(Verbosity::Normal, Figures::Talk);
+    let source = Source::open(&request.data)?;
+    let threads = request.workers.unwrap_or_else(machine::cores);
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+    let pool = pool.map_err(|source| RunError::Threads { source })?;
+    let begun = Instant::now();
+    let counter = Counter::start(source.len());
+    let looked: Vec<Result<Look, String>> = pool.install(|| {
+        let look = |image| {
+            let look = Look::at(image).map_err(|error| error.to_string());
+            counter.one();
+            look
+        };
+        source.images.par_iter().map(look).collect()
+    });
+    drop(counter);
+    let seconds = begun.elapsed().as_secs_f64();
+    let mut bad = Vec::new();
+    for (image, look) in source.images.iter().zip(&looked) {
+        if let Err(reason) = look {
+            bad.push(BadImage { path: image.path(), reason: reason.clone() });
+        }
+    }
+    if bad.len() == source.len() {
+        bad.iter().take(BAD_SHOWN).for_each(|bad| console.warn(&format!("`{}`: {}", bad.path.display(), bad.reason)));
+        return Err(EvalError::NoImages.into());
+    }
+    let looks: Vec<Option<Look>> = looked.into_iter().map(Result::ok).collect();
+    let exact = duplicates::exact(&looks);
+    let near = duplicates::near(&looks, &exact);
+    let survey = Survey { source, looks, near };
+    let report = sum_up(&survey, &exact, bad, (seconds, threads));
+    let Some(path) = &request.page else { return Ok(report) };
+    page::write(path, &survey, &report, &request.data.join(" "))?;
+    Ok(CheckReport { page: Some(path.clone()), ..report })
+}
+
+/// Unreadable files that are named when there is nothing else to say.
+const BAD_SHOWN: usize = 3;
+
+fn sum_up(survey: &Survey, exact: &[Vec<usize>], bad: Vec<BadImage>, (seconds, threads): (f64, usize)) -> CheckReport {
+    let looks: Vec<&Look> = survey.looks.iter().flatten().collect();
+    let count = |name: fn(&Look) -> String| {
+        let mut counts = BTreeMap::new();
+        looks.iter().for_each(|look| *counts.entry(name(look)).or_insert(0) += 1);
+        counts
+    };
+    let average = |of: fn(&Look) -> [f64; 3]| {
+        let sum = looks.iter().fold([0.0; 3], |sum, look| std::array::from_fn(|color| sum[color] + of(look)[color]));
+        sum.map(|sum| sum / looks.len() as f64)
+    };
+    let (mean, square) = (average(|look| look.mean), average(|look| look.square));
+    let names = |groups: &[Vec<usize>]| {
+        let name = |index: &usize| survey.source.images[*index].name.to_string();
+        groups.iter().map(|group| group.iter().map(name).collect()).collect()
+    };
+    CheckReport {
+        images: survey.source.len(),
+        bad,
+        formats: count(|look| look.stored.format.to_owned()),
+        channels: count(|look| look.stored.channels.to_string()),
+        bits: count(|look| look.stored.bits.to_string()),
+        mean,
+        std: std::array::from_fn(|color| (square[color] - mean[color] * mean[color]).max(0.0).sqrt()),
+        width: Extent::of(looks.iter().map(|look| look.width).collect()),
+        height: Extent::of(looks.iter().map(|look| look.height).collect()),
+        duplicates: names(exact),
+        near_duplicates: names(&survey.near),
+        images_per_second: survey.source.len() as f64 / seconds,
+        threads,
+        page: None,
+    }
+}

@@ -31,5 +31,6 @@ pub mod report;
 pub mod status;
 pub mod trained;
 pub mod validation;
+pub mod waiting;
 
 pub use error::RunError;

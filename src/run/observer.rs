@@ -14,6 +14,7 @@ use super::metrics::{EpochSums, EvalRow, Metrics, StepRow};
 use super::progress::Snapshot;
 use super::status::{State, Status};
 use super::validation::Validation;
+use super::waiting::hint;
 use super::{RunError, machine};
 use crate::checkpoint::Slot;
 use crate::methods::Device;
@@ -21,6 +22,8 @@ use crate::schedule::Schedule;
 use crate::train::step::TrainState;
 use crate::train::{End, Next, Observed};
 
+/// Rows before a wait is worth a word: the queue fills during the first ones.
+const SETTLED_ROWS: usize = 2;
 /// Rows between the two losses whose difference the arrow shows.
 const TREND_ROWS: usize = 10;
 
@@ -44,6 +47,8 @@ pub struct Observer<'a> {
     rate: Rate,
     /// How many of this loader's unreadable images are written down.
     skips_noted: usize,
+    /// Whether the hint about waiting has been given.
+    waiting_noted: bool,
 }
 
 /// Images and waiting since the last row.
@@ -90,6 +95,7 @@ impl<'a> Observer<'a> {
             losses,
             rate,
             skips_noted: 0,
+            waiting_noted: false,
         })
     }
 
@@ -119,7 +125,7 @@ impl<'a> Observer<'a> {
         self.note_skipped(loader)?;
         let epoch_ends = state.step.is_multiple_of(per_epoch);
         if state.step.is_multiple_of(config.log.every_steps.max(1)) || state.step == total {
-            self.row(state, seen)?;
+            self.row(state, loader, seen)?;
         }
         if epoch_ends {
             let row = std::mem::take(&mut self.carried.sums).row(seen.at.epoch);
@@ -237,7 +243,7 @@ impl<'a> Observer<'a> {
             .map_err(|error| RunError::file("write", self.folder.checkpoints())(error.into()))
     }
 
-    fn row(&mut self, state: &TrainState, seen: Observed<'_>) -> Result<(), RunError> {
+    fn row(&mut self, state: &TrainState, loader: &Loader, seen: Observed<'_>) -> Result<(), RunError> {
         let seconds = self.since_row.begun.elapsed().as_secs_f64().max(1e-9);
         let (at, report) = (seen.at, seen.report);
         let row = StepRow {
@@ -256,6 +262,11 @@ impl<'a> Observer<'a> {
             data_wait: self.since_row.waited.as_secs_f64() / seconds,
         };
         self.since_row = Interval::new();
+        let settled = self.losses.len() >= SETTLED_ROWS && !self.waiting_noted;
+        if let Some(hint) = settled.then(|| hint(row.data_wait, &loader.times(), &self.folder.config)).flatten() {
+            self.console.warn(&hint);
+            self.waiting_noted = true;
+        }
         self.metrics().map(|metrics| metrics.step(&row)).transpose()?;
         self.console.figure(&row);
         self.console.progress(&self.snapshot(&row));

@@ -11,6 +11,9 @@ use crate::pixel::Rgb8;
 const START_OF_SCAN: u8 = 0xDA;
 const END_OF_IMAGE: u8 = 0xD9;
 const ADOBE: u8 = 0xEE;
+/// Side of a block. At full resolution each one takes at least a bit of the scan; a decoder that makes up for missing data
+/// would fill hundreds of megapixels from a few hundred bytes.
+const BLOCK: u64 = 8;
 
 /// A decoded file.
 pub(crate) struct Jpeg {
@@ -29,6 +32,10 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Jpeg, DecodeError> {
     let info = decoder.info().ok_or(DecodeError::Truncated)?;
     let (width, height) = (u32::from(info.width), u32::from(info.height));
     check_pixels(u64::from(width), u64::from(height))?;
+    let blocks = u64::from(width).div_ceil(BLOCK) * u64::from(height).div_ceil(BLOCK);
+    if (markers.scan_bytes as u64) * 8 < blocks {
+        return Err(DecodeError::Truncated);
+    }
     let output = match decoder.input_colorspace() {
         Some(ColorSpace::Luma) => ColorSpace::Luma,
         // One component after an Adobe marker is reported as CMYK.
@@ -69,12 +76,14 @@ enum InkOrder {
 
 struct Markers {
     adobe: InkOrder,
+    /// Bytes from the first scan on.
+    scan_bytes: usize,
 }
 
 /// Walks the header segments and checks that the scan data ends: inside it a 0xFF byte is always stuffed, so the
 /// end marker cannot occur by chance, while thumbnails in the header have end markers of their own.
 fn scan_markers(bytes: &[u8]) -> Result<Markers, DecodeError> {
-    let mut markers = Markers { adobe: InkOrder::Plain };
+    let mut markers = Markers { adobe: InkOrder::Plain, scan_bytes: 0 };
     let mut at = 2;
     loop {
         let Some(&[fill, marker]) = bytes.get(at..).and_then(|rest| rest.first_chunk::<2>()) else {
@@ -97,6 +106,7 @@ fn scan_markers(bytes: &[u8]) -> Result<Markers, DecodeError> {
         }
     }
     let scan = bytes.get(at..).unwrap_or_default();
+    markers.scan_bytes = scan.len();
     let ends = scan.windows(2).rev().any(|pair| pair == [0xFF, END_OF_IMAGE]);
     if ends { Ok(markers) } else { Err(DecodeError::Truncated) }
 }

@@ -28,6 +28,7 @@ mod shelf;
 mod simd;
 pub mod source;
 mod taps;
+pub mod times;
 pub mod transform;
 mod transpose;
 
@@ -38,6 +39,7 @@ pub use loader::{Batch, Loader, LoaderConfig, ViewGroup};
 pub use pixel::{Crop, Rgb8};
 pub use planes::Planes;
 pub use recipe::ViewRecipe;
-pub use render::{Renderer, Stages, render, render_views};
+pub use render::{Renderer, render, render_views};
 pub use source::Source;
+pub use times::Times;
 pub use transform::EvalTransform;

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -16,8 +16,9 @@ use crate::random::Key;
 use crate::recipe::{CropRecipe, ViewRecipe};
 use crate::render::Renderer;
 use crate::sampler::{Sampler, epoch_permutation, steps_per_epoch};
-use crate::shelf::{Found, Shelf};
+use crate::shelf::{Found, Shelf, lock};
 use crate::source::Source;
+use crate::times::Times;
 
 /// Unreadable files that an error lists.
 const LISTED: usize = 3;
@@ -129,7 +130,8 @@ impl Loader {
             recipe,
             seed: config.seed,
             order: Mutex::new(None),
-            spare: Mutex::new(Vec::new()),
+            spare: Mutex::default(),
+            rendering: Mutex::default(),
             stop: AtomicBool::new(false),
         };
         let plan = Arc::new(plan);
@@ -153,6 +155,13 @@ impl Loader {
         batch.wait = start.elapsed();
         self.skipped.extend(skipped);
         Ok(batch)
+    }
+
+    /// Returns the time that the workers have spent so far, those of batches ahead included.
+    pub fn times(&self) -> Times {
+        let mut times = self.plan.shelf.times();
+        times += *lock(&self.plan.rendering);
+        times
     }
 
     /// Returns the unreadable files met by the batches handed out so far, each once, in order of appearance.
@@ -199,6 +208,8 @@ struct Plan {
     order: Mutex<Option<(u64, Arc<Vec<u32>>)>>,
     /// Buffers of items that have become part of a batch, for the next ones.
     spare: Mutex<Vec<Groups>>,
+    /// Time spent on views.
+    rendering: Mutex<Times>,
     /// Set when the loader is dropped.
     stop: AtomicBool,
 }
@@ -209,10 +220,12 @@ impl Plan {
         let sample = self.order(place.epoch)[place.position as usize];
         let key = Key { seed: self.seed, epoch: place.key_epoch(), sample: u64::from(sample) };
         let mut groups = lock(&self.spare).pop().unwrap_or_default();
-        self.shelf.find(&key, |image| {
+        let found = self.shelf.find(&key, |image| {
             renderer.render_groups(image, &self.recipe, &key, &mut groups);
             std::mem::take(&mut groups)
-        })
+        });
+        *lock(&self.rendering) += std::mem::take(&mut renderer.times);
+        found
     }
 
     fn order(&self, epoch: u64) -> Arc<Vec<u32>> {
@@ -226,10 +239,6 @@ impl Plan {
             }
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Runs the workers and joins their items to batches until the receiver is gone or an error was sent.

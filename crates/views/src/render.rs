@@ -1,6 +1,4 @@
 //! Rendering: a drawn view becomes pixels, in DINO's order.
-use std::time::{Duration, Instant};
-
 use crate::blur::Blur;
 use crate::color::{ColorStep, apply, mean_luma};
 use crate::draw::{ColorOp, DrawnView, Jitter, draw};
@@ -9,6 +7,7 @@ use crate::planes::Planes;
 use crate::random::Key;
 use crate::recipe::ViewRecipe;
 use crate::resample::{Filter, Resampler, Resize, Window};
+use crate::times::{Clock, Times};
 
 /// Renders views and keeps its working memory: nothing is allocated after the first few images.
 #[derive(Debug, Default)]
@@ -17,22 +16,7 @@ pub struct Renderer {
     blur: Blur,
     view: Planes,
     /// Time spent so far.
-    pub stages: Stages,
-}
-
-/// Time that each stage of rendering took.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Stages {
-    /// Crop, resize and mirror.
-    pub crop_resize: Duration,
-    /// Color jitter and gray.
-    pub jitter: Duration,
-    /// Blur.
-    pub blur: Duration,
-    /// Solarisation.
-    pub solarize: Duration,
-    /// Pixels in the network's order.
-    pub store: Duration,
+    pub times: Times,
 }
 
 impl Renderer {
@@ -41,25 +25,25 @@ impl Renderer {
     /// # Panics
     /// If the drawn crop leaves the image, or `pixels` has another size.
     pub fn render(&mut self, image: &Rgb8, drawn: &DrawnView, size: u32, pixels: &mut [u8]) {
-        let mut clock = Clock(Instant::now());
+        let mut clock = Clock::start();
         let rectangle = Crop { x: 0, y: 0, width: size, height: size };
         let window = Window { rectangle, filter: Filter::Bicubic };
         // Every later step treats left and right alike.
         let resize = Resize { crop: drawn.crop, size: (size, size), window, mirrored: drawn.flip };
         self.resampler.resize(image, resize, &mut self.view);
-        clock.add(&mut self.stages.crop_resize);
+        clock.add(&mut self.times.crop_resize);
         apply_colors(&mut self.view, drawn.jitter.as_ref(), drawn.gray);
-        clock.add(&mut self.stages.jitter);
+        clock.add(&mut self.times.jitter);
         if let Some(radius) = drawn.blur_radius {
             self.blur.apply(&mut self.view, radius);
-            clock.add(&mut self.stages.blur);
+            clock.add(&mut self.times.blur);
         }
         if let Some(threshold) = drawn.solarize {
             apply(&mut self.view, &[ColorStep::Solarize(threshold)]);
-            clock.add(&mut self.stages.solarize);
+            clock.add(&mut self.times.solarize);
         }
         self.view.write(pixels);
-        clock.add(&mut self.stages.store);
+        clock.add(&mut self.times.store);
     }
 
     /// Writes all views of one use of an image, one buffer for each group of the recipe, [views, size, size, 3]. Buffers
@@ -76,41 +60,6 @@ impl Renderer {
                 number += 1;
             }
         }
-    }
-}
-
-impl std::ops::AddAssign for Stages {
-    fn add_assign(&mut self, other: Self) {
-        self.crop_resize += other.crop_resize;
-        self.jitter += other.jitter;
-        self.blur += other.blur;
-        self.solarize += other.solarize;
-        self.store += other.store;
-    }
-}
-
-impl Stages {
-    /// Every stage's name and time, in order.
-    pub fn named(&self) -> [(&'static str, Duration); 5] {
-        [
-            ("crop_resize", self.crop_resize),
-            ("jitter", self.jitter),
-            ("blur", self.blur),
-            ("solarize", self.solarize),
-            ("store", self.store),
-        ]
-    }
-}
-
-/// Divides time among stages.
-struct Clock(Instant);
-
-impl Clock {
-    /// Adds the time since the last call.
-    fn add(&mut self, stage: &mut Duration) {
-        let now = Instant::now();
-        *stage += now - self.0;
-        self.0 = now;
     }
 }
 

@@ -2,13 +2,14 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use crate::decode::Exif;
+use crate::decode::{Exif, decode_bytes};
 use crate::error::{DecodeError, Error, Result, guard};
 use crate::pixel::Rgb8;
 use crate::random::{Key, Purpose};
 use crate::source::Source;
+use crate::times::{Clock, Times};
 
 /// Files that are tried for one place in a batch.
 const ATTEMPTS: u32 = 64;
@@ -23,6 +24,8 @@ pub(crate) struct Shelf {
     room: AtomicU64,
     /// Unreadable samples and why, so that none is decoded twice.
     bad: Mutex<BTreeMap<u32, String>>,
+    /// Time spent on files.
+    times: Mutex<Times>,
 }
 
 /// What was made of a readable image, and what was tried before it.
@@ -37,7 +40,7 @@ impl Shelf {
     pub fn new(source: Arc<Source>, exif: Exif, bytes: u64) -> Self {
         let cells = if bytes == 0 { 0 } else { source.len() };
         let kept = std::iter::repeat_with(OnceLock::new).take(cells).collect();
-        Self { source, exif, kept, room: AtomicU64::new(bytes), bad: Mutex::new(BTreeMap::new()) }
+        Self { source, exif, kept, room: AtomicU64::new(bytes), bad: Mutex::default(), times: Mutex::default() }
     }
 
     /// Applies `render` to the sample of the key or, if it is unreadable, to others drawn from the key.
@@ -55,24 +58,29 @@ impl Shelf {
         Err(Error::NothingReadable { attempts: ATTEMPTS, last: last.unwrap_or_default() })
     }
 
+    /// Returns the time spent on reading and decoding so far.
+    pub fn times(&self) -> Times {
+        *lock(&self.times)
+    }
+
     pub fn path(&self, sample: u32) -> PathBuf {
         self.source.images[sample as usize].path()
     }
 
     /// Returns the path of a sample and why it is unreadable.
     pub fn describe(&self, sample: u32) -> String {
-        let bad = self.bad.lock().unwrap_or_else(PoisonError::into_inner);
+        let bad = lock(&self.bad);
         let reason = bad.get(&sample).map_or("", String::as_str);
         format!("{} ({reason})", self.path(sample).display())
     }
 
     fn try_sample<T>(&self, sample: u32, render: &mut impl FnMut(&Rgb8) -> T) -> std::result::Result<T, String> {
-        if let Some(reason) = self.bad.lock().unwrap_or_else(PoisonError::into_inner).get(&sample) {
+        if let Some(reason) = lock(&self.bad).get(&sample) {
             return Err(reason.clone());
         }
         guard(|| Ok(render(&*self.image(sample)?))).map_err(|error| {
             let reason = error.to_string();
-            self.bad.lock().unwrap_or_else(PoisonError::into_inner).insert(sample, reason.clone());
+            lock(&self.bad).insert(sample, reason.clone());
             reason
         })
     }
@@ -82,7 +90,13 @@ impl Shelf {
         if let Some(image) = cell.and_then(OnceLock::get) {
             return Ok(Arc::clone(image));
         }
-        let image = Arc::new(self.source.images[sample as usize].decode(self.exif)?);
+        let (mut clock, mut times) = (Clock::start(), Times::default());
+        let bytes = self.source.images[sample as usize].read();
+        clock.add(&mut times.read);
+        let image = bytes.and_then(|bytes| decode_bytes(&bytes, self.exif));
+        clock.add(&mut times.decode);
+        *lock(&self.times) += times;
+        let image = Arc::new(image?);
         if let Some(cell) = cell {
             let size = image.pixels.len() as u64;
             let take = |room: u64| room.checked_sub(size);
@@ -93,4 +107,9 @@ impl Shelf {
         }
         Ok(image)
     }
+}
+
+/// Locks what a panic elsewhere cannot have left half-written.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

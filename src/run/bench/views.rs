@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use dinoxide_views::random::Key;
 use dinoxide_views::source::SourceImage;
-use dinoxide_views::{Exif, Renderer, Source, Stages, ViewRecipe, decode_bytes};
+use dinoxide_views::{Exif, Renderer, Source, Times, ViewRecipe, decode_bytes};
 use serde::Serialize;
 use serde::ser::SerializeMap as _;
 
@@ -65,9 +65,7 @@ impl Serialize for StageTimes {
 /// What one thread did in all passes that count.
 #[derive(Debug, Default)]
 struct Done {
-    read: Duration,
-    decode: Duration,
-    stages: Stages,
+    times: Times,
     images: usize,
     unreadable: usize,
     pixels: u64,
@@ -120,8 +118,8 @@ impl Work {
         let bytes = stored.read();
         let read = Instant::now();
         let image = bytes.and_then(|bytes| decode_bytes(&bytes, Exif::Ignore));
-        self.done.read += read - begun;
-        self.done.decode += read.elapsed();
+        self.done.times.read += read - begun;
+        self.done.times.decode += read.elapsed();
         self.done.images += 1;
         let Ok(image) = image else {
             self.done.unreadable += 1;
@@ -134,20 +132,18 @@ impl Work {
 
     fn add_to(self, total: &Mutex<Done>) {
         let mut total = total.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let Done { read, decode, images, unreadable, pixels, .. } = self.done;
-        total.read += read;
-        total.decode += decode;
+        let Done { times, images, unreadable, pixels } = self.done;
+        total.times += times;
+        total.times += self.renderer.times;
         total.images += images;
         total.unreadable += unreadable;
         total.pixels += pixels;
-        total.stages += self.renderer.stages;
     }
 }
 
 fn report(request: &ViewsRequest, total: &Done, count: usize, seconds: f64, threads: usize) -> ViewsReport {
     let each = |time: Duration| time.as_secs_f64() * 1e3 / total.images.max(1) as f64;
-    let mut stages = vec![("read", each(total.read)), ("decode", each(total.decode))];
-    stages.extend(total.stages.named().map(|(name, time)| (name, each(time))));
+    let stages = total.times.named().map(|(name, time)| (name, each(time))).to_vec();
     let decoded = (total.images - total.unreadable).max(1);
     ViewsReport {
         images_per_second: count as f64 / seconds,

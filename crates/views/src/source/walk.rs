@@ -42,7 +42,7 @@ fn descend(root: &Arc<Root>, name: &str, trail: &mut Vec<PathBuf>, images: &mut 
     Ok(())
 }
 
-/// The visible entries of a folder, sorted.
+/// The visible files and folders of a folder, sorted.
 struct Entries {
     files: Vec<String>,
     folders: Vec<String>,
@@ -59,9 +59,15 @@ fn list(folder: &Path) -> Result<Entries> {
         if name.starts_with('.') {
             continue;
         }
-        // Only a link has to be asked where it leads.
-        let is_folder = if kind.is_symlink() { entry.path().is_dir() } else { kind.is_dir() };
-        if is_folder { entries.folders.push(name) } else { entries.files.push(name) }
+        // Only a link has to be asked where it leads; one that leads nowhere is a file that cannot be read.
+        let target =
+            if kind.is_symlink() { fs::metadata(entry.path()).ok().map(|to| to.file_type()) } else { Some(kind) };
+        match target {
+            Some(kind) if kind.is_dir() => entries.folders.push(name),
+            // A pipe or a device would be waited for.
+            Some(kind) if !kind.is_file() => {}
+            _ => entries.files.push(name),
+        }
     }
     entries.files.sort_unstable();
     entries.folders.sort_unstable();

@@ -97,6 +97,18 @@ fn a_folder_of_nothing_readable_is_an_error_with_examples() {
     assert!(!folder.path().join("data.html").exists());
 }
 
+/// What fuzzing found (`crates/views/fuzz`), among it a panic inside a decoder.
+#[test]
+fn findings_of_fuzzing_are_reasons_without_a_backtrace() {
+    let findings = Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/views/fuzz/findings");
+    let folder = tempfile::tempdir().unwrap();
+    let output = dinoxide(folder.path(), &["check", &findings.display().to_string()]);
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("decoder failed on this file") && said.contains("truncated"), "{said}");
+    assert!(!said.contains("panicked") && !said.contains("stack backtrace"), "{said}");
+}
+
 #[test]
 fn a_preview_is_a_picture_of_the_configuration() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,5 +1,7 @@
 //! What can go wrong between a path and a batch: one enum for the user's input, one for a single file.
+use std::cell::Cell;
 use std::path::PathBuf;
+use std::sync::Once;
 
 /// The result of this crate's functions.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -157,12 +159,30 @@ pub struct Skipped {
     pub reason: String,
 }
 
-/// Returns what `work` returns, with a panic turned into an error: one bad file must not end a run of days.
+thread_local! {
+    /// Whether a panic of this thread is caught and becomes a reason.
+    static GUARDED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Returns what `work` returns, with a panic turned into an error: one bad file must not end a run of days. The panic is
+/// not printed: its words are part of the error.
 pub(crate) fn guard<T>(
     work: impl FnOnce() -> std::result::Result<T, DecodeError>,
 ) -> std::result::Result<T, DecodeError> {
+    static SILENCE: Once = Once::new();
+    SILENCE.call_once(|| {
+        let hook = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            if !GUARDED.get() {
+                hook(panic);
+            }
+        }));
+    });
+    let outer = GUARDED.replace(true);
     // The closures passed here own or only read what they touch, so nothing half-written survives the unwinding.
-    std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).unwrap_or_else(|payload| {
+    let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+    GUARDED.set(outer);
+    done.unwrap_or_else(|payload| {
         let text = payload.downcast_ref::<String>().map(String::as_str);
         let text = text.or_else(|| payload.downcast_ref::<&str>().copied());
         Err(DecodeError::Panicked(text.unwrap_or("unknown panic").to_string()))

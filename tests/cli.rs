@@ -59,7 +59,7 @@ fn unreadable_configuration_names_file_and_cause() {
 #[test]
 fn recipes_are_listed_and_shown() {
     let list = stdout(&dinoxide(&["recipes", "ls"]));
-    assert_eq!(list.lines().count(), 5);
+    assert_eq!(list.lines().count(), 17);
     let dino = stdout(&dinoxide(&["recipes", "show", "dino"]));
     assert!(dino.contains("out_dim = 65536"));
     assert_eq!(dinoxide(&["recipes", "show", "dyno"]).status.code(), Some(2));

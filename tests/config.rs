@@ -288,3 +288,32 @@ fn automatic_precision_becomes_what_the_processor_can_do() {
     assert_eq!(precision("bf16", false), Precision::Bf16);
     assert_eq!(precision("f32", true), Precision::F32);
 }
+
+#[test]
+fn a_recipe_of_views_lies_over_the_recipe_and_under_what_is_typed() {
+    let (config, _) = plan(&["recipe=laptop", "views.recipe=swav", "views.gray=0.5"], &facts(50_000, 400));
+    assert_eq!(config.views.recipe, "swav");
+    assert_eq!(config.views.color_jitter.saturation, 0.8);
+    assert_eq!(config.views.local.scale, [0.05, 0.14]);
+    assert_eq!(config.views.gray, 0.5);
+    assert_eq!(config.views.global.size, 96, "sizes are the run's");
+    let error = {
+        let mut partial = Partial::default();
+        partial.set("views.recipe=bjol").unwrap();
+        partial.on_recipe().unwrap_err().to_string()
+    };
+    assert!(error.contains("`byol`"), "{error}");
+}
+
+#[test]
+fn every_recipe_of_views_can_be_trained_with() {
+    for recipe in recipe::VIEW_RECIPES {
+        let (config, _) = plan(&[&format!("views.recipe={}", recipe.name)], &facts(50_000, 400));
+        assert_eq!(config.views.recipe, recipe.name);
+        config.views.validate().unwrap();
+        let text = config.to_commented_toml().unwrap();
+        let (_folder, path) = file(&text);
+        let again = resolve(&Partial::from_file(&path).unwrap().on_recipe().unwrap(), &facts(50_000, 400)).unwrap().0;
+        assert_eq!(again, config, "{} does not come back from its file", recipe.name);
+    }
+}

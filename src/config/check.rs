@@ -126,9 +126,13 @@ fn views(config: &Config, check: &Checker<'_>) -> Result<(), ConfigError> {
         check.at_least(&format!("views.{name}.size"), crop.size as usize, 1)?;
     }
     check.require(views.global.count == 2, "views.global.count", views.global.count, "2")?;
-    for (key, chance) in
-        [("views.flip", views.flip), ("views.gray", views.gray), ("views.color_jitter.p", views.color_jitter.p)]
-    {
+    for (key, chance) in [
+        ("views.flip", views.flip),
+        ("views.flip_vertical", views.flip_vertical),
+        ("views.turn", views.turn),
+        ("views.gray", views.gray),
+        ("views.color_jitter.p", views.color_jitter.p),
+    ] {
         check.share(key, chance)?;
     }
     for (key, chances) in [("views.blur", views.blur), ("views.solarize", views.solarize)] {

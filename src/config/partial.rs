@@ -80,13 +80,18 @@ impl Partial {
         self
     }
 
-    /// Puts everything on top of its recipe: the one named in the values, else `auto`.
+    /// Puts everything on top of its recipe: the one named in the values, else `auto`. A recipe of views lies between the
+    /// two if it is named in the values.
     ///
     /// # Errors
     /// [`ConfigError::UnknownRecipe`].
     pub fn on_recipe(self) -> Result<Self, ConfigError> {
         let name = self.text("recipe").unwrap_or(recipe::AUTO).to_owned();
-        Ok(Self::from_recipe(&name)?.overlaid(self))
+        let mut base = Self::from_recipe(&name)?;
+        if let Some(views) = self.text("views.recipe") {
+            base.read(recipe::views_text(views)?, |_| Origin::Recipe(views.to_owned()), Path::new(views))?;
+        }
+        Ok(base.overlaid(self))
     }
 
     /// Gives `key` a value, after checking that the key exists and the value has the right type.

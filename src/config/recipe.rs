@@ -45,20 +45,88 @@ pub const RECIPES: [Recipe; 5] = [
     },
 ];
 
+/// Recipes of views alone, for `views.recipe`: what is not in them stays as it is.
+pub const VIEW_RECIPES: [Recipe; 12] = [
+    Recipe { name: "dino", about: "DINO's own", text: include_str!("../../recipes/views/dino.toml") },
+    Recipe {
+        name: "byol",
+        about: "two crops of 8 to 100 %, blurred and solarised differently",
+        text: include_str!("../../recipes/views/byol.toml"),
+    },
+    Recipe {
+        name: "simclr",
+        about: "two crops of 8 to 100 %, strong colors, half of them blurred",
+        text: include_str!("../../recipes/views/simclr.toml"),
+    },
+    Recipe {
+        name: "mocov2",
+        about: "two crops of 20 to 100 %, half of them blurred",
+        text: include_str!("../../recipes/views/mocov2.toml"),
+    },
+    Recipe {
+        name: "swav",
+        about: "multi-crop of 14 to 100 and 5 to 14 %, strong colors",
+        text: include_str!("../../recipes/views/swav.toml"),
+    },
+    Recipe { name: "barlow", about: "as byol", text: include_str!("../../recipes/views/barlow.toml") },
+    Recipe {
+        name: "dinov2",
+        about: "DINOv2 as its models were trained: the first crop is never blurred",
+        text: include_str!("../../recipes/views/dinov2.toml"),
+    },
+    Recipe {
+        name: "dinov2-intended",
+        about: "DINOv2 as it was meant",
+        text: include_str!("../../recipes/views/dinov2-intended.toml"),
+    },
+    Recipe {
+        name: "gray",
+        about: "gray pictures: brightness and contrast only",
+        text: include_str!("../../recipes/views/gray.toml"),
+    },
+    Recipe {
+        name: "medical",
+        about: "scans: gray levels mean something, left is not right",
+        text: include_str!("../../recipes/views/medical.toml"),
+    },
+    Recipe {
+        name: "satellite",
+        about: "seen from above: no side is up, colors stay what they are",
+        text: include_str!("../../recipes/views/satellite.toml"),
+    },
+    Recipe {
+        name: "microscopy",
+        about: "cells and tissue: no side is up, stains vary in strength but not in hue",
+        text: include_str!("../../recipes/views/microscopy.toml"),
+    },
+];
+
 /// The text of the recipe `name`.
 ///
 /// # Errors
 /// [`ConfigError::UnknownRecipe`] with the nearest name.
 pub fn text(name: &str) -> Result<&'static str, ConfigError> {
-    if let Some(recipe) = RECIPES.iter().find(|recipe| recipe.name == name) {
+    find(&RECIPES, name)
+}
+
+/// The text of the recipe of views `name`.
+///
+/// # Errors
+/// [`ConfigError::UnknownRecipe`] with the nearest name.
+pub fn views_text(name: &str) -> Result<&'static str, ConfigError> {
+    find(&VIEW_RECIPES, name)
+}
+
+fn find(recipes: &[Recipe], name: &str) -> Result<&'static str, ConfigError> {
+    if let Some(recipe) = recipes.iter().find(|recipe| recipe.name == name) {
         return Ok(recipe.text);
     }
-    let suggestion = RECIPES
+    let suggestion = recipes
         .iter()
         .map(|recipe| (strsim::jaro_winkler(name, recipe.name), recipe.name))
         .filter(|(similarity, _)| *similarity > 0.7)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, nearest)| nearest.to_owned());
-    let known = RECIPES.map(|recipe| recipe.name).join(", ");
+    let known = recipes.iter().map(|recipe| recipe.name).collect::<Vec<_>>().join(", ");
     Err(ConfigError::UnknownRecipe { name: name.to_owned(), suggestion, known })
 }

@@ -1,7 +1,8 @@
 //! Drawing: the parameters of one view, by torchvision's rules, before any pixel is touched.
 use crate::pixel::Crop;
 use crate::random::{Draws, Key, Purpose};
-use crate::recipe::{JitterRecipe, ViewRecipe};
+use crate::recipe::{CropFilter, JitterRecipe, ViewRecipe};
+use crate::resample::Filter;
 
 /// Attempts at a crop before the fallback (torchvision's `RandomResizedCrop.get_params`).
 const CROP_ATTEMPTS: usize = 10;
@@ -41,8 +42,14 @@ pub struct Jitter {
 pub struct DrawnView {
     /// The rectangle that becomes the view.
     pub crop: Crop,
-    /// Mirrored or not.
+    /// Resampling.
+    pub filter: Filter,
+    /// Mirrored left to right or not.
     pub flip: bool,
+    /// Mirrored top to bottom or not.
+    pub flip_vertical: bool,
+    /// Quarter turns clockwise, 0 to 3, after the mirroring.
+    pub turns: u8,
     /// Color jitter, if any.
     pub jitter: Option<Jitter>,
     /// Gray or not.
@@ -59,9 +66,16 @@ pub fn draw(recipe: &ViewRecipe, key: &Key, view: u32, size: (u32, u32)) -> Draw
     let draws = |purpose| key.draws(view, purpose);
     let mut jitter = draws(Purpose::Jitter);
     let mut blur = draws(Purpose::Blur);
+    let mut turn = draws(Purpose::Turn);
     DrawnView {
         crop: draw_crop(&mut draws(Purpose::Crop), recipe.crops(view).scale, size),
+        filter: match recipe.filter {
+            CropFilter::Bicubic => Filter::Bicubic,
+            CropFilter::Bilinear => Filter::Bilinear,
+        },
         flip: draws(Purpose::Flip).chance(recipe.flip),
+        flip_vertical: draws(Purpose::FlipVertical).chance(recipe.flip_vertical),
+        turns: if turn.chance(recipe.turn) { 1 + turn.below(3) as u8 } else { 0 },
         jitter: jitter.chance(recipe.color_jitter.p).then(|| draw_jitter(&mut jitter, &recipe.color_jitter)),
         gray: draws(Purpose::Gray).chance(recipe.gray),
         blur_radius: blur.chance(recipe.blur[kind]).then(|| blur.uniform(recipe.blur_radius)),

@@ -50,6 +50,20 @@ impl Planes {
         &mut self.bytes[..len]
     }
 
+    /// Writes the image with rows and columns exchanged.
+    pub(crate) fn transpose(&self, out: &mut Self) {
+        out.reset(self.height, self.width);
+        let (from_line, to_line) = (self.line(), out.line());
+        for y in 0..self.height {
+            for color in 0..3 {
+                let row = &self.bytes[(3 * y + color) * from_line..][..self.width];
+                for (x, value) in row.iter().enumerate() {
+                    out.bytes[(3 * x + color) * to_line + y] = *value;
+                }
+            }
+        }
+    }
+
     /// Writes the pixels one by one, [height, width, 3].
     ///
     /// # Panics

@@ -25,6 +25,10 @@ pub enum Purpose {
     Solarize = 7,
     /// The image that stands in for an unreadable one.
     Replacement = 8,
+    /// Mirroring top to bottom.
+    FlipVertical = 9,
+    /// Turning: whether, and how far.
+    Turn = 10,
 }
 
 /// Names one use of one image: the part of the key that its views share.

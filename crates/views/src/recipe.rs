@@ -52,14 +52,22 @@ impl Default for JitterRecipe {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ViewRecipe {
+    /// Name of the recipe that the values started from.
+    pub recipe: String,
+    /// Resampling of the crops.
+    pub filter: CropFilter,
     /// Large crops, seen by student and teacher.
     #[serde(deserialize_with = "global_crops")]
     pub global: CropRecipe,
     /// Small crops, seen by the student only.
     #[serde(deserialize_with = "local_crops")]
     pub local: CropRecipe,
-    /// Probability of mirroring.
+    /// Probability of mirroring left to right.
     pub flip: f64,
+    /// Probability of mirroring top to bottom.
+    pub flip_vertical: f64,
+    /// Probability of a turn by 90, 180 or 270 degrees, each as likely as the others.
+    pub turn: f64,
     /// Color jitter.
     pub color_jitter: JitterRecipe,
     /// Probability of gray.
@@ -77,9 +85,13 @@ pub struct ViewRecipe {
 impl Default for ViewRecipe {
     fn default() -> Self {
         Self {
+            recipe: "dino".to_string(),
+            filter: CropFilter::Bicubic,
             global: GLOBAL,
             local: LOCAL,
             flip: 0.5,
+            flip_vertical: 0.0,
+            turn: 0.0,
             color_jitter: JitterRecipe::default(),
             gray: 0.2,
             blur: [1.0, 0.1, 0.5],
@@ -88,6 +100,17 @@ impl Default for ViewRecipe {
             solarize_threshold: 128,
         }
     }
+}
+
+/// Resampling of the crops, antialiased as Pillow's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CropFilter {
+    /// Keys' cubic.
+    #[default]
+    Bicubic,
+    /// A triangle: torchvision's default.
+    Bilinear,
 }
 
 /// Which of the three kinds of crop a view is.
@@ -138,6 +161,8 @@ impl ViewRecipe {
         }
         let jitter = &self.color_jitter;
         check_probabilities("views.flip", &[self.flip])?;
+        check_probabilities("views.flip_vertical", &[self.flip_vertical])?;
+        check_probabilities("views.turn", &[self.turn])?;
         check_probabilities("views.color_jitter.p", &[jitter.p])?;
         check_probabilities("views.gray", &[self.gray])?;
         check_probabilities("views.blur", &self.blur)?;

@@ -6,7 +6,7 @@ use crate::pixel::{Crop, Rgb8};
 use crate::planes::Planes;
 use crate::random::Key;
 use crate::recipe::ViewRecipe;
-use crate::resample::{Filter, Resampler, Resize, Window};
+use crate::resample::{Resampler, Resize, Window};
 use crate::times::{Clock, Times};
 
 /// Renders views and keeps its working memory: nothing is allocated after the first few images.
@@ -15,22 +15,30 @@ pub struct Renderer {
     resampler: Resampler,
     blur: Blur,
     view: Planes,
+    turned: Planes,
     /// Time spent so far.
     pub times: Times,
 }
 
 impl Renderer {
-    /// Writes the view of `size` × `size` pixels, [size, size, 3]: crop and resize, flip, jitter, gray, blur, solarize.
+    /// Writes the view of `size` × `size` pixels, [size, size, 3]: crop and resize, flip and turn, jitter, gray, blur, solarize.
     ///
     /// # Panics
     /// If the drawn crop leaves the image, or `pixels` has another size.
     pub fn render(&mut self, image: &Rgb8, drawn: &DrawnView, size: u32, pixels: &mut [u8]) {
         let mut clock = Clock::start();
         let rectangle = Crop { x: 0, y: 0, width: size, height: size };
-        let window = Window { rectangle, filter: Filter::Bicubic };
-        // Every later step treats left and right alike.
-        let resize = Resize { crop: drawn.crop, size: (size, size), window, mirrored: drawn.flip };
+        let window = Window { rectangle, filter: drawn.filter };
+        // Every later step treats left and right alike, and top and bottom. Half a turn mirrors both ways; a quarter
+        // exchanges rows and columns after one of the two.
+        let mirrored = drawn.flip != (drawn.turns >= 2);
+        let upside_down = drawn.flip_vertical != matches!(drawn.turns, 1 | 2);
+        let resize = Resize { crop: drawn.crop, size: (size, size), window, mirrored, upside_down };
         self.resampler.resize(image, resize, &mut self.view);
+        if drawn.turns % 2 == 1 {
+            self.view.transpose(&mut self.turned);
+            std::mem::swap(&mut self.view, &mut self.turned);
+        }
         clock.add(&mut self.times.crop_resize);
         apply_colors(&mut self.view, drawn.jitter.as_ref(), drawn.gray);
         clock.add(&mut self.times.jitter);

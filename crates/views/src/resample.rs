@@ -47,7 +47,7 @@ pub struct Window {
 /// If a rectangle leaves its image or the crop is empty.
 pub fn resize_window(image: &Rgb8, crop: Crop, size: (u32, u32), window: Window) -> Rgb8 {
     let mut planes = Planes::default();
-    Resampler::default().resize(image, Resize { crop, size, window, mirrored: false }, &mut planes);
+    Resampler::default().resize(image, Resize { crop, size, window, mirrored: false, upside_down: false }, &mut planes);
     Rgb8::from(&planes)
 }
 
@@ -62,6 +62,8 @@ pub struct Resize {
     pub window: Window,
     /// Whether that part is mirrored left to right.
     pub mirrored: bool,
+    /// Whether it is mirrored top to bottom.
+    pub upside_down: bool,
 }
 
 /// Which pass rounds to 8 bits first.
@@ -120,7 +122,7 @@ impl Resampler {
     /// # Panics
     /// If a rectangle leaves its image or the crop is empty.
     pub fn resize(&mut self, image: &Rgb8, what: Resize, out: &mut Planes) {
-        let Resize { crop, size, window: Window { rectangle: want, filter }, mirrored } = what;
+        let Resize { crop, size, window: Window { rectangle: want, filter }, mirrored, upside_down } = what;
         image.assert_inside(crop);
         assert!(crop.width > 0 && crop.height > 0, "cannot resize an empty crop {crop:?}");
         assert!(want.x + want.width <= size.0 && want.y + want.height <= size.1, "window {want:?} leaves {size:?}");
@@ -135,6 +137,9 @@ impl Resampler {
         }
         if mirrored {
             self.columns.mirror();
+        }
+        if upside_down {
+            self.rows.mirror();
         }
         let stride = image.width as usize * 3;
         let first = crop.y as usize * stride + crop.x as usize * 3;

@@ -54,7 +54,10 @@ fn jitter_of(case: &Value) -> Option<Jitter> {
 fn view_of(case: &Value) -> DrawnView {
     DrawnView {
         crop: crop_of(case),
+        filter: Filter::Bicubic,
         flip: case["flip"].as_bool().unwrap(),
+        flip_vertical: false,
+        turns: 0,
         jitter: jitter_of(case),
         gray: case["gray"].as_bool().unwrap(),
         blur_radius: case["blur"].as_f64(),

@@ -1,8 +1,9 @@
 //! Resize and blur against plain loops over pixels, on random sizes; `parity.rs` holds both to Pillow on some.
 
 use dinoxide_views::blur::Blur;
+use dinoxide_views::draw::DrawnView;
 use dinoxide_views::resample::{Filter, Resampler, Resize, Window};
-use dinoxide_views::{Crop, Planes, Rgb8};
+use dinoxide_views::{Crop, Planes, Rgb8, render};
 use proptest::prelude::*;
 
 fn noise(width: u32, height: u32, seed: u32) -> Rgb8 {
@@ -112,6 +113,7 @@ proptest! {
         part in (0.0f64..1.0, 0.0f64..1.0, 0.0f64..1.0, 0.0f64..1.0),
         bicubic in any::<bool>(),
         mirrored in any::<bool>(),
+        upside_down in any::<bool>(),
         seed in any::<u32>(),
     ) {
         let image = noise(source.0, source.1, seed);
@@ -133,12 +135,18 @@ proptest! {
         if mirrored {
             expected.flip();
         }
+        if upside_down {
+            expected = turned(&expected);
+            expected.flip();
+            expected = turned(&expected);
+        }
         let mut planes = Planes::default();
         let window = Window { rectangle: Crop { x: 0, y: 0, width: size.0, height: size.1 }, filter };
         let mut resampler = Resampler::default();
         // Twice: what the first image left in memory must not matter.
-        resampler.resize(&noise(91, 92, 1), Resize { crop: Crop { x: 0, y: 0, width: 91, height: 92 }, size, window, mirrored }, &mut planes);
-        resampler.resize(&image, Resize { crop, size, window, mirrored }, &mut planes);
+        for (image, crop) in [(&noise(91, 92, 1), Crop { x: 0, y: 0, width: 91, height: 92 }), (&image, crop)] {
+            resampler.resize(image, Resize { crop, size, window, mirrored, upside_down }, &mut planes);
+        }
         prop_assert_eq!(Rgb8::from(&planes), expected);
     }
 
@@ -158,5 +166,40 @@ proptest! {
         planes = Planes::from(&image);
         blur.apply(&mut planes, sigma);
         prop_assert_eq!(Rgb8::from(&planes), expected);
+    }
+}
+
+/// Flips and quarter turns, on a view without anything else.
+#[test]
+fn turns_are_clockwise_and_follow_the_flips() {
+    let image = noise(40, 33, 5);
+    let crop = Crop { x: 3, y: 2, width: 30, height: 31 };
+    let plain = DrawnView {
+        crop,
+        filter: Filter::Bilinear,
+        flip: false,
+        flip_vertical: false,
+        turns: 0,
+        jitter: None,
+        gray: false,
+        blur_radius: None,
+        solarize: None,
+    };
+    for (flip, flip_vertical, turns) in [(false, true, 0), (false, false, 1), (true, false, 2), (true, true, 3)] {
+        let mut expected = render(&image, &plain, 16);
+        if flip {
+            expected.flip();
+        }
+        if flip_vertical {
+            expected = turned(&expected);
+            expected.flip();
+            expected = turned(&expected);
+        }
+        for _ in 0..turns {
+            // The left column, from bottom to top, becomes the upper row.
+            expected = turned(&expected);
+            expected.flip();
+        }
+        assert_eq!(render(&image, &DrawnView { flip, flip_vertical, turns, ..plain }, 16), expected, "{turns}");
     }
 }

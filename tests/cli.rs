@@ -71,6 +71,7 @@ fn every_command_has_help() {
         ["pretrain"].as_slice(),
         &["check"],
         &["preview"],
+        &["pack"],
         &["bench", "views"],
         &["embed"],
         &["eval", "knn"],

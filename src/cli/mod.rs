@@ -8,6 +8,7 @@ mod embed;
 mod eval;
 mod export;
 mod given;
+mod pack;
 mod pretrain;
 mod preview;
 mod recipes;
@@ -45,6 +46,7 @@ enum Command {
     Export(export::ExportArgs),
     Check(check::CheckArgs),
     Preview(preview::PreviewArgs),
+    Pack(pack::PackArgs),
     Bench(bench::BenchArgs),
     Recipes(recipes::RecipesArgs),
 }
@@ -82,6 +84,7 @@ pub fn main() -> ExitCode {
         Command::Export(arguments) => export::run(arguments),
         Command::Check(arguments) => check::run(arguments),
         Command::Preview(arguments) => preview::run(arguments),
+        Command::Pack(arguments) => pack::run(arguments),
         Command::Bench(arguments) => bench::run(arguments),
         Command::Recipes(arguments) => recipes::run(arguments),
     };

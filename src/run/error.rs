@@ -26,6 +26,12 @@ pub enum RunError {
         /// The folder.
         path: PathBuf,
     },
+    /// A folder that is to be filled is not empty.
+    #[error("`{}` is not empty; choose another folder with `-o`", path.display())]
+    NotEmpty {
+        /// The folder.
+        path: PathBuf,
+    },
     /// The folder holds a run with another configuration.
     #[error(
         "`{path}` holds a run with another configuration:\n{listing}\n\

@@ -23,6 +23,7 @@ pub mod machine;
 pub mod metrics;
 pub mod model;
 pub mod observer;
+pub mod pack;
 pub mod plan;
 pub mod pretrain;
 pub mod preview;

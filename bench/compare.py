@@ -77,6 +77,8 @@ def main() -> None:
         parser.error(f"{against} does not do {args.setting}")
     if (args.data is None) == (args.setting == "views"):
         parser.error("--data goes with views, and views needs it")
+    if args.data and args.threads not in (None, 1):
+        parser.error("views are compared on one thread: theirs follow one another, ours do not")
     threads = args.threads or (1 if args.data else 2)
     # Views have no number format: they are bytes.
     kind = [[args.data], [args.data]] if args.data else [["--precision", args.dtype], ["--dtype", args.dtype]]
@@ -89,6 +91,8 @@ def main() -> None:
             mine, other = run(our_command), run(their_command)
         else:
             other, mine = run(their_command), run(our_command)
+        if args.data and mine["images"] != other["images"]:
+            raise SystemExit(f"{mine['images']} images here, {other['images']} there: give a folder of JPEG files only")
         our_times.append(mine["ms"])
         their_times.append(other["ms"]["total"])
         ratios.append(their_times[-1] / our_times[-1])

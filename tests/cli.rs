@@ -101,3 +101,13 @@ fn recipe_flag_against_a_file_made_from_another_recipe_is_refused() {
     assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).contains("does not go with recipe = \"dino\""), "{}", stderr(&output));
 }
+
+#[test]
+fn recipe_of_views_against_a_file_made_from_another_one_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("config.toml");
+    std::fs::write(&file, "[views]\nrecipe = \"swav\"\n").unwrap();
+    let output = dinoxide(&["preview", "photos", "-c", file.to_str().unwrap(), "--set", "views.recipe=byol"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("leave one of the two away"), "{}", stderr(&output));
+}

@@ -180,6 +180,8 @@ def main() -> None:
     torch.manual_seed(0)
     sizes = [tuple(map(int, size.split("x"))) for size in args.views.split(",")]
     found = sorted(path for folder in args.data for path in folder.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg"))
+    if not found:
+        parser.error("no JPEG files in " + ", ".join(map(str, args.data)))
     count = min(len(found), args.images)
     paths = [found[at * len(found) // count] for at in range(count)]
     for path in paths:

@@ -9,7 +9,7 @@ use crate::run::check::{CheckReport, CheckRequest, check};
 use crate::run::console::print_line;
 use crate::run::progress::grouped;
 
-/// Unreadable files that are printed; the page and `--json` have all of them.
+/// Unreadable files that are printed; the page has more, `--json` all of them.
 const BAD_SHOWN: usize = 10;
 /// The page, unless another name is given.
 const PAGE: &str = "data.html";
@@ -48,7 +48,6 @@ fn lines(report: &CheckReport) -> Vec<String> {
         counts.iter().map(|(kind, count)| format!("{kind} {}", grouped(*count))).collect::<Vec<_>>().join(", ")
     };
     let colors = |values: [f64; 3]| values.map(|value| format!("{value:.3}")).join(" ");
-    let copies = |groups: &[Vec<String>]| groups.iter().map(|group| group.len() - 1).sum::<usize>();
     let CheckReport { width, height, .. } = report;
     let mut lines = vec![
         format!("images      {}, {} unreadable", grouped(report.images), grouped(report.bad.len())),
@@ -62,8 +61,8 @@ fn lines(report: &CheckReport) -> Vec<String> {
         format!("std         {}", colors(report.std)),
         format!(
             "duplicates  {} equal files, {} that look like another",
-            grouped(copies(&report.duplicates)),
-            grouped(copies(&report.near_duplicates))
+            grouped(CheckReport::copies(&report.duplicates)),
+            grouped(CheckReport::copies(&report.near_duplicates))
         ),
         format!("speed       {:.0} images per second on {} threads", report.images_per_second, report.threads),
     ];

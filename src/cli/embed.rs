@@ -15,7 +15,7 @@ use crate::run::embed::{EmbedRequest, EmbedWhat, embed};
 pub(super) struct EmbedArgs {
     /// Run folder, .safetensors or .pth
     model: PathBuf,
-    /// Folders, image files, lists (.txt) or globs
+    /// Folders, images, lists (.txt), tables (.csv), archives (.tar, .zip) or globs
     #[arg(required = true)]
     data: Vec<String>,
     /// File to write: .npz or .csv

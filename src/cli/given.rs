@@ -41,6 +41,7 @@ impl GivenArgs {
         if let Some(recipe) = &self.recipe {
             one_recipe(&given, recipe)?;
         }
+        let views_of_file = given.text("views.recipe").map(str::to_owned);
         let (sets, data): (Vec<&String>, Vec<&String>) = self.data.iter().partition(|text| is_assignment(text));
         if !data.is_empty() {
             let list = data.into_iter().map(|place| Value::String(place.clone())).collect();
@@ -58,6 +59,12 @@ impl GivenArgs {
         for text in self.set.iter().chain(sets) {
             given.set(text)?;
         }
+        match (views_of_file, given.text("views.recipe")) {
+            (Some(of_file), Some(recipe)) if of_file != recipe => {
+                return Err(other_recipe("views.recipe", recipe, &of_file));
+            }
+            _ => {}
+        }
         given.on_recipe()
     }
 }
@@ -65,13 +72,17 @@ impl GivenArgs {
 /// A file made from another recipe holds that recipe's values, over which `--recipe` would have no power.
 fn one_recipe(file: &Partial, recipe: &str) -> Result<(), ConfigError> {
     match file.text("recipe") {
-        Some(other) if other != recipe => Err(ConfigError::Conflict {
-            key: "--recipe".to_owned(),
-            value: recipe.to_owned(),
-            other: format!("recipe = \"{other}\" of the configuration file"),
-            hint: "leave one of the two away".to_owned(),
-        }),
+        Some(other) if other != recipe => Err(other_recipe("--recipe", recipe, other)),
         _ => Ok(()),
+    }
+}
+
+fn other_recipe(key: &str, recipe: &str, other: &str) -> ConfigError {
+    ConfigError::Conflict {
+        key: key.to_owned(),
+        value: recipe.to_owned(),
+        other: format!("{} = \"{other}\" of the configuration file", key.trim_start_matches('-')),
+        hint: "leave one of the two away".to_owned(),
     }
 }
 

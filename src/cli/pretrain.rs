@@ -34,7 +34,7 @@ pub(super) struct PretrainArgs {
     /// Images per optimizer step
     #[arg(short, long, value_name = "N")]
     batch: Option<i64>,
-    /// Folder with one sub-folder per class: k-NN while training
+    /// Folder with one sub-folder per class, or a .csv with paths and labels: k-NN while training
     #[arg(long, value_name = "DIR")]
     val: Option<String>,
     /// Epochs between two evaluations

@@ -36,7 +36,10 @@ pub(super) fn run(arguments: RecipesArgs) -> anyhow::Result<Ending> {
             }
         }
         Action::Show { name } => {
-            let text = name.strip_prefix(VIEWS).map_or_else(|| text(&name), views_text)?;
+            let text = match name.strip_prefix(VIEWS) {
+                Some(views) => views_text(views)?,
+                None => text(&name).or_else(|unknown| views_text(&name).map_err(|_| unknown))?,
+            };
             print_line(text.trim_end());
         }
     }

@@ -1,5 +1,7 @@
 //! Ranges and relations of the values of a resolved configuration.
 
+use dinoxide_views::recipe::{MAX_BLUR_RADIUS, MAX_COUNT, MAX_SIZE};
+
 use super::section::MODELS;
 use super::{Config, ConfigError, Partial};
 
@@ -123,7 +125,9 @@ fn views(config: &Config, check: &Checker<'_>) -> Result<(), ConfigError> {
         let ordered = 0.0 < low && low <= high && high <= 1.0;
         let key = format!("views.{name}.scale");
         check.require(ordered, &key, format!("{:?}", crop.scale), "two rising numbers above 0, at most 1")?;
-        check.at_least(&format!("views.{name}.size"), crop.size as usize, 1)?;
+        let (size, count) = (format!("views.{name}.size"), format!("views.{name}.count"));
+        check.require((1..=MAX_SIZE).contains(&crop.size), &size, crop.size, &format!("1 to {MAX_SIZE}"))?;
+        check.require(crop.count <= MAX_COUNT, &count, crop.count, &format!("at most {MAX_COUNT}"))?;
     }
     check.require(views.global.count == 2, "views.global.count", views.global.count, "2")?;
     for (key, chance) in [
@@ -145,8 +149,9 @@ fn views(config: &Config, check: &Checker<'_>) -> Result<(), ConfigError> {
     check.not_negative("views.color_jitter.saturation", jitter.saturation)?;
     check.require((0.0..=0.5).contains(&jitter.hue), "views.color_jitter.hue", jitter.hue, "0 to 0.5")?;
     let [low, high] = views.blur_radius;
-    let ordered = 0.0 <= low && low <= high;
-    check.require(ordered, "views.blur_radius", format!("{:?}", views.blur_radius), "two rising numbers, 0 or more")
+    let ordered = 0.0 <= low && low <= high && high <= MAX_BLUR_RADIUS;
+    let allowed = format!("two rising numbers, 0 to {MAX_BLUR_RADIUS}");
+    check.require(ordered, "views.blur_radius", format!("{:?}", views.blur_radius), &allowed)
 }
 
 fn optim_and_run(config: &Config, check: &Checker<'_>) -> Result<(), ConfigError> {

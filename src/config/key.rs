@@ -33,8 +33,8 @@ const fn length(name: &'static str, comment: &'static str, unit: Unit) -> Key {
 /// All keys, in the order in which they are written: a table's own keys before its inner tables, as TOML asks.
 pub const KEYS: &[Key] = &[
     fixed("recipe", "recipe the values started from: auto, dino, laptop, demo, cifar10-2cores"),
-    fixed("data.train", "folders, image files, lists (.txt) or globs"),
-    fixed("data.val", "folder with one sub-folder per class, for k-NN while training"),
+    fixed("data.train", "folders, images, lists (.txt), tables (.csv), archives (.tar, .zip) or globs"),
+    fixed("data.val", "folder with one sub-folder per class, or a .csv with paths and labels: k-NN while training"),
     fixed("data.exif", "\"apply\" turns phone photos upright; \"ignore\" equals torchvision"),
     fixed("data.max_bad", "share of unreadable images above which the run stops"),
     fixed("data.mean", "channel means (ImageNet)"),
@@ -65,7 +65,7 @@ pub const KEYS: &[Key] = &[
     length("dino.freeze_last_layer_steps", "steps during which the prototypes do not learn", Unit::Steps),
     fixed(
         "views.recipe",
-        "recipe the views started from: dino, byol, simclr, mocov2, swav, satellite … (`dinoxide recipes ls`)",
+        "recipe of views that the rest started from, such as byol (`dinoxide recipes ls`); empty for none",
     ),
     fixed("views.filter", "resampling of the crops: bicubic or bilinear, antialiased as Pillow's"),
     fixed("views.flip", "chance of a horizontal flip"),

@@ -88,7 +88,7 @@ impl Partial {
     pub fn on_recipe(self) -> Result<Self, ConfigError> {
         let name = self.text("recipe").unwrap_or(recipe::AUTO).to_owned();
         let mut base = Self::from_recipe(&name)?;
-        if let Some(views) = self.text("views.recipe") {
+        if let Some(views) = self.text("views.recipe").filter(|name| !name.is_empty()) {
             base.read(recipe::views_text(views)?, |_| Origin::Recipe(views.to_owned()), Path::new(views))?;
         }
         Ok(base.overlaid(self))

@@ -81,7 +81,7 @@ pub const VIEW_RECIPES: [Recipe; 12] = [
     },
     Recipe {
         name: "gray",
-        about: "gray pictures: brightness and contrast only",
+        about: "gray pictures: of colors only brightness and contrast",
         text: include_str!("../../recipes/views/gray.toml"),
     },
     Recipe {

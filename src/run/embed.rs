@@ -23,7 +23,7 @@ use crate::eval::features::{Frozen, ImageBatch};
 pub struct EmbedRequest {
     /// A run folder, `.safetensors` or `.pth`.
     pub model: PathBuf,
-    /// Folders, files, lists or globs.
+    /// Folders, files, lists, tables, archives or globs.
     pub data: Vec<String>,
     /// `.npz` or `.csv`.
     pub out: PathBuf,

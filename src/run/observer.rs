@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use dinoxide_views::Times;
 use dinoxide_views::loader::Loader;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -47,6 +48,8 @@ pub struct Observer<'a> {
     rate: Rate,
     /// How many of this loader's unreadable images are written down.
     skips_noted: usize,
+    /// What the loader's workers had spent at the last row.
+    times: Times,
     /// Whether the hint about waiting has been given.
     waiting_noted: bool,
 }
@@ -95,6 +98,7 @@ impl<'a> Observer<'a> {
             losses,
             rate,
             skips_noted: 0,
+            times: Times::default(),
             waiting_noted: false,
         })
     }
@@ -263,7 +267,9 @@ impl<'a> Observer<'a> {
         };
         self.since_row = Interval::new();
         let settled = self.losses.len() >= SETTLED_ROWS && !self.waiting_noted;
-        if let Some(hint) = settled.then(|| hint(row.data_wait, &loader.times(), &self.folder.config)).flatten() {
+        let times = loader.times();
+        let spent = times - std::mem::replace(&mut self.times, times);
+        if let Some(hint) = settled.then(|| hint(row.data_wait, &spent, &self.folder.config)).flatten() {
             self.console.warn(&hint);
             self.waiting_noted = true;
         }

@@ -47,7 +47,7 @@ pub fn apply(planes: &mut Planes, steps: &[ColorStep]) {
     vectorised(
         #[inline(always)]
         || {
-            for row in planes.bytes_mut().chunks_exact_mut(3 * line) {
+            for row in planes.bytes_mut().chunks_exact_mut((3 * line).max(1)) {
                 let (red, rest) = row.split_at_mut(line);
                 let (green, blue) = rest.split_at_mut(line);
                 let green = green.as_chunks_mut::<LANES>().0;
@@ -74,13 +74,13 @@ pub fn mean_luma(planes: &Planes) -> u8 {
             for row in planes.bytes().chunks_exact((3 * line).max(1)) {
                 let (red, rest) = row.split_at(line);
                 let (green, blue) = rest.split_at(line);
-                let mut of_row = 0u32;
+                let mut of_row = 0u64;
                 for x in 0..width {
                     let (red, green, blue) = (u32::from(red[x]), u32::from(green[x]), u32::from(blue[x]));
                     let luma = red * LUMA[0] + green * LUMA[1] + blue * LUMA[2];
-                    of_row += (luma + (1 << (LUMA_BITS - 1))) >> LUMA_BITS;
+                    of_row += u64::from((luma + (1 << (LUMA_BITS - 1))) >> LUMA_BITS);
                 }
-                sum += u64::from(of_row);
+                sum += of_row;
             }
         },
     );

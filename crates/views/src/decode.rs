@@ -17,6 +17,8 @@ use crate::pixel::Rgb8;
 pub const MAX_FILE_BYTES: u64 = 512 << 20;
 /// Largest number of pixels that is decoded: twice Pillow's `MAX_IMAGE_PIXELS`, where Pillow refuses too.
 pub const MAX_PIXELS: u64 = 178_956_970;
+/// Longest side: rows are worked on whole, sixteen at a time.
+pub const MAX_SIDE: u64 = 1 << 18;
 /// Largest allocation of a decoder: sixteen bytes a pixel.
 const MAX_DECODER_BYTES: u64 = MAX_PIXELS * 16;
 
@@ -47,14 +49,15 @@ pub fn decode_bytes(bytes: &[u8], exif: Exif) -> Result<Rgb8, DecodeError> {
     decode_described(bytes, exif).map(|(image, _)| image)
 }
 
-/// How an image was stored.
+/// How an image was stored, as far as its decoder tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stored {
     /// Name of the format, such as `JPEG`.
     pub format: &'static str,
-    /// Values of a pixel: 1 for gray, 2 with alpha, 3 for color, 4 with alpha or for four inks. What a palette stands for.
+    /// Values of a pixel: 1 for gray, 2 with alpha, 3 for color, 4 with alpha or for four inks. What a palette stands for;
+    /// 3 for GIF.
     pub channels: u8,
-    /// Bits of a value.
+    /// Bits of a value, at least 8.
     pub bits: u16,
 }
 
@@ -85,8 +88,8 @@ pub fn decode_described(bytes: &[u8], exif: Exif) -> Result<(Rgb8, Stored), Deco
 
 pub(crate) fn check_pixels(width: u64, height: u64) -> Result<(), DecodeError> {
     match width.checked_mul(height) {
-        Some(1..=MAX_PIXELS) => Ok(()),
-        _ => Err(DecodeError::PixelCount { width, height, limit: MAX_PIXELS }),
+        Some(1..=MAX_PIXELS) if width.max(height) <= MAX_SIDE => Ok(()),
+        _ => Err(DecodeError::PixelCount { width, height, limit: MAX_PIXELS, side: MAX_SIDE }),
     }
 }
 
@@ -118,8 +121,10 @@ fn decode_other(bytes: &[u8], format: ImageFormat, exif: Exif) -> Result<(Rgb8, 
     check_pixels(u64::from(width), u64::from(height))?;
     let orientation = if exif == Exif::Apply { decoder.orientation().ok() } else { None };
     let color = decoder.original_color_type();
-    let channels = color.channel_count().max(1);
-    let stored = Stored { format: name, channels, bits: color.bits_per_pixel() / u16::from(channels) };
+    let bits = (color.bits_per_pixel() / u16::from(color.channel_count().max(1))).max(8);
+    // Its decoder always adds alpha.
+    let channels = if format == ImageFormat::Gif { 3 } else { color.channel_count().max(1) };
+    let stored = Stored { format: name, channels, bits };
     let image = to_rgb8(DynamicImage::from_decoder(decoder).map_err(broken)?);
     Ok((orient(image, orientation, exif), stored))
 }

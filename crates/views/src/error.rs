@@ -18,15 +18,18 @@ pub enum Error {
         path: String,
     },
     /// A folder, list or glob holds no image.
-    #[error("no images in `{place}`; looked for files ending in {extensions}")]
+    #[error("no images in `{place}`; looked for files ending in {extensions}, and in .tar and .zip")]
     NoImages {
         /// The inputs that were searched.
         place: String,
         /// The extensions that were looked for.
         extensions: String,
     },
-    /// A labelled folder has no sub-folders.
-    #[error("no class folders in `{path}`; a labelled set has one sub-folder per class, such as `{path}/cat/1.jpg`")]
+    /// A labelled set has no classes.
+    #[error(
+        "no class folders in `{path}`; a labelled set is a folder with one sub-folder per class, such as `cat/1.jpg`, or a .csv \
+         table with columns `path` and `label`"
+    )]
     NoClasses {
         /// The labelled folder.
         path: String,
@@ -71,14 +74,6 @@ pub enum Error {
         /// What was given and what is expected.
         problem: String,
     },
-    /// A file cannot be decoded.
-    #[error("cannot read `{path}`: {source}")]
-    Decode {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: DecodeError,
-    },
     /// More files are unreadable than the user allows.
     #[error(
         "{bad} of {images} images are unreadable, more than `max_bad` = {max_bad} allows; the first: {first}; \
@@ -121,15 +116,17 @@ pub enum DecodeError {
         /// The limit.
         limit: u64,
     },
-    /// The image has more pixels than [`crate::decode::MAX_PIXELS`], or none.
-    #[error("image of {width} x {height} pixels, limit {limit} in all and at least one")]
+    /// The image has more pixels than [`crate::decode::MAX_PIXELS`], a side longer than [`crate::decode::MAX_SIDE`], or none.
+    #[error("image of {width} x {height} pixels, limit {limit} in all and {side} a side, and at least one")]
     PixelCount {
         /// Width in pixels.
         width: u64,
         /// Height in pixels.
         height: u64,
-        /// The limit.
+        /// The limit of all pixels.
         limit: u64,
+        /// The limit of a side.
+        side: u64,
     },
     /// The content is none of the known formats.
     #[error("not an image: the content is not JPEG, PNG, BMP, GIF, WebP, TIFF or PNM")]

@@ -1,8 +1,8 @@
 //! Images to views: find, decode, augment with Pillow's arithmetic, sample and load.
 //!
 //! The flow, one module per arrow: [`source`] → [`decode`] → [`recipe`] → [`draw`] → [`mod@render`]
-//! ([`resample`], [`color`], [`hsv`], [`blur`]) → [`loader`] ([`sampler`]) for training, and
-//! [`transform`] → [`evaluation`] for frozen features. [`sheet`] composes pictures to look at.
+//! ([`resample`], [`color`] with `hsv`, [`blur`]) → [`loader`] ([`sampler`]) for training, and
+//! [`transform`] → [`evaluation`] for frozen features.
 //! This crate knows pixels only: no tensor, no network, no method.
 #![forbid(unsafe_code)]
 
@@ -23,7 +23,6 @@ pub mod recipe;
 pub mod render;
 pub mod resample;
 pub mod sampler;
-pub mod sheet;
 mod shelf;
 mod simd;
 pub mod source;

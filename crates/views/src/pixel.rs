@@ -63,23 +63,6 @@ impl Rgb8 {
         }
     }
 
-    /// Returns the image with rows and columns exchanged.
-    pub fn transpose(&self) -> Self {
-        let (width, height) = (self.width as usize, self.height as usize);
-        let (from, _) = self.pixels.as_chunks::<3>();
-        let mut pixels = vec![0; from.len() * 3];
-        let (to, _) = pixels.as_chunks_mut::<3>();
-        // Sixteen rows at a time: their cache lines stay while the columns are written.
-        for top in (0..height).step_by(16) {
-            for x in 0..width {
-                for y in top..(top + 16).min(height) {
-                    to[x * height + y] = from[y * width + x];
-                }
-            }
-        }
-        Self { width: self.height, height: self.width, pixels }
-    }
-
     pub(crate) fn assert_inside(&self, crop: Crop) {
         let right = u64::from(crop.x) + u64::from(crop.width);
         let bottom = u64::from(crop.y) + u64::from(crop.height);

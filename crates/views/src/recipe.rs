@@ -52,7 +52,7 @@ impl Default for JitterRecipe {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ViewRecipe {
-    /// Name of the recipe that the values started from.
+    /// Name of the recipe of views that the values started from; empty for none.
     pub recipe: String,
     /// Resampling of the crops.
     pub filter: CropFilter,
@@ -85,7 +85,7 @@ pub struct ViewRecipe {
 impl Default for ViewRecipe {
     fn default() -> Self {
         Self {
-            recipe: "dino".to_string(),
+            recipe: String::new(),
             filter: CropFilter::Bicubic,
             global: GLOBAL,
             local: LOCAL,
@@ -187,11 +187,11 @@ impl ViewRecipe {
 }
 
 /// Largest side of a view: 4096² pixels are 48 MiB of bytes.
-const MAX_SIZE: u32 = 4096;
+pub const MAX_SIZE: u32 = 4096;
 /// Largest number of crops of one kind.
-const MAX_COUNT: u32 = 256;
+pub const MAX_COUNT: u32 = 256;
 /// Above this a blur leaves nothing to see.
-const MAX_BLUR_RADIUS: f64 = 100.0;
+pub const MAX_BLUR_RADIUS: f64 = 100.0;
 
 fn check_crops(table: &str, crops: &CropRecipe) -> Result<()> {
     if !(1..=MAX_SIZE).contains(&crops.size) {

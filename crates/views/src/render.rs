@@ -99,6 +99,16 @@ fn apply_colors(view: &mut Planes, jitter: Option<&Jitter>, gray: bool) {
     let mut waiting = 0;
     for op in jitter.map(|jitter| jitter.order).into_iter().flatten() {
         let Some(jitter) = jitter else { break };
+        // What a recipe leaves out is left out, as in torchvision: even a hue that does not move passes through 8 bits.
+        let idle = match op {
+            ColorOp::Brightness => jitter.brightness == 1.0,
+            ColorOp::Contrast => jitter.contrast == 1.0,
+            ColorOp::Saturation => jitter.saturation == 1.0,
+            ColorOp::Hue => jitter.hue == 0.0,
+        };
+        if idle {
+            continue;
+        }
         steps[waiting] = match op {
             ColorOp::Brightness => ColorStep::Brightness(jitter.brightness),
             ColorOp::Saturation => ColorStep::Saturation(jitter.saturation),

@@ -125,7 +125,11 @@ impl Resampler {
         let Resize { crop, size, window: Window { rectangle: want, filter }, mirrored, upside_down } = what;
         image.assert_inside(crop);
         assert!(crop.width > 0 && crop.height > 0, "cannot resize an empty crop {crop:?}");
-        assert!(want.x + want.width <= size.0 && want.y + want.height <= size.1, "window {want:?} leaves {size:?}");
+        let inside = |from: u32, length: u32, side: u32| u64::from(from) + u64::from(length) <= u64::from(side);
+        assert!(
+            inside(want.x, want.width, size.0) && inside(want.y, want.height, size.1),
+            "window {want:?} leaves {size:?}"
+        );
         out.reset(want.width as usize, want.height as usize);
         let (across, down) = (want.x..want.x + want.width, want.y..want.y + want.height);
         if filter == Filter::Nearest {

@@ -1,5 +1,5 @@
 //! Where the time of the workers goes, stage by stage.
-use std::ops::AddAssign;
+use std::ops::{AddAssign, Sub};
 use std::time::{Duration, Instant};
 
 /// Time that each stage of the way from a file to its views took, added up over threads.
@@ -38,6 +38,23 @@ impl Times {
     /// Returns the time of all stages together.
     pub fn total(&self) -> Duration {
         self.named().iter().map(|(_, time)| *time).sum()
+    }
+}
+
+impl Sub for Times {
+    type Output = Self;
+
+    /// The time since an earlier state.
+    fn sub(self, earlier: Self) -> Self {
+        Self {
+            read: self.read.saturating_sub(earlier.read),
+            decode: self.decode.saturating_sub(earlier.decode),
+            crop_resize: self.crop_resize.saturating_sub(earlier.crop_resize),
+            jitter: self.jitter.saturating_sub(earlier.jitter),
+            blur: self.blur.saturating_sub(earlier.blur),
+            solarize: self.solarize.saturating_sub(earlier.solarize),
+            store: self.store.saturating_sub(earlier.store),
+        }
     }
 }
 

@@ -55,6 +55,12 @@ fn globs_give_names_relative_to_their_fixed_part() {
     let root = tempfile::tempdir().unwrap();
     touch(root.path(), &["x/1.jpg", "x/2.png", "y/3.jpg"]);
     assert_eq!(names(&open(&root.path().join("*/*.jpg")).unwrap()), ["x/1.jpg", "y/3.jpg"]);
+    // Tests run in the crate's folder.
+    let odd = Source::open(&["./../../parity/fixtures/views/odd/plain.bm*p".to_string()]).unwrap();
+    assert_eq!(names(&odd), ["plain.bmp"]);
+    assert!(odd.images[0].decode(Exif::Ignore).is_ok(), "{}", odd.images[0].path().display());
+    fs::write(root.path().join("x/backup.zip"), b"no archive").unwrap();
+    assert_eq!(names(&open(&root.path().join("x/*")).unwrap()), ["1.jpg", "2.png"], "archives only by their name");
 }
 
 #[test]
@@ -153,9 +159,11 @@ fn damaged_archives_are_named_and_damaged_members_are_single_failures() {
     let bytes = fs::read(place("cut.tar")).unwrap();
     // The second member's header is whole, its content is not.
     fs::write(place("cut.tar"), &bytes[..1536 + 40]).unwrap();
-    let cut = open(&place("cut.tar")).unwrap();
-    assert!(cut.images[0].decode(Exif::Ignore).is_ok());
-    assert_eq!(cut.images[1].decode(Exif::Ignore), Err(DecodeError::Truncated));
+    assert!(open(&place("cut.tar")).unwrap_err().contains("ends inside `b.png`"));
+    write_zip(&place("bad.zip"), &[("a.png", &picture(1)), ("b.png", b"no picture")], zip::CompressionMethod::Deflated);
+    let bad = open(&place("bad.zip")).unwrap();
+    assert!(bad.images[0].decode(Exif::Ignore).is_ok());
+    assert_eq!(bad.images[1].decode(Exif::Ignore), Err(DecodeError::NotAnImage));
     for (name, bytes, reason) in [
         ("text.tar", &b"Dear diary"[..], "cannot use the archive"),
         ("noise.tar", &[7; 2048][..], "cannot use the archive"),
@@ -179,7 +187,8 @@ fn tables_name_images_and_labels() {
     assert_eq!(names(&open(&table).unwrap()), ["x/2.jpg", "x/1.jpg"]);
     let labelled = Source::labelled(&table).unwrap();
     assert_eq!(labelled.classes, ["cat", "dog, big"]);
-    assert_eq!(labelled.images.iter().map(|image| image.label.unwrap()).collect::<Vec<_>>(), [1, 0]);
+    assert_eq!(labelled.images.iter().map(|image| image.label.unwrap()).collect::<Vec<_>>(), [0, 1]);
+    assert_eq!(names(&labelled), ["x/1.jpg", "x/2.jpg"], "by class");
     for (text, reason) in [
         ("a,b\n1,2\n", "it has `a`, `b`"),
         ("path\nx/3.jpg\n", "listed in"),
@@ -190,6 +199,8 @@ fn tables_name_images_and_labels() {
         let error = open(&table).unwrap_err();
         assert!(error.contains(reason), "{text}: {error}");
     }
+    fs::write(&table, "path,label\nx/1.jpg,\n").unwrap();
+    assert!(Source::labelled(&table).unwrap_err().to_string().contains("`x/1.jpg` has no label"));
     fs::write(&table, "path\nx/1.jpg\n").unwrap();
     assert!(Source::labelled(&table).unwrap_err().to_string().contains("`label`"));
 }

@@ -12,12 +12,13 @@ use serde::ser::SerializeMap as _;
 
 use super::{Terms, ViewSize, WARM_UP, median};
 use crate::config::{ConfigError, Origin};
+use crate::eval::EvalError;
 use crate::run::{RunError, machine};
 
 /// What to measure.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ViewsRequest {
-    /// Folders, files, globs or lists.
+    /// Folders, files, globs, lists, tables or archives.
     pub data: Vec<String>,
     /// Crops of an image: global ones, then local ones if there are any.
     pub views: Vec<ViewSize>,
@@ -74,27 +75,27 @@ struct Done {
 /// Measures the making of views with the official probabilities. Files are read once before the clock starts.
 ///
 /// # Errors
-/// If there are no images, the sizes make no sense, or the threads cannot be started.
+/// If there are no images or none can be read, the sizes make no sense, or the threads cannot be started.
 pub fn views(request: &ViewsRequest) -> Result<ViewsReport, RunError> {
     let recipe = recipe_of(&request.views)?;
     let source = Source::open(&request.data)?;
     let count = source.len().min(request.images);
     let images: Vec<_> = (0..count).map(|at| &source.images[at * source.len() / count]).collect();
     let threads = request.terms.threads.unwrap_or_else(machine::cores);
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+    let pool = pool.map_err(|source| RunError::Threads { source })?;
     let (mut seconds, total) = (Vec::new(), Mutex::new(Done::default()));
     for pass in 0..WARM_UP + request.terms.steps {
         let (next, begun) = (AtomicUsize::new(0), Instant::now());
-        std::thread::scope(|scope| {
-            for _ in 0..threads {
-                scope.spawn(|| {
-                    let mut work = Work { renderer: Renderer::default(), groups: Vec::new(), done: Done::default() };
-                    while let Some(image) = images.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        work.image(image, &recipe, pass as u64);
-                    }
-                    if pass >= WARM_UP {
-                        work.add_to(&total);
-                    }
-                });
+        pool.broadcast(|_| {
+            let mut work = Work { renderer: Renderer::default(), groups: Vec::new(), done: Done::default() };
+            loop {
+                let sample = next.fetch_add(1, Ordering::Relaxed);
+                let Some(image) = images.get(sample) else { break };
+                work.image(image, &recipe, &Key { seed: 0, epoch: pass as u64, sample: sample as u64 });
+            }
+            if pass >= WARM_UP {
+                work.add_to(&total);
             }
         });
         if pass >= WARM_UP {
@@ -102,6 +103,9 @@ pub fn views(request: &ViewsRequest) -> Result<ViewsReport, RunError> {
         }
     }
     let total = total.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if total.unreadable == total.images {
+        return Err(EvalError::NoImages.into());
+    }
     Ok(report(request, &total, count, median(seconds), threads))
 }
 
@@ -113,7 +117,7 @@ struct Work {
 }
 
 impl Work {
-    fn image(&mut self, stored: &SourceImage, recipe: &ViewRecipe, epoch: u64) {
+    fn image(&mut self, stored: &SourceImage, recipe: &ViewRecipe, key: &Key) {
         let begun = Instant::now();
         let bytes = stored.read();
         let read = Instant::now();
@@ -126,8 +130,7 @@ impl Work {
             return;
         };
         self.done.pixels += u64::from(image.width) * u64::from(image.height);
-        let key = Key { seed: 0, epoch, sample: self.done.images as u64 };
-        self.renderer.render_groups(&image, recipe, &key, &mut self.groups);
+        self.renderer.render_groups(&image, recipe, key, &mut self.groups);
     }
 
     fn add_to(self, total: &Mutex<Done>) {

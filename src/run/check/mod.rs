@@ -69,6 +69,13 @@ pub struct CheckReport {
     pub page: Option<PathBuf>,
 }
 
+impl CheckReport {
+    /// Images that repeat another one: all but one of each group.
+    pub fn copies(groups: &[Vec<String>]) -> usize {
+        groups.iter().map(|group| group.len() - 1).sum()
+    }
+}
+
 /// A file without an image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct BadImage {
@@ -107,7 +114,7 @@ struct Survey {
 /// Reads every image once.
 ///
 /// # Errors
-/// If there are no images, none of them can be read, or the page cannot be written.
+/// If there are no images or none of them can be read. A page that cannot be written is a warning.
 pub fn check(request: &CheckRequest) -> Result<CheckReport, RunError> {
     let console = Console::new(Verbosity::Normal, Figures::Talk);
     let source = Source::open(&request.data)?;
@@ -142,7 +149,12 @@ pub fn check(request: &CheckRequest) -> Result<CheckReport, RunError> {
     let survey = Survey { source, looks, near };
     let report = sum_up(&survey, &exact, bad, (seconds, threads));
     let Some(path) = &request.page else { return Ok(report) };
-    page::write(path, &survey, &report, &request.data.join(" "))?;
+    if let Err(error) = page::write(path, &survey, &report, &request.data.join(" ")) {
+        // What was read may have taken hours; it is still told.
+        let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+        console.warn(&format!("the page is missing: {error}{cause}"));
+        return Ok(report);
+    }
     Ok(CheckReport { page: Some(path.clone()), ..report })
 }
 

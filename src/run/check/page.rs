@@ -24,6 +24,8 @@ const THUMBNAIL_PX: u32 = 96;
 const BARS: usize = 40;
 /// Rows of a table of files.
 const LISTED: usize = 100;
+/// Names of a group in a table.
+const NAMED: usize = 12;
 /// Images below which training from scratch learns little.
 const FEW_IMAGES: usize = 500;
 /// Share of duplicates that is worth a warning.
@@ -42,18 +44,13 @@ pub(super) fn write(path: &Path, survey: &Survey, report: &CheckReport, data: &s
     write_atomic(path, |file| file.write_all(page.to_html().as_bytes())).map_err(RunError::file("write", path))
 }
 
-/// Copies among the readable images: all but one of each group.
-fn copies(groups: &[Vec<String>]) -> usize {
-    groups.iter().map(|group| group.len() - 1).sum()
-}
-
 fn verdict(report: &CheckReport) -> Verdict {
     let readable = report.images - report.bad.len();
     let mut sentence = format!("{} images can be read", grouped(readable));
     if !report.bad.is_empty() {
         sentence += &format!(", {} cannot", grouped(report.bad.len()));
     }
-    let copies = copies(&report.duplicates) + copies(&report.near_duplicates);
+    let copies = CheckReport::copies(&report.duplicates) + CheckReport::copies(&report.near_duplicates);
     if copies > 0 {
         sentence += &format!("; {} repeat others", grouped(copies));
     }
@@ -81,10 +78,7 @@ fn next_steps(report: &CheckReport) -> Vec<String> {
         steps.push("Of values with more than 8 bits the upper 8 are used.".to_owned());
     }
     if report.channels.keys().all(|channels| channels == "1" || channels == "2") {
-        steps.push(
-            "All images are gray: --set views.color_jitter.saturation=0 and hue=0 change nothing but save time."
-                .to_owned(),
-        );
+        steps.push("All images are gray: --set views.recipe=gray leaves out what has no effect on them.".to_owned());
     }
     steps
 }
@@ -213,7 +207,7 @@ fn tables(report: &CheckReport) -> Vec<Table> {
                 title: title.to_owned(),
                 caption: first_of(groups.len()),
                 header: vec!["images".to_owned(), "names".to_owned()],
-                rows: groups.iter().take(LISTED).map(|group| vec![group.len().to_string(), group.join(", ")]).collect(),
+                rows: groups.iter().take(LISTED).map(|group| vec![group.len().to_string(), names(group)]).collect(),
             });
         }
     }
@@ -222,4 +216,11 @@ fn tables(report: &CheckReport) -> Vec<Table> {
 
 fn first_of(count: usize) -> String {
     if count > LISTED { format!("The first {LISTED} of {}.", grouped(count)) } else { String::new() }
+}
+
+/// The first names of a group.
+fn names(group: &[String]) -> String {
+    let more = group.len().saturating_sub(NAMED);
+    let named = group[..group.len() - more].join(", ");
+    if more > 0 { format!("{named} and {} more", grouped(more)) } else { named }
 }

@@ -93,11 +93,17 @@ fn is_wanted(name: &str) -> bool {
 }
 
 fn tar_members(path: &Path) -> std::io::Result<Vec<(String, Member)>> {
-    let mut archive = tar::Archive::new(BufReader::new(File::open(path)?));
+    let file = File::open(path)?;
+    let len = file.metadata()?.len();
+    let mut archive = tar::Archive::new(BufReader::new(file));
     let mut members = Vec::new();
     for entry in archive.entries_with_seek()? {
         let entry = entry?;
         let name = entry.path()?.to_string_lossy().trim_start_matches("./").to_string();
+        // The members behind it would be missing without a word.
+        if entry.raw_file_position().saturating_add(entry.size()) > len {
+            return Err(std::io::Error::other(format!("it ends inside `{name}`; copy it again")));
+        }
         if entry.header().entry_type().is_file() && is_wanted(&name) {
             let (offset, stored) = (entry.raw_file_position(), entry.size());
             members.push((name, Member { offset, stored, packing: Packing::Plain }));

@@ -1,5 +1,5 @@
 //! Images that are named: globs, lists, tables.
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use super::{Root, SourceImage, archive, is_image_name, walk};
 use crate::error::{Error, Result};
@@ -29,7 +29,15 @@ pub(super) fn read_table(table: &Path) -> Result<Vec<SourceImage>> {
 pub(super) fn read_labelled_table(table: &Path) -> Result<Vec<(SourceImage, String)>> {
     let rows = read_columns(table, &[&PATH_COLUMNS, &LABEL_COLUMNS])?;
     let named = Named::of(table);
-    rows.into_iter().map(|mut row| Ok((named.image(&row[0])?, row.swap_remove(1)))).collect()
+    let labelled = |mut row: Vec<String>| {
+        let label = row.swap_remove(1);
+        if label.is_empty() {
+            let reason = format!("`{}` has no label; remove the row or label it", row[0]);
+            return Err(Error::BadTable { path: table.into(), reason });
+        }
+        Ok((named.image(&row[0])?, label))
+    };
+    rows.into_iter().map(labelled).collect()
 }
 
 /// Reads some columns of a table, each known by several names; rows without a path are left out.
@@ -70,32 +78,37 @@ impl<'a> Named<'a> {
     }
 
     fn image(&self, name: &str) -> Result<SourceImage> {
-        let image = self.root.file(name.replace('\\', "/"));
-        let path = image.path();
-        if path.is_file() {
-            return Ok(image);
+        // A list may have been written on another system.
+        for name in [name.to_string(), name.replace('\\', "/")] {
+            let image = self.root.file(name);
+            if image.path().is_file() {
+                return Ok(image);
+            }
         }
+        let path = self.root.folder.join(name);
         Err(Error::Missing { path: format!("{} (listed in {})", path.display(), self.list.display()) })
     }
 }
 
-/// Finds the images, folders and archives that match a pattern; names are relative to the last folder before the first
-/// wildcard.
+/// Finds the images and folders that match a pattern, and archives if the pattern ends as their names do; names are relative
+/// to the last folder before the first wildcard.
 pub(super) fn expand_glob(pattern: &str) -> Result<Vec<SourceImage>> {
     let bad = |reason: String| Error::BadGlob { pattern: pattern.to_string(), reason };
     let fixed = pattern.find(['*', '?', '[']).and_then(|at| pattern[..at].rfind(['/', '\\'])).map_or(0, |at| at + 1);
-    let folder = PathBuf::from(&pattern[..fixed]);
-    let root = Root::folder(&folder);
+    // What is found does not begin with `./`, whatever the pattern does.
+    let own = |part: &Component<'_>| *part != Component::CurDir;
+    let folder: PathBuf = Path::new(&pattern[..fixed]).components().filter(own).collect();
+    let (root, archives) = (Root::folder(&folder), archive::is_archive(Path::new(pattern)));
     let mut images = Vec::new();
     for entry in glob::glob(pattern).map_err(|error| bad(error.to_string()))? {
         let path = entry.map_err(|error| bad(error.to_string()))?;
-        let shown = path.strip_prefix(&folder).unwrap_or(&path).to_string_lossy().replace('\\', "/");
+        let Some(shown) = path.strip_prefix(&folder).ok().and_then(Path::to_str) else { continue };
         if path.is_dir() {
-            walk::walk(&root, &shown, &mut images)?;
-        } else if archive::is_archive(&path) {
+            walk::walk(&root, shown, &mut images)?;
+        } else if archives && archive::is_archive(&path) {
             images.extend(archive::open(&path, Some(&folder))?);
         } else if is_image_name(&path) {
-            images.push(root.file(shown));
+            images.push(root.file(if cfg!(windows) { shown.replace('\\', "/") } else { shown.to_string() }));
         }
     }
     Ok(images)

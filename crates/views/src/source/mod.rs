@@ -94,7 +94,7 @@ pub struct Source {
 impl Source {
     /// Finds the images of folders (searched recursively, links followed, hidden entries left out), image files,
     /// globs, lists (`.txt`, `.lst`: one path a line, relative to the list), tables (`.csv`: a column of paths), tar and zip
-    /// archives. Archives inside folders count where the folder holds no other image. Each file is taken once.
+    /// archives. Archives in a folder count if there is no other image under it. Each file is taken once.
     ///
     /// # Errors
     /// [`Error::Missing`], [`Error::NoImages`], [`Error::BadGlob`], [`Error::BadTable`], [`Error::BadArchive`] or
@@ -121,7 +121,7 @@ impl Source {
     }
 
     /// Finds the images of a labelled folder, one sub-folder for each class, or of a table (`.csv`) with columns of paths
-    /// and of labels. Classes are sorted.
+    /// and of labels. Classes are sorted, and images by their class.
     ///
     /// # Errors
     /// [`Error::Missing`], [`Error::NoClasses`], [`Error::NoImages`], [`Error::BadTable`] or [`Error::Io`].
@@ -133,7 +133,11 @@ impl Source {
             for (image, label) in images.iter_mut().zip(&labels) {
                 image.label = classes.binary_search(label).ok().map(|index| index as u32);
             }
+            images.sort_by_key(|image| image.label);
             return if images.is_empty() { Err(no_images(&shown)) } else { Ok(Self { images, classes }) };
+        }
+        if place.is_file() {
+            return Err(Error::NoClasses { path: shown });
         }
         if !place.is_dir() {
             return Err(Error::Missing { path: shown });
@@ -187,7 +191,7 @@ fn open_folder(path: &Path, alone: bool) -> Result<Vec<SourceImage>> {
     walk::walk(&Root::folder(folder), &name, &mut images)?;
     if images.is_empty() {
         for archive in walk::archives(path)? {
-            images.extend(archive::open(&archive, Some(path))?);
+            images.extend(archive::open(&archive, Some(folder))?);
         }
     }
     Ok(images)

@@ -9,7 +9,12 @@ use crate::error::{Error, Result};
 /// Adds the images under the folder `name` of the root: those of a folder first, then its folders. Links are followed, but not
 /// in circles.
 pub(super) fn walk(root: &Arc<Root>, name: &str, images: &mut Vec<SourceImage>) -> Result<()> {
-    descend(root, name, &mut Vec::new(), images)
+    let mut add = |name: String| {
+        if is_image_name(Path::new(&name)) {
+            images.push(root.file(name));
+        }
+    };
+    descend(&root.folder, name, &mut Vec::new(), &mut add)
 }
 
 /// Returns the names of the folders in a folder.
@@ -17,15 +22,22 @@ pub(super) fn folders(folder: &Path) -> Result<Vec<String>> {
     Ok(list(folder)?.folders)
 }
 
-/// Returns the archives directly in a folder.
+/// Returns the archives under a folder, in the order of [`walk`].
 pub(super) fn archives(folder: &Path) -> Result<Vec<PathBuf>> {
-    let files = list(folder)?.files.into_iter().map(|name| folder.join(name));
-    Ok(files.filter(|path| archive::is_archive(path)).collect())
+    let mut archives = Vec::new();
+    let mut add = |name: String| {
+        let path = folder.join(name);
+        if archive::is_archive(&path) {
+            archives.push(path);
+        }
+    };
+    descend(folder, "", &mut Vec::new(), &mut add)?;
+    Ok(archives)
 }
 
-/// `trail` holds the real paths of the folders above.
-fn descend(root: &Arc<Root>, name: &str, trail: &mut Vec<PathBuf>, images: &mut Vec<SourceImage>) -> Result<()> {
-    let folder = root.folder.join(name);
+/// Gives `add` the name of every file; `trail` holds the real paths of the folders above.
+fn descend(root: &Path, name: &str, trail: &mut Vec<PathBuf>, add: &mut dyn FnMut(String)) -> Result<()> {
+    let folder = root.join(name);
     let real = fs::canonicalize(&folder).map_err(|source| Error::Io { path: folder.clone(), source })?;
     if trail.contains(&real) {
         return Ok(());
@@ -33,10 +45,9 @@ fn descend(root: &Arc<Root>, name: &str, trail: &mut Vec<PathBuf>, images: &mut 
     trail.push(real);
     let join = |entry: &str| if name.is_empty() { entry.to_string() } else { format!("{name}/{entry}") };
     let entries = list(&folder)?;
-    let named = entries.files.iter().filter(|entry| is_image_name(Path::new(entry)));
-    images.extend(named.map(|entry| root.file(join(entry))));
+    entries.files.iter().for_each(|entry| add(join(entry)));
     for entry in &entries.folders {
-        descend(root, &join(entry), trail, images)?;
+        descend(root, &join(entry), trail, add)?;
     }
     trail.pop();
     Ok(())

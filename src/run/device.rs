@@ -1,7 +1,9 @@
 //! What computes.
 
 use dinoxide_engine::cpu::Cpu;
+use rayon::{ThreadPool, ThreadPoolBuilder};
 
+use super::RunError;
 use super::console::Console;
 use crate::config::Precision;
 
@@ -17,4 +19,12 @@ pub(super) fn cpu(asked: Precision, console: &Console) -> Cpu {
             Cpu::new()
         }
     }
+}
+
+/// That many compute threads.
+///
+/// # Errors
+/// [`RunError::Threads`] if the system refuses them.
+pub(super) fn threads(count: usize) -> Result<ThreadPool, RunError> {
+    ThreadPoolBuilder::new().num_threads(count).build().map_err(|source| RunError::Threads { source })
 }

@@ -160,6 +160,12 @@ impl RunError {
         let path = path.into();
         move |source| Self::File { action, path, source }
     }
+
+    /// The error with its causes, on one line.
+    pub(super) fn on_one_line(&self) -> String {
+        let causes = std::iter::successors(std::error::Error::source(self), |cause| cause.source());
+        causes.fold(self.to_string(), |text, cause| format!("{text}: {cause}"))
+    }
 }
 
 fn listing(differences: &[(String, String, String)]) -> String {

@@ -10,7 +10,7 @@ use dinoxide_views::{Loader, LoaderConfig, Source};
 
 use super::RunError;
 use super::console::{Console, Figures, Verbosity};
-use super::device::cpu;
+use super::device::{self, cpu};
 use super::environment::Environment;
 use super::facts::{gather, open_source};
 use super::folder::{RunFolder, Start, WhenExists, default_path};
@@ -90,7 +90,7 @@ pub fn pretrain(request: &PretrainRequest) -> Result<Outcome, RunError> {
     let outcome = train_run(request, &console, |trained| {
         if let Err(error) = report::publish(trained, &console) {
             // The weights are safe, and they are what the run was for.
-            console.warn(&format!("the page of the run is missing: {}", words_of(&error)));
+            console.warn(&format!("the page of the run is missing: {}", error.on_one_line()));
         }
         let run = trained.folder.path.clone();
         Ok(match trained.end {
@@ -99,12 +99,6 @@ pub fn pretrain(request: &PretrainRequest) -> Result<Outcome, RunError> {
         })
     })?;
     Ok(outcome.unwrap_or(Outcome::Planned))
-}
-
-/// An error with its causes, on one line.
-fn words_of(error: &RunError) -> String {
-    let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 /// Trains, and does `after` on the run's compute threads; `None` if only the plan was asked for.
@@ -135,8 +129,7 @@ pub(super) fn train_run<T: Send>(
     console.say(&plan.text(request.verbosity));
     plan.warnings().iter().chain(&folder.notices).for_each(|line| console.warn(line));
     Environment::current().write(&out)?;
-    let threads = rayon::ThreadPoolBuilder::new().num_threads(folder.config.run.threads).build();
-    let threads = threads.map_err(|error| RunError::Threads { source: error })?;
+    let threads = device::threads(folder.config.run.threads)?;
     let run = Run { folder: &folder, source, console, interrupt };
     let outcome = threads.install(|| run.go(&lines).map(|trained| after(&trained)));
     if let Err(error) = &outcome {

@@ -4,12 +4,12 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use crate::decode::{Exif, decode_bytes};
+use crate::decode::Exif;
 use crate::error::{DecodeError, Error, Result, guard};
 use crate::pixel::Rgb8;
 use crate::random::{Key, Purpose};
 use crate::source::Source;
-use crate::times::{Clock, Times};
+use crate::times::Times;
 
 /// Files that are tried for one place in a batch.
 const ATTEMPTS: u32 = 64;
@@ -90,11 +90,8 @@ impl Shelf {
         if let Some(image) = cell.and_then(OnceLock::get) {
             return Ok(Arc::clone(image));
         }
-        let (mut clock, mut times) = (Clock::start(), Times::default());
-        let bytes = self.source.images[sample as usize].read();
-        clock.add(&mut times.read);
-        let image = bytes.and_then(|bytes| decode_bytes(&bytes, self.exif));
-        clock.add(&mut times.decode);
+        let mut times = Times::default();
+        let image = self.source.images[sample as usize].decode_timed(self.exif, &mut times);
         *lock(&self.times) += times;
         let image = Arc::new(image?);
         if let Some(cell) = cell {

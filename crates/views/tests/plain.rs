@@ -77,6 +77,13 @@ fn turned(image: &Rgb8) -> Rgb8 {
     out
 }
 
+/// Top and bottom exchanged.
+fn upside_down_of(image: &Rgb8) -> Rgb8 {
+    let mut columns = turned(image);
+    columns.flip();
+    turned(&columns)
+}
+
 /// Pillow's extended box blur along rows, once: whole weights inside, a smaller one at both ends.
 fn plain_box(image: &Rgb8, radius: f32) -> Rgb8 {
     let (reach, width) = (radius as i64, i64::from(image.width));
@@ -136,9 +143,7 @@ proptest! {
             expected.flip();
         }
         if upside_down {
-            expected = turned(&expected);
-            expected.flip();
-            expected = turned(&expected);
+            expected = upside_down_of(&expected);
         }
         let mut planes = Planes::default();
         let window = Window { rectangle: Crop { x: 0, y: 0, width: size.0, height: size.1 }, filter };
@@ -191,9 +196,7 @@ fn turns_are_clockwise_and_follow_the_flips() {
             expected.flip();
         }
         if flip_vertical {
-            expected = turned(&expected);
-            expected.flip();
-            expected = turned(&expected);
+            expected = upside_down_of(&expected);
         }
         for _ in 0..turns {
             // The left column, from bottom to top, becomes the upper row.

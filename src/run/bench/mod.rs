@@ -119,8 +119,7 @@ fn on_threads<T: Send>(
 ) -> Result<T, RunError> {
     let cpu = device::cpu(precision, &Console::new(Verbosity::Normal, Figures::Json));
     let threads = terms.threads.unwrap_or_else(machine::cores);
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-    pool.map_err(|source| RunError::Threads { source })?.install(|| measure(&cpu))
+    device::threads(threads)?.install(|| measure(&cpu))
 }
 
 /// The configuration of a named model with everything else at its plain default.

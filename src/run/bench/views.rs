@@ -1,19 +1,19 @@
 //! From image files to the bytes that the networks read: decoding and all views, stage by stage.
 
-use std::sync::Mutex;
+use std::ops::AddAssign;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use dinoxide_views::random::Key;
 use dinoxide_views::source::SourceImage;
-use dinoxide_views::{Exif, Renderer, Source, Times, ViewRecipe, decode_bytes};
+use dinoxide_views::{Exif, Renderer, Source, Times, ViewRecipe};
 use serde::Serialize;
 use serde::ser::SerializeMap as _;
 
 use super::{Terms, ViewSize, WARM_UP, median};
 use crate::config::{ConfigError, Origin};
 use crate::eval::EvalError;
-use crate::run::{RunError, machine};
+use crate::run::{RunError, device, machine};
 
 /// What to measure.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -72,6 +72,15 @@ struct Done {
     pixels: u64,
 }
 
+impl AddAssign for Done {
+    fn add_assign(&mut self, other: Self) {
+        self.times += other.times;
+        self.images += other.images;
+        self.unreadable += other.unreadable;
+        self.pixels += other.pixels;
+    }
+}
+
 /// Measures the making of views with the official probabilities. Files are read once before the clock starts.
 ///
 /// # Errors
@@ -82,66 +91,39 @@ pub fn views(request: &ViewsRequest) -> Result<ViewsReport, RunError> {
     let count = source.len().min(request.images);
     let images: Vec<_> = (0..count).map(|at| &source.images[at * source.len() / count]).collect();
     let threads = request.terms.threads.unwrap_or_else(machine::cores);
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-    let pool = pool.map_err(|source| RunError::Threads { source })?;
-    let (mut seconds, total) = (Vec::new(), Mutex::new(Done::default()));
+    let pool = device::threads(threads)?;
+    let (mut seconds, mut total) = (Vec::new(), Done::default());
     for pass in 0..WARM_UP + request.terms.steps {
         let (next, begun) = (AtomicUsize::new(0), Instant::now());
-        pool.broadcast(|_| {
-            let mut work = Work { renderer: Renderer::default(), groups: Vec::new(), done: Done::default() };
-            loop {
-                let sample = next.fetch_add(1, Ordering::Relaxed);
-                let Some(image) = images.get(sample) else { break };
-                work.image(image, &recipe, &Key { seed: 0, epoch: pass as u64, sample: sample as u64 });
-            }
-            if pass >= WARM_UP {
-                work.add_to(&total);
-            }
-        });
+        let done = pool.broadcast(|_| work(&images, &next, &recipe, pass as u64));
         if pass >= WARM_UP {
             seconds.push(begun.elapsed().as_secs_f64());
+            done.into_iter().for_each(|done| total += done);
         }
     }
-    let total = total.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
     if total.unreadable == total.images {
         return Err(EvalError::NoImages.into());
     }
     Ok(report(request, &total, count, median(seconds), threads))
 }
 
-/// One thread's work.
-struct Work {
-    renderer: Renderer,
-    groups: Vec<Vec<u8>>,
-    done: Done,
-}
-
-impl Work {
-    fn image(&mut self, stored: &SourceImage, recipe: &ViewRecipe, key: &Key) {
-        let begun = Instant::now();
-        let bytes = stored.read();
-        let read = Instant::now();
-        let image = bytes.and_then(|bytes| decode_bytes(&bytes, Exif::Ignore));
-        self.done.times.read += read - begun;
-        self.done.times.decode += read.elapsed();
-        self.done.images += 1;
-        let Ok(image) = image else {
-            self.done.unreadable += 1;
-            return;
+/// One thread's work: images in turn, until none is left.
+fn work(images: &[&SourceImage], next: &AtomicUsize, recipe: &ViewRecipe, epoch: u64) -> Done {
+    let (mut renderer, mut groups, mut done) = (Renderer::default(), Vec::new(), Done::default());
+    loop {
+        let sample = next.fetch_add(1, Ordering::Relaxed);
+        let Some(stored) = images.get(sample) else { break };
+        done.images += 1;
+        let Ok(image) = stored.decode_timed(Exif::Ignore, &mut done.times) else {
+            done.unreadable += 1;
+            continue;
         };
-        self.done.pixels += u64::from(image.width) * u64::from(image.height);
-        self.renderer.render_groups(&image, recipe, key, &mut self.groups);
+        done.pixels += u64::from(image.width) * u64::from(image.height);
+        let key = Key { seed: 0, epoch, sample: sample as u64 };
+        renderer.render_groups(&image, recipe, &key, &mut groups);
     }
-
-    fn add_to(self, total: &Mutex<Done>) {
-        let mut total = total.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let Done { times, images, unreadable, pixels } = self.done;
-        total.times += times;
-        total.times += self.renderer.times;
-        total.images += images;
-        total.unreadable += unreadable;
-        total.pixels += pixels;
-    }
+    done.times += renderer.times;
+    done
 }
 
 fn report(request: &ViewsRequest, total: &Done, count: usize, seconds: f64, threads: usize) -> ViewsReport {

@@ -11,13 +11,13 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use dinoxide_views::Source;
+use dinoxide_views::{Skipped, Source};
 use rayon::prelude::*;
 use serde::Serialize;
 
 use super::console::{Console, Figures, Verbosity};
 use super::counter::Counter;
-use super::{RunError, machine};
+use super::{RunError, device, machine};
 use crate::eval::EvalError;
 use look::Look;
 
@@ -42,7 +42,7 @@ pub struct CheckReport {
     /// Images that were found, unreadable ones among them.
     pub images: usize,
     /// Those that cannot be read.
-    pub bad: Vec<BadImage>,
+    pub bad: Vec<Skipped>,
     /// Readable images of each format, by content.
     pub formats: BTreeMap<String, usize>,
     /// Readable images by values of a pixel.
@@ -74,15 +74,6 @@ impl CheckReport {
     pub fn copies(groups: &[Vec<String>]) -> usize {
         groups.iter().map(|group| group.len() - 1).sum()
     }
-}
-
-/// A file without an image.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct BadImage {
-    /// The file.
-    pub path: PathBuf,
-    /// Why.
-    pub reason: String,
 }
 
 /// Smallest, middle and largest of some lengths.
@@ -119,8 +110,7 @@ pub fn check(request: &CheckRequest) -> Result<CheckReport, RunError> {
     let console = Console::new(Verbosity::Normal, Figures::Talk);
     let source = Source::open(&request.data)?;
     let threads = request.workers.unwrap_or_else(machine::cores);
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-    let pool = pool.map_err(|source| RunError::Threads { source })?;
+    let pool = device::threads(threads)?;
     let begun = Instant::now();
     let counter = Counter::start(source.len());
     let looked: Vec<Result<Look, String>> = pool.install(|| {
@@ -136,7 +126,7 @@ pub fn check(request: &CheckRequest) -> Result<CheckReport, RunError> {
     let mut bad = Vec::new();
     for (image, look) in source.images.iter().zip(&looked) {
         if let Err(reason) = look {
-            bad.push(BadImage { path: image.path(), reason: reason.clone() });
+            bad.push(Skipped { path: image.path(), reason: reason.clone() });
         }
     }
     if bad.len() == source.len() {
@@ -151,8 +141,7 @@ pub fn check(request: &CheckRequest) -> Result<CheckReport, RunError> {
     let Some(path) = &request.page else { return Ok(report) };
     if let Err(error) = page::write(path, &survey, &report, &request.data.join(" ")) {
         // What was read may have taken hours; it is still told.
-        let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
-        console.warn(&format!("the page is missing: {error}{cause}"));
+        console.warn(&format!("the page is missing: {}", error.on_one_line()));
         return Ok(report);
     }
     Ok(CheckReport { page: Some(path.clone()), ..report })
@@ -161,7 +150,7 @@ pub fn check(request: &CheckRequest) -> Result<CheckReport, RunError> {
 /// Unreadable files that are named when there is nothing else to say.
 const BAD_SHOWN: usize = 3;
 
-fn sum_up(survey: &Survey, exact: &[Vec<usize>], bad: Vec<BadImage>, (seconds, threads): (f64, usize)) -> CheckReport {
+fn sum_up(survey: &Survey, exact: &[Vec<usize>], bad: Vec<Skipped>, (seconds, threads): (f64, usize)) -> CheckReport {
     let looks: Vec<&Look> = survey.looks.iter().flatten().collect();
     let count = |name: fn(&Look) -> String| {
         let mut counts = BTreeMap::new();

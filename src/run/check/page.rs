@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use dinoxide_views::Exif;
+use dinoxide_views::{Exif, Skipped};
 
 use super::look::Look;
 use super::{CheckReport, Survey};
@@ -13,6 +13,7 @@ use crate::report::picture::Picture;
 use crate::report::sheet::sheet;
 use crate::run::RunError;
 use crate::run::progress::grouped;
+use crate::run::report::scaled;
 
 /// Columns and rows of the contact sheet.
 const CONTACTS: [usize; 2] = [10, 6];
@@ -158,9 +159,7 @@ fn thumbnails(survey: &Survey, rows: &[Vec<usize>]) -> Result<Vec<u8>, RunError>
     let cell = |index: &usize| -> Option<Picture> {
         let image = survey.source.images[*index].decode(Exif::Ignore).ok()?;
         let scale = f64::from(THUMBNAIL_PX) / f64::from(image.width.max(image.height));
-        let side = |side: u32| (f64::from(side) * scale).round().max(1.0) as u32;
-        let (width, height) = (side(image.width), side(image.height));
-        Some(Picture::new(image.width, image.height, image.pixels).ok()?.resized(width, height))
+        scaled(&image, scale).ok()
     };
     let cells: Vec<Vec<Picture>> = rows.iter().map(|row| row.iter().filter_map(cell).collect()).collect();
     Ok(sheet(&cells, &[]).to_jpeg()?)
@@ -193,7 +192,7 @@ fn tables(report: &CheckReport) -> Vec<Table> {
         ..Table::default()
     }];
     if !report.bad.is_empty() {
-        let row = |bad: &super::BadImage| vec![bad.path.display().to_string(), bad.reason.clone()];
+        let row = |bad: &Skipped| vec![bad.path.display().to_string(), bad.reason.clone()];
         tables.push(Table {
             title: "Unreadable".to_owned(),
             caption: first_of(report.bad.len()),

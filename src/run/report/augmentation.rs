@@ -36,7 +36,11 @@ pub fn augmentation_sheet(config: &Config, source: &Source) -> Option<Picture> {
     (!rows.is_empty()).then(|| sheet(&rows, &captions.collect::<Vec<_>>()))
 }
 
-fn scaled(image: &Rgb8, factor: f64) -> Result<Picture, PictureError> {
+/// A smaller or larger copy.
+///
+/// # Errors
+/// If the image has no pixel.
+pub fn scaled(image: &Rgb8, factor: f64) -> Result<Picture, PictureError> {
     let side = |side: u32| (f64::from(side) * factor).round().max(1.0) as u32;
     let (width, height) = (side(image.width), side(image.height));
     Ok(Picture::new(image.width, image.height, image.pixels.clone())?.resized(width, height))

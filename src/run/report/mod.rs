@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use dinoxide_views::Source;
 
 pub use attention::{Sight, attention_maps, attention_row};
-pub use augmentation::augmentation_sheet;
+pub use augmentation::{augmentation_sheet, scaled};
 pub use numbers::Numbers;
 
 use super::RunError;

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use crate::decode::{Exif, decode_bytes, read_limited};
 use crate::error::{DecodeError, Error, Result};
 use crate::pixel::Rgb8;
+use crate::times::{Clock, Times};
 
 mod archive;
 mod list;
@@ -78,7 +79,20 @@ impl SourceImage {
     /// # Errors
     /// Says why there is none; never panics.
     pub fn decode(&self, exif: Exif) -> std::result::Result<Rgb8, DecodeError> {
-        decode_bytes(&self.read()?, exif)
+        self.decode_timed(exif, &mut Times::default())
+    }
+
+    /// Decodes the image and adds the time that reading and decoding take.
+    ///
+    /// # Errors
+    /// As [`SourceImage::decode`].
+    pub fn decode_timed(&self, exif: Exif, times: &mut Times) -> std::result::Result<Rgb8, DecodeError> {
+        let mut clock = Clock::start();
+        let bytes = self.read();
+        clock.add(&mut times.read);
+        let image = bytes.and_then(|bytes| decode_bytes(&bytes, exif));
+        clock.add(&mut times.decode);
+        image
     }
 }
 

@@ -19,7 +19,7 @@ use dinoxide::run::model::{Model, dino_config};
 use dinoxide_engine::cpu::Cpu;
 use dinoxide_engine::params::Params;
 use dinoxide_engine::tensor::Pool;
-use dinoxide_views::{EvalTransform, Exif, decode_file};
+use dinoxide_views::{EvalTransform, Reading, decode_file};
 use image::RgbImage;
 
 const WIDTH: usize = 24;
@@ -97,7 +97,7 @@ fn embed_request(model: &Path, data: &Path, out: PathBuf, what: EmbedWhat) -> Em
 
 /// The features of one image computed directly.
 fn direct(model: &Model, path: &Path, transform: EvalTransform) -> [Vec<f32>; 3] {
-    let image = transform.apply(&decode_file(path, Exif::Ignore).unwrap());
+    let image = transform.apply(&decode_file(path, &Reading::default()).unwrap());
     let (cpu, pool) = (Cpu::new(), Pool::new());
     let frozen = model.frozen(&cpu, &pool);
     let (height, width) = (image.height as usize, image.width as usize);

@@ -7,7 +7,15 @@ use std::path::{Path, PathBuf};
 use dinoxide::config::{Choice, Config, ConfigError, Facts, KEYS, Origin, Partial, Precision, recipe, resolve};
 
 fn facts(images: usize, side: u32) -> Facts {
-    Facts { images, median_size: Some((side, side)), cores: 2, memory_bytes: 8 << 30, bf16: false, val_classes: None }
+    Facts {
+        images,
+        median_size: Some((side, side)),
+        cores: 2,
+        memory_bytes: 8 << 30,
+        bf16: false,
+        val_classes: None,
+        pixels: None,
+    }
 }
 
 fn given(sets: &[&str]) -> Partial {
@@ -166,7 +174,7 @@ fn dino_recipe_has_the_reference_defaults() {
     assert_eq!(config.views.blur, [1.0, 0.1, 0.5]);
     assert!((config.peak_lr() - 1.25e-4).abs() < 1e-12);
     // ViT-S/16 without a classifier: 21,665,664 parameters (dino.md, 1.1).
-    assert_eq!(config.model.parameters(), 21_665_664);
+    assert_eq!(config.model.parameters(3), 21_665_664);
 }
 
 #[test]

@@ -5,12 +5,13 @@ mod support;
 
 use std::path::Path;
 
-use dinoxide::checkpoint::{NamedTensor, Section, match_names, read_any, safetensors};
+use dinoxide::checkpoint::{NamedTensor, Section, TensorRef, match_names, read_any, safetensors};
 use dinoxide::nn::dino_head::{DinoHead, DinoHeadConfig, HeadNorm, LastLayer};
 use dinoxide::nn::init::Registry;
 use dinoxide::nn::vit::{Vit, VitConfig};
 use dinoxide::run::input::Network;
 use dinoxide::run::model::{Metadata, Model, initialise, load_backbone, recognise};
+use dinoxide_engine::kernels::Normalize;
 use dinoxide_engine::params::Params;
 use support::{fixture_path, imagenet, parameter};
 
@@ -157,6 +158,47 @@ fn positions_of_another_grid_are_interpolated() {
     assert_eq!(fitted[..12], stored[..12]);
     // A cubic through values of at most 1 overshoots by less than a quarter in each direction.
     assert!(fitted.iter().all(|value| value.abs() < 1.6) && fitted[12..].iter().any(|value| value.abs() > 0.1));
+}
+
+/// timm's `adapt_input_conv` (`parity/generate/channels.py`); one rounding of a product apart.
+#[test]
+fn a_patch_embedding_of_colors_is_inflated_to_other_channels_as_timm_does() {
+    let file = safetensors::read(&fixture_path("channels/inflate.safetensors")).unwrap();
+    let weights = |name: &str| file.tensors.iter().find(|tensor| tensor.name == name).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("rgb.safetensors");
+    let config = |channels: usize| VitConfig {
+        image_size: 8,
+        patch_size: 4,
+        embed_dim: 4,
+        depth: 1,
+        num_heads: 1,
+        normalize: Normalize { mean: vec![0.5; channels], std: vec![0.25; channels] },
+        ..small_vit(8)
+    };
+    let empty = |channels: usize| {
+        let mut registry = Registry::new();
+        Vit::new(config(channels), "backbone.", &mut registry);
+        registry.finish(1)
+    };
+    let colors = empty(3);
+    let stored = colors.tensors().map(|(spec, values)| {
+        let name = spec.name.strip_prefix("backbone.").unwrap();
+        let values = if name == "patch_embed.proj.weight" { &weights("rgb").values } else { values };
+        TensorRef { name, shape: &spec.shape, values }
+    });
+    safetensors::write(&path, &stored.collect::<Vec<_>>(), &Metadata::new()).unwrap();
+    for channels in [1, 2, 4, 13] {
+        let mut params = empty(channels);
+        let report = initialise(&mut params, &path).unwrap();
+        assert!(report.contains(&format!("to {channels} channels")), "{report}");
+        let id = params.layout().find("backbone.patch_embed.proj.weight").unwrap();
+        let expected = weights(&channels.to_string());
+        assert_eq!(expected.shape, [4, channels, 4, 4]);
+        for (value, expected) in params.get(id).iter().zip(&expected.values) {
+            assert!((value - expected).abs() <= 1e-6, "{channels}: {value} {expected}");
+        }
+    }
 }
 
 #[test]

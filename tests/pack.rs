@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-use dinoxide_views::{Exif, Source};
+use dinoxide_views::{Reading, Source};
 use image::{Rgb, RgbImage};
 use serde_json::Value;
 
@@ -34,7 +34,7 @@ fn small_images_are_copied_and_large_ones_made_smaller() {
     let seen: Vec<(String, (u32, u32))> = source
         .images
         .iter()
-        .map(|image| (image.name.to_string(), image.decode(Exif::Ignore).unwrap()))
+        .map(|image| (image.name.to_string(), image.decode(&Reading::default()).unwrap()))
         .map(|(name, image)| (name, (image.width, image.height)))
         .collect();
     let name = |name: &str| format!("shard-00000.tar/{name}");

@@ -18,6 +18,7 @@ use dinoxide::run::status::{State, Status};
 
 fn facts() -> Facts {
     Facts {
+        pixels: None,
         images: 5000,
         median_size: Some((640, 480)),
         cores: 2,
@@ -277,7 +278,10 @@ fn plan_shows_every_derived_value_with_its_reason() {
     let (config, choices) = planned(&[]);
     let plan = Plan { config: &config, choices: &choices, facts: &facts(), out: Path::new("runs/photos-vitt16-1") };
     let text = plan.text(Verbosity::Normal);
-    assert!(text.contains("5 000 images, median 640×480") && text.contains("vit_tiny_patch16_96"), "{text}");
+    assert!(
+        text.contains("5 000 images, 3 channels, median 640×480") && text.contains("vit_tiny_patch16_96"),
+        "{text}"
+    );
     for choice in &choices {
         assert!(text.contains(&choice.key) && text.contains(&choice.reason), "{}", choice.key);
     }

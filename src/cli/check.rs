@@ -31,6 +31,9 @@ pub(super) struct CheckArgs {
     json: bool,
 }
 
+/// Channels whose range is printed.
+const RANGES_SHOWN: usize = 3;
+
 pub(super) fn run(arguments: CheckArgs) -> anyhow::Result<Ending> {
     let CheckArgs { data, out, workers, json } = arguments;
     let page = out.or_else(|| (!json).then(|| PathBuf::from(PAGE)));
@@ -43,11 +46,18 @@ pub(super) fn run(arguments: CheckArgs) -> anyhow::Result<Ending> {
     Ok(Ending::Done)
 }
 
+/// The range of wide values, of three channels at most.
+fn range(range: &[[f32; 2]]) -> String {
+    let shown: Vec<String> = range.iter().take(RANGES_SHOWN).map(|[low, high]| format!("{low} to {high}")).collect();
+    let more = if range.len() > RANGES_SHOWN { ", …" } else { "" };
+    if shown.is_empty() { String::new() } else { format!("; {}{more} become 0 to 255", shown.join(", ")) }
+}
+
 fn lines(report: &CheckReport) -> Vec<String> {
     let counted = |counts: &std::collections::BTreeMap<String, usize>| {
         counts.iter().map(|(kind, count)| format!("{kind} {}", grouped(*count))).collect::<Vec<_>>().join(", ")
     };
-    let colors = |values: [f64; 3]| values.map(|value| format!("{value:.3}")).join(" ");
+    let each = |values: &[f32]| values.iter().map(|value| format!("{value:.3}")).collect::<Vec<_>>().join(" ");
     let CheckReport { width, height, .. } = report;
     let mut lines = vec![
         format!("images      {}, {} unreadable", grouped(report.images), grouped(report.bad.len())),
@@ -57,8 +67,9 @@ fn lines(report: &CheckReport) -> Vec<String> {
             "sizes       {}x{} to {}x{}, median {}x{}",
             width.min, height.min, width.max, height.max, width.median, height.median
         ),
-        format!("mean        {}", colors(report.mean)),
-        format!("std         {}", colors(report.std)),
+        format!("read as     {} channels{}", report.channels_read, range(&report.range)),
+        format!("mean        {}", each(&report.mean)),
+        format!("std         {}", each(&report.std)),
         format!(
             "duplicates  {} equal files, {} that look like another",
             grouped(CheckReport::copies(&report.duplicates)),

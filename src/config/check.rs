@@ -1,5 +1,6 @@
 //! Ranges and relations of the values of a resolved configuration.
 
+use dinoxide_views::pixel::MAX_CHANNELS;
 use dinoxide_views::recipe::{MAX_BLUR_RADIUS, MAX_COUNT, MAX_SIZE};
 
 use super::section::MODELS;
@@ -70,8 +71,26 @@ fn data(config: &Config, check: &Checker<'_>) -> Result<(), ConfigError> {
     let data = &config.data;
     check.require(!data.train.is_empty(), "data.train", "[]", "at least one folder, file, list or glob")?;
     check.share("data.max_bad", data.max_bad)?;
-    let positive = data.std.iter().all(|std| *std > 0.0);
-    check.require(positive, "data.std", format!("{:?}", data.std), "three numbers above 0")?;
+    let channels = data.channels;
+    check.require(
+        (1..=MAX_CHANNELS).contains(&channels),
+        "data.channels",
+        channels,
+        &format!("1 to {MAX_CHANNELS}"),
+    )?;
+    let rises = |[low, high]: &[f32; 2]| low < high && low.is_finite() && high.is_finite();
+    let fits = data.range.iter().all(rises) && (data.range.len() <= 1 || data.range.len() == channels);
+    let allowed = format!("[[low, high]], or a rising pair for each of {channels} channels");
+    check.require(fits, "data.range", format!("{:?}", data.range), &allowed)?;
+    let fits = data.mean.len() == channels && data.mean.iter().all(|mean| mean.is_finite());
+    check.require(
+        fits,
+        "data.mean",
+        format!("{:?}", data.mean),
+        &format!("{channels} numbers, one for each channel"),
+    )?;
+    let fits = data.std.len() == channels && data.std.iter().all(|std| *std > 0.0 && std.is_finite());
+    check.require(fits, "data.std", format!("{:?}", data.std), &format!("{channels} numbers above 0"))?;
     check.at_least("data.workers", data.workers, 1)
 }
 

@@ -2,7 +2,9 @@
 
 use toml::Value;
 
-use super::{Choice, Config, ConfigError, Facts, Partial, Precision};
+use super::key::{IMAGENET, MEASURED};
+use super::section::RGB;
+use super::{Choice, Config, ConfigError, DataConfig, Facts, Partial, Precision};
 
 /// The constants of the derivations. They come from experiments (RESULTS.md) and are changed here only.
 mod tuned {
@@ -185,6 +187,51 @@ pub(super) fn data(draft: &mut Draft<'_>) -> Result<(), ConfigError> {
     }
     let share = short(share.min(tuned::UNREADABLE_SHARE));
     draft.choose("data.max_bad", share, format!("{few} unreadable files do not stop a run on {images} images"))
+}
+
+/// Channels of the images, and how their values become numbers around zero.
+pub(super) fn pixels(draft: &mut Draft<'_>) -> Result<(), ConfigError> {
+    let Some(pixels) = draft.facts.pixels.clone() else { return Ok(()) };
+    if pixels.channels != RGB {
+        draft.choose("data.channels", whole(pixels.channels), "what the images hold")?;
+    }
+    if !pixels.range.is_empty() {
+        let range = pixels.range.iter().map(|[low, high]| pair(f64::from(*low), f64::from(*high))).collect();
+        let reason = format!("more than 8 bits: 99.8 % of the values of {} images become 0 to 255", pixels.images);
+        draft.choose("data.range", Value::Array(range), reason)?;
+    }
+    let usual = DataConfig::default();
+    for (key, measured, usual) in [("data.mean", &pixels.mean, usual.mean), ("data.std", &pixels.std, usual.std)] {
+        let asked = draft.given.text(key).map(str::to_owned);
+        let (values, reason) = match asked.as_deref() {
+            Some(IMAGENET) => (&usual, "as asked, for weights trained with them".to_owned()),
+            Some(MEASURED) => (measured, format!("as asked, measured on {} images", pixels.images)),
+            None if draft.config.data.channels == RGB || draft.given.has(key) => continue,
+            _ => (measured, format!("measured on {} images", pixels.images)),
+        };
+        let values = values.iter().map(|value| Value::Float(short(f64::from(*value)))).collect();
+        draft.adjust(key, Value::Array(values), reason)?;
+    }
+    Ok(())
+}
+
+/// Changes of color that make no sense are left out, even where they were asked for.
+pub(super) fn colors(draft: &mut Draft<'_>) -> Result<(), ConfigError> {
+    let channels = draft.config.data.channels;
+    if channels == RGB {
+        return Ok(());
+    }
+    let views = &draft.config.views;
+    let jitter = views.color_jitter;
+    let used = [
+        ("views.color_jitter.saturation", jitter.saturation),
+        ("views.color_jitter.hue", jitter.hue),
+        ("views.gray", views.gray),
+    ];
+    for (key, _) in used.into_iter().filter(|(_, amount)| *amount > 0.0) {
+        draft.adjust(key, 0.0, format!("left out: {channels} channels are not red, green and blue"))?;
+    }
+    Ok(())
 }
 
 /// Name, patch and size of the network.

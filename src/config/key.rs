@@ -13,22 +13,36 @@ pub struct Key {
     pub free_on_resume: bool,
     /// Unit, where a length such as `"10%"` or `"2 epochs"` is accepted as well.
     pub(super) unit: Option<Unit>,
+    /// Words that stand for a value found in the data.
+    pub(super) words: &'static [&'static str],
 }
 
 /// A key that determines the result of a run.
 const fn fixed(name: &'static str, comment: &'static str) -> Key {
-    Key { name, comment, free_on_resume: false, unit: None }
+    Key { name, comment, free_on_resume: false, unit: None, words: &[] }
 }
 
 /// A key that may change between an interruption and its continuation.
 const fn free(name: &'static str, comment: &'static str) -> Key {
-    Key { name, comment, free_on_resume: true, unit: None }
+    Key { name, comment, free_on_resume: true, unit: None, words: &[] }
 }
 
 /// A key that accepts a length.
 const fn length(name: &'static str, comment: &'static str, unit: Unit) -> Key {
-    Key { name, comment, free_on_resume: false, unit: Some(unit) }
+    Key { name, comment, free_on_resume: false, unit: Some(unit), words: &[] }
 }
+
+/// A key whose value may be found in the data.
+const fn found(name: &'static str, comment: &'static str, words: &'static [&'static str]) -> Key {
+    Key { name, comment, free_on_resume: false, unit: None, words }
+}
+
+/// The choice is left to the program.
+pub(super) const AUTO: &str = "auto";
+/// What the images of this run have.
+pub(super) const MEASURED: &str = "measured";
+/// What networks trained on ImageNet expect.
+pub(super) const IMAGENET: &str = "imagenet";
 
 /// All keys, in the order in which they are written: a table's own keys before its inner tables, as TOML asks.
 pub const KEYS: &[Key] = &[
@@ -37,8 +51,14 @@ pub const KEYS: &[Key] = &[
     fixed("data.val", "folder with one sub-folder per class, or a .csv with paths and labels: k-NN while training"),
     fixed("data.exif", "\"apply\" turns phone photos upright; \"ignore\" equals torchvision"),
     fixed("data.max_bad", "share of unreadable images above which the run stops"),
-    fixed("data.mean", "channel means (ImageNet)"),
-    fixed("data.std", "channel standard deviations (ImageNet)"),
+    found("data.channels", "values of a pixel, 1 to 32: 3 are red, green and blue", &[AUTO]),
+    found(
+        "data.range",
+        "what becomes 0 and 255 of values wider than 8 bits, [[low, high]] or one for each channel",
+        &[AUTO],
+    ),
+    found("data.mean", "channel means; or \"imagenet\", \"measured\"", &[AUTO, MEASURED, IMAGENET]),
+    found("data.std", "channel standard deviations; or \"imagenet\", \"measured\"", &[AUTO, MEASURED, IMAGENET]),
     free("data.workers", "threads that decode and augment"),
     free("data.cache_mb", "memory for decoded images, MiB"),
     fixed("model.name", "vit_tiny, vit_small or vit_base"),

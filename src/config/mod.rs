@@ -20,7 +20,7 @@ pub use derive::{flops_per_image, images_per_second};
 pub use error::ConfigError;
 pub use key::{KEYS, Key};
 pub use partial::{Origin, Partial};
-pub use plan::{Choice, Facts, resolve};
+pub use plan::{Choice, Facts, PixelFacts, resolve};
 pub use section::{
     Centering, ClipMode, DataConfig, DinoConfig, EvalConfig, ExifMode, HeadConfig, LogConfig, ModelConfig, OptimConfig,
     OptimizerName, Precision, RunConfig, Shape,

@@ -157,7 +157,7 @@ impl Partial {
         self.insert(name, parsed, Origin::Set)
     }
 
-    /// Whether `key` was given. A 0 in a key that has no meaningful zero leaves the choice to the program.
+    /// Whether `key` was given. A 0 in a key that has no meaningful zero leaves the choice to the program, and so does "auto".
     pub fn has(&self, name: &str) -> bool {
         self.value(name).is_some()
     }
@@ -165,7 +165,9 @@ impl Partial {
     /// The value of `key`, if given.
     pub fn value(&self, name: &str) -> Option<&Value> {
         let (value, _) = self.values.get(name)?;
-        let left_open = ZERO_IS_OPEN.contains(&name) && value.as_integer() == Some(0);
+        let open_word =
+            value.as_str() == Some(key::AUTO) && key::find(name).is_some_and(|key| key.words.contains(&key::AUTO));
+        let left_open = open_word || ZERO_IS_OPEN.contains(&name) && value.as_integer() == Some(0);
         (!left_open).then_some(value)
     }
 
@@ -272,10 +274,15 @@ fn check_type(known: &key::Key, value: &Value, origin: &Origin) -> Result<(), Co
     if let (Some(_), Value::String(text)) = (known.unit, value) {
         return Span::parse(text).map(|_| ()).ok_or_else(|| bad(Span::ALLOWED.to_owned()));
     }
+    if value.as_str().is_some_and(|text| known.words.contains(&text)) {
+        return Ok(());
+    }
     match nested(known.name, value.clone()).try_into::<Config>() {
         Ok(_) => Ok(()),
         Err(error) => {
-            let allowed = if known.unit.is_some() { Span::ALLOWED.to_owned() } else { expectation(error.message()) };
+            let mut allowed =
+                if known.unit.is_some() { Span::ALLOWED.to_owned() } else { expectation(error.message()) };
+            known.words.iter().for_each(|word| allowed += &format!(", \"{word}\""));
             Err(bad(allowed))
         }
     }

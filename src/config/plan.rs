@@ -8,7 +8,7 @@ use super::derive::{self, Draft};
 use super::{Config, ConfigError, ModelConfig, Origin, Partial, check, partial, span::Span};
 
 /// What the derivations look at.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct Facts {
     /// Readable images.
     pub images: usize,
@@ -22,6 +22,23 @@ pub struct Facts {
     pub bf16: bool,
     /// Classes of the labelled folder, if there is one.
     pub val_classes: Option<usize>,
+    /// What the values of the images are; `None` if no image was opened.
+    pub pixels: Option<PixelFacts>,
+}
+
+/// What the values of some images are.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct PixelFacts {
+    /// Images that were opened.
+    pub images: usize,
+    /// Values of a pixel.
+    pub channels: usize,
+    /// Where nearly all values lie that are wider than 8 bits, of each channel or of all; empty if there are none.
+    pub range: Vec<[f32; 2]>,
+    /// Channel means, 0 to 1 within the range.
+    pub mean: Vec<f32>,
+    /// Channel standard deviations.
+    pub std: Vec<f32>,
 }
 
 /// A value that was derived, and why.
@@ -49,7 +66,7 @@ pub struct Choice {
 /// given.set("data.train=photos")?;
 /// given.set("run.epochs=20")?;
 /// let (median_size, val_classes) = (Some((640, 480)), None);
-/// let facts = Facts { images: 5000, median_size, cores: 2, memory_bytes: 8 << 30, bf16: false, val_classes };
+/// let facts = Facts { images: 5000, median_size, cores: 2, memory_bytes: 8 << 30, bf16: false, val_classes, pixels: None };
 /// let (config, choices) = resolve(&given.on_recipe()?, &facts)?;
 /// assert_eq!(config.run.epochs, 20);
 /// assert!(choices.iter().any(|choice| choice.key == "head.out_dim"));
@@ -60,8 +77,10 @@ pub fn resolve(given: &Partial, facts: &Facts) -> Result<(Config, Vec<Choice>), 
     let mut draft = Draft::new(given, facts)?;
     derive::precision(&mut draft)?;
     derive::data(&mut draft)?;
+    derive::pixels(&mut draft)?;
     derive::model(&mut draft)?;
     derive::views(&mut draft)?;
+    derive::colors(&mut draft)?;
     derive::head(&mut draft)?;
     derive::batch(&mut draft)?;
     derive::epochs(&mut draft)?;
@@ -102,7 +121,8 @@ impl ModelConfig {
 pub(super) fn assemble(given: &Partial) -> Result<Config, ConfigError> {
     let mut whole = Value::try_from(Config::default())?;
     for (name, value) in given.iter() {
-        let waits = super::key::find(name).is_some_and(|key| key.unit.is_some()) && value.is_str();
+        let waits = |key: &super::Key| key.unit.is_some() || !key.words.is_empty();
+        let waits = value.is_str() && super::key::find(name).is_some_and(waits);
         if !waits {
             replace(&mut whole, partial::nested(name, value.clone()));
         }

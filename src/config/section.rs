@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 /// Batch size for which `optim.lr` is stated (DINO, `main_dino.py`: `lr * batch / 256`).
 pub(super) const LR_REFERENCE_BATCH: f64 = 256.0;
 
+/// Red, green and blue.
+pub(super) const RGB: usize = 3;
 /// Channel means of ImageNet.
 const IMAGENET_MEAN: [f32; 3] = [0.485, 0.456, 0.406];
 /// Channel standard deviations of ImageNet.
@@ -24,10 +26,14 @@ pub struct DataConfig {
     pub exif: ExifMode,
     /// Share of unreadable images above which the run stops.
     pub max_bad: f64,
+    /// Values of a pixel: 3 are red, green and blue.
+    pub channels: usize,
+    /// What becomes 0 and 255 of values wider than 8 bits, of each channel or of all; empty for all that the type holds.
+    pub range: Vec<[f32; 2]>,
     /// Channel means subtracted from pixels in 0..1.
-    pub mean: [f32; 3],
+    pub mean: Vec<f32>,
     /// Channel standard deviations pixels are divided by.
-    pub std: [f32; 3],
+    pub std: Vec<f32>,
     /// Loader threads.
     pub workers: usize,
     /// Memory for decoded images, MiB.
@@ -41,8 +47,10 @@ impl Default for DataConfig {
             val: None,
             exif: ExifMode::Apply,
             max_bad: 0.01,
-            mean: IMAGENET_MEAN,
-            std: IMAGENET_STD,
+            channels: RGB,
+            range: Vec::new(),
+            mean: IMAGENET_MEAN.to_vec(),
+            std: IMAGENET_STD.to_vec(),
             workers: 1,
             cache_mb: 1024,
         }
@@ -137,14 +145,14 @@ impl ModelConfig {
         format!("{}_patch{}_{}", self.name, self.patch_size, self.image_size)
     }
 
-    /// Parameters of the backbone; 0 if the name is unknown.
-    pub fn parameters(&self) -> usize {
+    /// Parameters of the backbone for images of so many channels; 0 if the name is unknown.
+    pub fn parameters(&self, channels: usize) -> usize {
         let Some(shape) = self.shape() else { return 0 };
         let width = shape.embed_dim;
         let hidden = (width as f64 * self.mlp_ratio) as usize;
         let grid = self.image_size / self.patch_size.max(1);
         let block = 4 * width * width + 4 * width + 2 * width * hidden + hidden + width + 4 * width;
-        let embed = (3 * self.patch_size * self.patch_size + 1) * width;
+        let embed = (channels * self.patch_size * self.patch_size + 1) * width;
         embed + (grid * grid + 2) * width + shape.depth * block + 2 * width
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 
 use dinoxide_engine::cpu::Cpu;
 use dinoxide_engine::tensor::Pool;
-use dinoxide_views::{Crop, EvalTransform, Rgb8, Skipped, Source};
+use dinoxide_views::{Crop, EvalTransform, Image, Skipped, Source};
 use serde::Serialize;
 
 use super::RunError;
@@ -77,7 +77,7 @@ pub fn attention(request: &AttentionRequest) -> Result<AttentionReport, RunError
     let mut skipped = Vec::new();
     let mut folders = BTreeSet::new();
     for image in &source.images {
-        let decoded = match image.decode(model.exif) {
+        let decoded = match image.decode(&model.reading) {
             Ok(decoded) => decoded,
             Err(error) => {
                 skipped.push(Skipped { path: image.path(), reason: error.to_string() });
@@ -103,7 +103,7 @@ pub fn attention(request: &AttentionRequest) -> Result<AttentionReport, RunError
 }
 
 /// The image as it is, made smaller if it has more patches than can be computed in reasonable time, and larger if it has none.
-fn own_size(console: &Console, name: &str, image: &Rgb8, patch_size: usize) -> Rgb8 {
+fn own_size(console: &Console, name: &str, image: &Image, patch_size: usize) -> Image {
     let patch = patch_size as f64;
     let (width, height) = (f64::from(image.width), f64::from(image.height));
     let patches = (width / patch).floor() * (height / patch).floor();
@@ -121,7 +121,7 @@ fn own_size(console: &Console, name: &str, image: &Rgb8, patch_size: usize) -> R
 }
 
 /// The part that whole patches cover: right and bottom edges are cut, as `visualize_attention.py` does.
-fn whole_patches(image: &Rgb8, patch_size: usize) -> Rgb8 {
+fn whole_patches(image: &Image, patch_size: usize) -> Image {
     let covered = |side: u32| side - side % patch_size as u32;
     image.crop(Crop { x: 0, y: 0, width: covered(image.width), height: covered(image.height) })
 }
@@ -141,14 +141,14 @@ fn free_folder(name: &str, taken: &mut BTreeSet<PathBuf>) -> PathBuf {
 /// One image with what the network attends to.
 struct Look<'a> {
     name: &'a str,
-    image: &'a Rgb8,
+    image: &'a Image,
     maps: AttentionMaps,
 }
 
 impl Look<'_> {
     fn write(&self, folder: &Path, mass: f64) -> Result<Vec<PathBuf>, RunError> {
         std::fs::create_dir_all(folder).map_err(RunError::file("create", folder))?;
-        let image = Picture::new(self.image.width, self.image.height, self.image.pixels.clone())?;
+        let image = Picture::new(self.image.width, self.image.height, self.image.shown().pixels)?;
         let mut files = Vec::new();
         let mut save = |name: String, picture: &Picture| -> Result<(), RunError> {
             let (path, bytes) = (folder.join(name), picture.to_png()?);

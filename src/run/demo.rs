@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use dinoxide_engine::cpu::Cpu;
 use dinoxide_engine::params::Params;
 use dinoxide_engine::tensor::Pool;
-use dinoxide_views::{Crop, Exif, Rgb8, decode_file};
+use dinoxide_views::{Crop, Image, Reading, decode_file};
 use serde::Serialize;
 use toml::Value;
 
@@ -149,7 +149,7 @@ fn given(data: &Path, request: &DemoRequest) -> Result<Partial, RunError> {
 
 /// Pictures with the masks of their objects.
 struct Scene {
-    image: Rgb8,
+    image: Image,
     mask: Vec<u8>,
 }
 
@@ -194,7 +194,7 @@ fn scenes(trained: &Trained<'_>, data: &Path) -> Result<Vec<Scene>, RunError> {
     for place in 0..count {
         let found = images[place * images.len() / count];
         let mask = data.join("masks").join("val").join(&*found.name);
-        let (Ok(image), Ok(mask)) = (found.decode(Exif::Ignore), decode_file(&mask, Exif::Ignore)) else {
+        let (Ok(image), Ok(mask)) = (found.decode(&Reading::default()), decode_file(&mask, &Reading::default())) else {
             continue;
         };
         let covered = |side: u32| side - side % patch;

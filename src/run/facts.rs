@@ -3,13 +3,18 @@
 use std::path::Path;
 
 use dinoxide_engine::cpu::Cpu;
-use dinoxide_views::{Exif, Source};
+use dinoxide_views::{Reading, Source, decode_samples};
 
+use super::values::{Tally, sum_up};
 use super::{RunError, machine};
 use crate::config::{Facts, Partial};
 
-/// Images opened to find the median size.
+/// Images opened to find out what they are like.
 const PROBED: usize = 48;
+/// Images opened where their mean and deviation count.
+const MEASURED: usize = 512;
+/// Red, green and blue.
+const RGB: usize = 3;
 
 /// The images of `data.train`; none if it is not given.
 pub(super) fn open_source(given: &Partial) -> Result<Source, RunError> {
@@ -21,15 +26,27 @@ pub(super) fn open_source(given: &Partial) -> Result<Source, RunError> {
 /// Looks at the images and at the machine.
 ///
 /// # Errors
-/// If `val` is given and holds no labelled images.
-pub fn gather(source: &Source, val: Option<&str>) -> Result<Facts, RunError> {
+/// If `data.val` is given and holds no labelled images.
+pub fn gather(source: &Source, given: &Partial) -> Result<Facts, RunError> {
+    let val = given.text("data.val");
     let val_classes = match val {
         Some(val) => Some(Source::labelled(Path::new(val))?.classes.len()),
         None => None,
     };
+    let channels = given.whole("data.channels");
+    let mut probed = probe(source, channels, PROBED);
+    let pixels = |probed: &Probed| sum_up(&probed.tallies.iter().collect::<Vec<_>>(), channels);
+    let measured = ["data.mean", "data.std"].iter().any(|key| given.text(key) == Some("measured"));
+    let median_size = median_size(&probed);
+    let mut found = pixels(&probed);
+    if measured || found.channels != RGB || !found.range.is_empty() {
+        probed = probe(source, channels, MEASURED);
+        found = pixels(&probed);
+    }
     Ok(Facts {
         images: source.len(),
-        median_size: median_size(source),
+        median_size,
+        pixels: (found.images > 0).then_some(found),
         cores: machine::cores(),
         memory_bytes: machine::memory_bytes(),
         bf16: Cpu::bf16().is_some(),
@@ -37,12 +54,32 @@ pub fn gather(source: &Source, val: Option<&str>) -> Result<Facts, RunError> {
     })
 }
 
-fn median_size(source: &Source) -> Option<(u32, u32)> {
-    let stride = source.len().div_ceil(PROBED).max(1);
-    let probed = (0..source.len()).step_by(stride);
-    let readable = probed.filter_map(|index| source.images[index].decode(Exif::Ignore).ok());
-    let (mut widths, mut heights): (Vec<u32>, Vec<u32>) = readable.map(|image| (image.width, image.height)).unzip();
-    widths.sort_unstable();
-    heights.sort_unstable();
-    Some((*widths.get(widths.len() / 2)?, *heights.get(heights.len() / 2)?))
+/// What some images are like.
+struct Probed {
+    widths: Vec<u32>,
+    heights: Vec<u32>,
+    tallies: Vec<Tally>,
+}
+
+/// Looks at `count` images, evenly spread.
+fn probe(source: &Source, channels: Option<usize>, count: usize) -> Probed {
+    let mut probed = Probed { widths: Vec::new(), heights: Vec::new(), tallies: Vec::new() };
+    let reading = Reading { channels: channels.unwrap_or(RGB), ..Reading::default() };
+    for image in source.images.iter().step_by(source.len().div_ceil(count).max(1)) {
+        let found = image.read().and_then(|bytes| decode_samples(&bytes, &reading));
+        let Ok((samples, _)) = found else { continue };
+        probed.widths.push(samples.width);
+        probed.heights.push(samples.height);
+        probed.tallies.push(Tally::of(&samples, channels));
+    }
+    probed
+}
+
+fn median_size(probed: &Probed) -> Option<(u32, u32)> {
+    let median = |sides: &[u32]| {
+        let mut sides = sides.to_vec();
+        sides.sort_unstable();
+        sides.get(sides.len() / 2).copied()
+    };
+    Some((median(&probed.widths)?, median(&probed.heights)?))
 }

@@ -30,7 +30,11 @@ pub(super) fn introduce(console: &Console, model: &Model, transform: EvalTransfo
 
 /// Decodes the images of a source ahead of the model.
 pub(super) fn loader(model: &Model, source: &Arc<Source>, transform: EvalTransform) -> Result<EvalLoader, RunError> {
-    let config = EvalConfig { batch: model.images_at_once(transform), workers: machine::cores(), exif: model.exif };
+    let config = EvalConfig {
+        batch: model.images_at_once(transform),
+        workers: machine::cores(),
+        reading: model.reading.clone(),
+    };
     Ok(EvalLoader::new(Arc::clone(source), transform, config)?)
 }
 

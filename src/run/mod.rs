@@ -32,6 +32,7 @@ pub mod report;
 pub mod status;
 pub mod trained;
 pub mod validation;
+mod values;
 pub mod waiting;
 
 pub use error::RunError;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use dinoxide_views::resample::{Filter, resize};
 use dinoxide_views::source::SourceImage;
-use dinoxide_views::{Exif, Rgb8, Skipped, Source, decode_described};
+use dinoxide_views::{Image, Reading, Skipped, Source, decode_samples};
 use image::ExtendedColorType;
 use image::codecs::jpeg::JpegEncoder;
 use rayon::prelude::*;
@@ -109,11 +109,15 @@ fn packed(image: &SourceImage, side: u32) -> Result<Packed, Skipped> {
     let bad = |reason: String| Skipped { path: image.path(), reason };
     let bytes = image.read().map_err(|error| bad(error.to_string()))?;
     let bytes_before = bytes.len() as u64;
-    let (pixels, stored) = decode_described(&bytes, Exif::Apply).map_err(|error| bad(error.to_string()))?;
-    let shorter = pixels.width.min(pixels.height);
-    if shorter <= side {
+    let reading = Reading::upright();
+    let (samples, stored) = decode_samples(&bytes, &reading).map_err(|error| bad(error.to_string()))?;
+    let shorter = samples.width.min(samples.height);
+    // A JPEG would lose what is neither gray nor color, and all but 8 bits of the rest.
+    let photo = stored.bits == 8 && matches!(samples.opaque_channels(), 1 | 3);
+    if shorter <= side || !photo {
         return Ok(Packed { name: image.name.to_string(), bytes, bytes_before, resized: false });
     }
+    let pixels = samples.into_image(&reading).map_err(|error| bad(error.to_string()))?;
     let scaled = |length: u32| (f64::from(length) * f64::from(side) / f64::from(shorter)).round() as u32;
     let small = resize(&pixels, scaled(pixels.width), scaled(pixels.height), Filter::Bicubic);
     let bytes = jpeg(&small).map_err(|error| bad(error.to_string()))?;
@@ -122,7 +126,7 @@ fn packed(image: &SourceImage, side: u32) -> Result<Packed, Skipped> {
     Ok(Packed { name: format!("{}{ending}", image.name), bytes, bytes_before, resized: true })
 }
 
-fn jpeg(image: &Rgb8) -> Result<Vec<u8>, image::ImageError> {
+fn jpeg(image: &Image) -> Result<Vec<u8>, image::ImageError> {
     let mut bytes = Vec::new();
     let mut encoder = JpegEncoder::new_with_quality(&mut bytes, JPEG_QUALITY);
     encoder.encode(&image.pixels, image.width, image.height, ExtendedColorType::Rgb8)?;

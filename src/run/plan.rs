@@ -16,6 +16,8 @@ const F32_BYTES: usize = 4;
 const COPIES_PER_CHECKPOINT: usize = 4;
 /// Checkpoints that are always kept: `last` and `previous`.
 const CHECKPOINTS: usize = 2;
+/// Characters of the widest column.
+const WIDEST: usize = 32;
 /// Images below which a user is told that starting from weights is better.
 const FEW_IMAGES: usize = 1000;
 
@@ -43,8 +45,11 @@ impl Plan<'_> {
         if !self.choices.is_empty() {
             text.push_str("derived\n");
         }
-        let width =
-            |of: fn(&Choice) -> &str| self.choices.iter().map(|choice| of(choice).chars().count()).max().unwrap_or(0);
+        let width = |of: fn(&Choice) -> &str| {
+            let widths = self.choices.iter().map(|choice| of(choice).chars().count());
+            // A list for each of many channels sticks out; it does not push everything aside.
+            widths.filter(|width| *width <= WIDEST).max().unwrap_or(0)
+        };
         let (keys, values) = (width(|choice| &choice.key), width(|choice| &choice.value));
         for Choice { key, value, reason, flag } in self.choices {
             // The key is enough for `--set`; only a flag of its own is worth the space.
@@ -109,7 +114,7 @@ impl Plan<'_> {
     /// Disk the checkpoints need, bytes.
     pub fn disk_bytes(&self) -> usize {
         let kept = self.config.run.epochs.checked_div(self.config.run.keep_every_epochs).unwrap_or(0);
-        let parameters = self.config.model.parameters() + self.head_parameters();
+        let parameters = self.config.model.parameters(self.config.data.channels) + self.head_parameters();
         parameters * F32_BYTES * COPIES_PER_CHECKPOINT * (CHECKPOINTS + kept)
     }
 
@@ -129,7 +134,7 @@ impl Plan<'_> {
         let median = facts.median_size.map_or(String::new(), |(width, height)| format!(", median {width}×{height}"));
         let gib = facts.memory_bytes as f64 / f64::from(1 << 30);
         let model = &config.model;
-        let million = model.parameters() as f64 / 1e6;
+        let million = model.parameters(config.data.channels) as f64 / 1e6;
         let (global, local) = (&config.views.global, &config.views.local);
         let (batch, micro) = (config.run.batch, config.run.micro_batch);
         let parts = if micro < batch {
@@ -147,7 +152,7 @@ impl Plan<'_> {
         let disk = self.disk_bytes() as f64 / 1e6;
         let start = model.init.as_ref().map_or(String::new(), |init| format!(", starting from {init}"));
         vec![
-            ("data", format!("{} images{median}", grouped(facts.images))),
+            ("data", format!("{} images, {} channels{median}", grouped(facts.images), config.data.channels)),
             ("device", format!("cpu {}, {} cores, {gib:.1} GiB", machine::cpu_model(), facts.cores)),
             ("model", format!("{} ({million:.1} M parameters){start}", model.full_name())),
             ("views", format!("{} × {} px, {} × {} px", global.count, global.size, local.count, local.size)),

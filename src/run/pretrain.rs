@@ -21,7 +21,7 @@ use super::plan::Plan;
 use super::report;
 use super::status::{State, Status};
 use super::trained::Trained;
-use super::validation::{Validation, exif};
+use super::validation::{Validation, reading};
 use crate::checkpoint::{LoadedFrom, load_latest, set_damaged_aside};
 use crate::config::{ClipMode, Config, OptimizerName, Partial, resolve};
 use crate::methods::Device;
@@ -112,7 +112,7 @@ pub(super) fn train_run<T: Send>(
 ) -> Result<Option<T>, RunError> {
     let interrupt = Interrupt::install().map_err(RunError::file("listen for signals in", "this process"))?;
     let source = Arc::new(open_source(&request.given)?);
-    let facts = gather(&source, request.given.text("data.val"))?;
+    let facts = gather(&source, &request.given)?;
     let (config, choices) = resolve(&request.given, &facts)?;
     let out = request.out.clone().unwrap_or_else(|| default_path(RUNS.as_ref(), &config));
     let plan = Plan { config: &config, choices: &choices, facts: &facts, out: &out };
@@ -226,7 +226,7 @@ impl<'a> Run<'a> {
             seed: config.run.seed,
             start_step: state.step as u64,
             steps_per_epoch: schedule.steps_per_epoch() as u64,
-            exif: exif(config),
+            reading: reading(config),
             max_bad: config.data.max_bad,
             cache_bytes: (config.data.cache_mb as u64) << 20,
             ..LoaderConfig::new(self.source.len(), config.run.batch as u32)

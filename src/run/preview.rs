@@ -27,7 +27,7 @@ pub fn preview(request: &PreviewRequest) -> Result<PathBuf, RunError> {
         return Err(RunError::NoData);
     }
     let source = open_source(&request.given)?;
-    let facts = gather(&source, request.given.text("data.val"))?;
+    let facts = gather(&source, &request.given)?;
     let (config, _) = resolve(&request.given, &facts)?;
     let sheet = augmentation_sheet(&config, &source).ok_or(EvalError::NoImages)?.to_png()?;
     let write = write_atomic(&request.out, |file| file.write_all(&sheet));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use dinoxide_engine::params::Params;
 use dinoxide_views::source::SourceImage;
-use dinoxide_views::{EvalConfig, EvalLoader, EvalTransform, Exif, Source};
+use dinoxide_views::{EvalConfig, EvalLoader, EvalTransform, Exif, Reading, Source};
 
 use super::RunError;
 use super::console::Console;
@@ -19,8 +19,6 @@ use crate::nn::vit::Vit;
 
 /// Images per forward pass.
 const EVAL_BATCH: usize = 64;
-/// Red, green, blue.
-const CHANNELS: usize = 3;
 /// Most images that vote: enough for a stable figure, few enough for a training run.
 const MOST_VOTERS: usize = 20_000;
 
@@ -105,7 +103,7 @@ impl Validation {
     pub fn pixel_top1(&self) -> Result<f64, RunError> {
         let (mut bank, bank_labels) = self.pixels(&self.bank)?;
         let (mut queries, labels) = self.pixels(&self.queries)?;
-        subtract_train_mean(&mut bank, &mut queries)?;
+        subtract_train_mean(&mut bank, &mut queries, self.config.data.channels)?;
         let result = KnnBank::new(bank, bank_labels, self.classes)?.evaluate(&queries, &labels, &[self.k])?;
         Ok(result.per_k.first().map_or(0.0, |score| score.top1))
     }
@@ -127,22 +125,23 @@ impl Validation {
     /// The indices of the labelled images of a split, and their loader.
     fn images(&self, split: &Split) -> Result<(Vec<usize>, EvalLoader), RunError> {
         let used: Vec<usize> = (0..split.labels.len()).filter(|index| split.labels[*index].is_some()).collect();
-        let (workers, exif) = (self.config.data.workers, exif(&self.config));
+        let (workers, reading) = (self.config.data.workers, reading(&self.config));
         let images = used.iter().map(|index| split.source.images[*index].clone()).collect();
         let source = Arc::new(Source { images, classes: split.source.classes.clone() });
-        let config = EvalConfig { batch: EVAL_BATCH, workers, exif };
+        let config = EvalConfig { batch: EVAL_BATCH, workers, reading };
         Ok((used, EvalLoader::new(source, eval_transform(&self.config), config)?))
     }
 
     /// Thumbnails and labels of the images of a split that can be read.
     fn pixels(&self, split: &Split) -> Result<(Vec<f32>, Vec<u32>), RunError> {
+        let channels = self.config.data.channels;
         let (used, images) = self.images(split)?;
         let (mut values, mut labels) = (Vec::new(), Vec::new());
         for batch in images {
             let batch = batch?;
             let size = (batch.height as usize, batch.width as usize);
-            for (image, sample) in batch.pixels.chunks_exact(size.0 * size.1 * CHANNELS).zip(&batch.samples) {
-                values.extend(pooled_pixels(image, size)?);
+            for (image, sample) in batch.pixels.chunks_exact(size.0 * size.1 * channels).zip(&batch.samples) {
+                values.extend(pooled_pixels(image, size, channels)?);
                 labels.extend(split.labels[used[*sample as usize]]);
             }
         }
@@ -160,12 +159,13 @@ pub fn eval_transform(config: &Config) -> EvalTransform {
     EvalTransform::ResizeCrop { resize, crop }
 }
 
-/// How the orientation of photos is treated.
-pub(super) fn exif(config: &Config) -> Exif {
-    match config.data.exif {
+/// The form in which a run reads its images.
+pub(super) fn reading(config: &Config) -> Reading {
+    let exif = match config.data.exif {
         ExifMode::Apply => Exif::Apply,
         ExifMode::Ignore => Exif::Ignore,
-    }
+    };
+    Reading { exif, channels: config.data.channels, range: config.data.range.clone() }
 }
 
 /// The top folder each image lies in; empty where it lies in none.

@@ -17,7 +17,7 @@ const LUMA_BITS: u32 = 16;
 pub enum ColorStep {
     /// Scales brightness: a blend with black.
     Brightness(f64),
-    /// Scales contrast: a blend with gray of this level, the image's [`mean_luma`].
+    /// Scales contrast: a blend with gray of this level, see [`level`].
     Contrast {
         /// Factor.
         factor: f64,
@@ -34,15 +34,49 @@ pub enum ColorStep {
     Solarize(u8),
 }
 
+/// What the steps see of an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// Red, green and blue together: all of an image of three channels.
+    Colors,
+    /// One channel by itself, which has no saturation, hue or gray.
+    Channel(usize),
+}
+
 /// Some neighbouring pixels: red, green and blue values. Aligned, so that no vector lies in two cache lines.
 #[repr(align(64))]
 pub(crate) struct Block(pub [[f32; LANES]; 3]);
 
 /// Applies the steps in order, in one pass.
-pub fn apply(planes: &mut Planes, steps: &[ColorStep]) {
+pub fn apply(planes: &mut Planes, part: Part, steps: &[ColorStep]) {
     if steps.is_empty() {
         return;
     }
+    match part {
+        Part::Colors => apply_to_colors(planes, steps),
+        Part::Channel(channel) => apply_to_channel(planes, channel, steps),
+    }
+}
+
+fn apply_to_channel(planes: &mut Planes, channel: usize, steps: &[ColorStep]) {
+    let (line, channels) = (planes.line(), planes.channels());
+    vectorised(
+        #[inline(always)]
+        || {
+            for row in planes.bytes_mut().chunks_exact_mut(line.max(1)).skip(channel).step_by(channels) {
+                for values in row.as_chunks_mut::<LANES>().0 {
+                    let mut block = floats(values);
+                    for step in steps {
+                        apply_to_each(&mut block, *step);
+                    }
+                    *values = bytes(&block);
+                }
+            }
+        },
+    );
+}
+
+fn apply_to_colors(planes: &mut Planes, steps: &[ColorStep]) {
     let line = planes.line();
     vectorised(
         #[inline(always)]
@@ -64,8 +98,21 @@ pub fn apply(planes: &mut Planes, steps: &[ColorStep]) {
     );
 }
 
-/// Returns the rounded mean luma of the image.
-pub fn mean_luma(planes: &Planes) -> u8 {
+/// Returns the gray level that contrast is scaled around: the rounded mean, of colors that of their luma.
+pub fn level(planes: &Planes, part: Part) -> u8 {
+    let sum = match part {
+        Part::Colors => sum_of_luma(planes),
+        Part::Channel(channel) => sum_of_channel(planes, channel),
+    };
+    (sum as f64 / (planes.width() * planes.height()).max(1) as f64 + 0.5) as u8
+}
+
+fn sum_of_channel(planes: &Planes, channel: usize) -> u64 {
+    let rows = planes.bytes().chunks_exact(planes.line().max(1)).skip(channel).step_by(planes.channels());
+    rows.map(|row| row[..planes.width()].iter().map(|&value| u64::from(value)).sum::<u64>()).sum()
+}
+
+fn sum_of_luma(planes: &Planes) -> u64 {
     let (width, line) = (planes.width(), planes.line());
     let mut sum = 0u64;
     vectorised(
@@ -84,24 +131,38 @@ pub fn mean_luma(planes: &Planes) -> u8 {
             }
         },
     );
-    (sum as f64 / (width * planes.height()).max(1) as f64 + 0.5) as u8
+    sum
+}
+
+/// Applies a step that treats every value alike.
+#[inline(always)]
+fn apply_to_each(values: &mut [f32; LANES], step: ColorStep) {
+    match step {
+        ColorStep::Brightness(factor) => {
+            for value in values {
+                *value = blend(0.0, *value, factor as f32);
+            }
+        }
+        ColorStep::Contrast { factor, gray } => {
+            for value in values {
+                *value = blend(f32::from(gray), *value, factor as f32);
+            }
+        }
+        ColorStep::Solarize(threshold) => {
+            for value in values {
+                *value = if *value < f32::from(threshold) { *value } else { 255.0 - *value };
+            }
+        }
+        ColorStep::Saturation(_) | ColorStep::Hue(_) | ColorStep::Gray => {}
+    }
 }
 
 #[inline(always)]
 fn apply_to(Block(block): &mut Block, step: ColorStep) {
     match step {
-        ColorStep::Brightness(factor) => {
+        ColorStep::Brightness(_) | ColorStep::Contrast { .. } | ColorStep::Solarize(_) => {
             for values in block {
-                for value in values {
-                    *value = blend(0.0, *value, factor as f32);
-                }
-            }
-        }
-        ColorStep::Contrast { factor, gray } => {
-            for values in block {
-                for value in values {
-                    *value = blend(f32::from(gray), *value, factor as f32);
-                }
+                apply_to_each(values, step);
             }
         }
         ColorStep::Saturation(factor) => {
@@ -119,13 +180,6 @@ fn apply_to(Block(block): &mut Block, step: ColorStep) {
             for ((red, green), blue) in red.iter_mut().zip(green).zip(blue) {
                 let gray = luma([*red, *green, *blue]);
                 (*red, *green, *blue) = (gray, gray, gray);
-            }
-        }
-        ColorStep::Solarize(threshold) => {
-            for values in block {
-                for value in values {
-                    *value = if *value < f32::from(threshold) { *value } else { 255.0 - *value };
-                }
             }
         }
     }

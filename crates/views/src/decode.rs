@@ -1,7 +1,7 @@
-//! Decoding: bytes of any known format to 8-bit RGB, as Pillow's `convert("RGB")` gives it.
+//! Decoding: bytes of any known format to an image of the form that is read, in color as Pillow's `convert("RGB")` gives it.
 //!
-//! The content decides the format, not the name. Alpha is dropped, palettes are looked up, 16-bit samples keep
-//! their high byte, of animations the first frame is taken. A truncated file is an error.
+//! The content decides the format, not the name. Palettes are looked up, of animations the first frame is taken. What happens
+//! to alpha, gray and wide numbers is said by [`Reading`]. A truncated file is an error.
 use std::fs::File;
 use std::io::{Cursor, Read};
 use std::path::Path;
@@ -10,8 +10,9 @@ use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 
 use crate::error::{DecodeError, guard};
-use crate::jpeg;
-use crate::pixel::Rgb8;
+use crate::pixel::Image;
+use crate::samples::{Alpha, Reading, Samples, Values};
+use crate::{bands, jpeg, npy};
 
 /// Largest file that is read.
 pub const MAX_FILE_BYTES: u64 = 512 << 20;
@@ -20,7 +21,7 @@ pub const MAX_PIXELS: u64 = 178_956_970;
 /// Longest side: rows are worked on whole, sixteen at a time.
 pub const MAX_SIDE: u64 = 1 << 18;
 /// Largest allocation of a decoder: sixteen bytes a pixel.
-const MAX_DECODER_BYTES: u64 = MAX_PIXELS * 16;
+pub(crate) const MAX_DECODER_BYTES: u64 = MAX_PIXELS * 16;
 
 /// What happens to the orientation that cameras write beside the pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
@@ -37,16 +38,16 @@ pub enum Exif {
 ///
 /// # Errors
 /// Says why the file gives no image; never panics.
-pub fn decode_file(path: &Path, exif: Exif) -> Result<Rgb8, DecodeError> {
-    decode_bytes(&read_limited(path)?, exif)
+pub fn decode_file(path: &Path, reading: &Reading) -> Result<Image, DecodeError> {
+    decode_bytes(&read_limited(path)?, reading)
 }
 
 /// Decodes the content of a file.
 ///
 /// # Errors
 /// Says why the bytes give no image; never panics.
-pub fn decode_bytes(bytes: &[u8], exif: Exif) -> Result<Rgb8, DecodeError> {
-    decode_described(bytes, exif).map(|(image, _)| image)
+pub fn decode_bytes(bytes: &[u8], reading: &Reading) -> Result<Image, DecodeError> {
+    guard(|| samples(bytes, reading)?.0.into_image(reading))
 }
 
 /// How an image was stored, as far as its decoder tells.
@@ -56,34 +57,45 @@ pub struct Stored {
     pub format: &'static str,
     /// Values of a pixel: 1 for gray, 2 with alpha, 3 for color, 4 with alpha or for four inks. What a palette stands for;
     /// 3 for GIF.
-    pub channels: u8,
+    pub channels: usize,
     /// Bits of a value, at least 8.
     pub bits: u16,
 }
 
-/// Decodes the content of a file and says how it was stored.
+/// Decodes the content of a file to the values that are stored, and says how.
 ///
 /// # Errors
 /// As [`decode_bytes`].
-pub fn decode_described(bytes: &[u8], exif: Exif) -> Result<(Rgb8, Stored), DecodeError> {
-    guard(|| {
-        let format = image::guess_format(bytes).map_err(|_| DecodeError::NotAnImage)?;
-        match format {
-            ImageFormat::Jpeg => {
-                let jpeg = jpeg::decode(bytes)?;
-                let orientation = jpeg.exif.and_then(|block| Orientation::from_exif_chunk(&block));
-                let stored = Stored { format: "JPEG", channels: jpeg.components, bits: 8 };
-                Ok((orient(jpeg.image, orientation, exif), stored))
-            }
-            ImageFormat::Png
-            | ImageFormat::Bmp
-            | ImageFormat::Gif
-            | ImageFormat::WebP
-            | ImageFormat::Tiff
-            | ImageFormat::Pnm => decode_other(bytes, format, exif),
-            _ => Err(DecodeError::NotAnImage),
+pub fn decode_samples(bytes: &[u8], reading: &Reading) -> Result<(Samples, Stored), DecodeError> {
+    guard(|| samples(bytes, reading))
+}
+
+fn samples(bytes: &[u8], reading: &Reading) -> Result<(Samples, Stored), DecodeError> {
+    if npy::is_npy(bytes) {
+        return npy::decode(bytes, reading.channels);
+    }
+    let format = image::guess_format(bytes).map_err(|_| DecodeError::NotAnImage)?;
+    match format {
+        ImageFormat::Jpeg => {
+            let jpeg = jpeg::decode(bytes)?;
+            let orientation = jpeg.exif.and_then(|block| Orientation::from_exif_chunk(&block));
+            let stored = Stored { format: "JPEG", channels: jpeg.components.into(), bits: 8 };
+            Ok((color(orient(jpeg.image, orientation, reading.exif)), stored))
         }
-    })
+        ImageFormat::Tiff => match bands::decode(bytes, reading.channels)? {
+            Some(found) => Ok(found),
+            None => decode_other(bytes, format, reading.exif),
+        },
+        ImageFormat::Png | ImageFormat::Bmp | ImageFormat::Gif | ImageFormat::WebP | ImageFormat::Pnm => {
+            decode_other(bytes, format, reading.exif)
+        }
+        _ => Err(DecodeError::NotAnImage),
+    }
+}
+
+fn color(image: Image) -> Samples {
+    let Image { width, height, channels, pixels } = image;
+    Samples { width, height, channels, alpha: Alpha::None, values: Values::U8(pixels) }
 }
 
 pub(crate) fn check_pixels(width: u64, height: u64) -> Result<(), DecodeError> {
@@ -106,7 +118,7 @@ pub(crate) fn read_limited(path: &Path) -> Result<Vec<u8>, DecodeError> {
     Ok(bytes)
 }
 
-fn decode_other(bytes: &[u8], format: ImageFormat, exif: Exif) -> Result<(Rgb8, Stored), DecodeError> {
+fn decode_other(bytes: &[u8], format: ImageFormat, exif: Exif) -> Result<(Samples, Stored), DecodeError> {
     let name = name_of(format);
     let broken = |error: image::ImageError| match &error {
         image::ImageError::IoError(io) if io.kind() == std::io::ErrorKind::UnexpectedEof => DecodeError::Truncated,
@@ -123,10 +135,13 @@ fn decode_other(bytes: &[u8], format: ImageFormat, exif: Exif) -> Result<(Rgb8, 
     let color = decoder.original_color_type();
     let bits = (color.bits_per_pixel() / u16::from(color.channel_count().max(1))).max(8);
     // Its decoder always adds alpha.
-    let channels = if format == ImageFormat::Gif { 3 } else { color.channel_count().max(1) };
+    let channels = if format == ImageFormat::Gif { 3 } else { color.channel_count().max(1).into() };
     let stored = Stored { format: name, channels, bits };
-    let image = to_rgb8(DynamicImage::from_decoder(decoder).map_err(broken)?);
-    Ok((orient(image, orientation, exif), stored))
+    let mut image = DynamicImage::from_decoder(decoder).map_err(broken)?;
+    if let Some(turn) = orientation {
+        image.apply_orientation(turn);
+    }
+    Ok((from_dynamic(image), stored))
 }
 
 /// The format as people write it.
@@ -142,23 +157,34 @@ fn name_of(format: ImageFormat) -> &'static str {
     }
 }
 
-/// Drops alpha and the low bytes of 16-bit samples.
-fn to_rgb8(image: DynamicImage) -> Rgb8 {
-    let (width, height) = (image.width(), image.height());
-    let high = |sample: u16| (sample >> 8) as u8;
-    let pixels = match image {
-        DynamicImage::ImageLuma16(image) => image.pixels().flat_map(|pixel| [high(pixel.0[0]); 3]).collect(),
-        DynamicImage::ImageLumaA16(image) => image.pixels().flat_map(|pixel| [high(pixel.0[0]); 3]).collect(),
-        DynamicImage::ImageRgb16(image) => image.as_raw().iter().copied().map(high).collect(),
-        DynamicImage::ImageRgba16(image) => {
-            image.pixels().flat_map(|pixel| [pixel.0[0], pixel.0[1], pixel.0[2]].map(high)).collect()
+fn from_dynamic(image: DynamicImage) -> Samples {
+    let (width, height, color) = (image.width(), image.height(), image.color());
+    let alpha = if color.has_alpha() { Alpha::Last } else { Alpha::None };
+    let values = match image {
+        DynamicImage::ImageLuma8(image) => Values::U8(image.into_raw()),
+        DynamicImage::ImageLumaA8(image) => Values::U8(image.into_raw()),
+        DynamicImage::ImageRgb8(image) => Values::U8(image.into_raw()),
+        DynamicImage::ImageRgba8(image) => Values::U8(image.into_raw()),
+        DynamicImage::ImageLuma16(image) => Values::U16(image.into_raw()),
+        DynamicImage::ImageLumaA16(image) => Values::U16(image.into_raw()),
+        DynamicImage::ImageRgb16(image) => Values::U16(image.into_raw()),
+        DynamicImage::ImageRgba16(image) => Values::U16(image.into_raw()),
+        DynamicImage::ImageRgba32F(image) => Values::F32 { values: image.into_raw(), whole: [0.0, 1.0] },
+        other => {
+            let values = other.into_rgb32f().into_raw();
+            return Samples {
+                width,
+                height,
+                channels: 3,
+                alpha: Alpha::None,
+                values: Values::F32 { values, whole: [0.0, 1.0] },
+            };
         }
-        other => other.into_rgb8().into_raw(),
     };
-    Rgb8 { width, height, pixels }
+    Samples { width, height, channels: color.channel_count().into(), alpha, values }
 }
 
-fn orient(image: Rgb8, orientation: Option<Orientation>, exif: Exif) -> Rgb8 {
+fn orient(image: Image, orientation: Option<Orientation>, exif: Exif) -> Image {
     let turn = match orientation {
         Some(turn) if exif == Exif::Apply && turn != Orientation::NoTransforms => turn,
         _ => return image,
@@ -166,9 +192,10 @@ fn orient(image: Rgb8, orientation: Option<Orientation>, exif: Exif) -> Rgb8 {
     let size = (image.width, image.height);
     let Some(buffer) = image::RgbImage::from_raw(size.0, size.1, image.pixels) else {
         // The buffer always has the size of its image, so this is never reached.
-        return Rgb8::filled(size.0, size.1, [0; 3]);
+        return Image::black(size.0, size.1, 3);
     };
     let mut turned = DynamicImage::ImageRgb8(buffer);
     turned.apply_orientation(turn);
-    to_rgb8(turned)
+    let (width, height) = (turned.width(), turned.height());
+    Image { width, height, channels: 3, pixels: turned.into_rgb8().into_raw() }
 }

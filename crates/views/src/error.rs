@@ -105,6 +105,14 @@ pub enum Error {
 /// Why one file gives no image.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
+    /// A pixel has another number of values than are read.
+    #[error("{stored} values a pixel where {wanted} are read; see `data.channels`")]
+    Channels {
+        /// Values in the file.
+        stored: usize,
+        /// Values that are read.
+        wanted: usize,
+    },
     /// The file cannot be opened or read.
     #[error("{0}")]
     Io(String),

@@ -1,22 +1,22 @@
 //! The evaluation loader: every image of a source once, in order, transformed, in batches.
 use std::sync::Arc;
 
-use crate::decode::Exif;
 use crate::error::{DecodeError, Error, Result, Skipped, guard};
-use crate::pixel::Rgb8;
+use crate::pixel::Image;
 use crate::pool::{Pool, PoolConfig};
+use crate::samples::Reading;
 use crate::source::Source;
 use crate::transform::EvalTransform;
 
 /// How images are read for evaluation.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct EvalConfig {
     /// Images of a batch.
     pub batch: usize,
     /// Worker threads.
     pub workers: usize,
-    /// What to do with the camera's orientation.
-    pub exif: Exif,
+    /// The form of the images.
+    pub reading: Reading,
 }
 
 /// Some images, all of one size.
@@ -30,7 +30,7 @@ pub struct EvalBatch {
     pub width: u32,
     /// Height in pixels.
     pub height: u32,
-    /// [images, height, width, 3].
+    /// [images, height, width, channels].
     pub pixels: Vec<u8>,
 }
 
@@ -39,7 +39,7 @@ pub struct EvalLoader {
     source: Arc<Source>,
     transform: EvalTransform,
     batch: usize,
-    pool: Pool<std::result::Result<Rgb8, DecodeError>>,
+    pool: Pool<std::result::Result<Image, DecodeError>>,
     next: u32,
     skipped: Vec<Skipped>,
 }
@@ -65,7 +65,7 @@ impl EvalLoader {
         let images = Arc::clone(&source);
         let pool = Pool::start(&pool, move |(): &mut (), number| {
             let image = &images.images[number as usize];
-            guard(|| image.decode(config.exif).map(|image| transform.apply(&image)))
+            guard(|| image.decode(&config.reading).map(|image| transform.apply(&image)))
         });
         Ok(Self { source, transform, batch: config.batch, pool, next: 0, skipped: Vec::new() })
     }

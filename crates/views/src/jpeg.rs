@@ -6,7 +6,7 @@ use zune_jpeg::zune_core::options::DecoderOptions;
 
 use crate::decode::check_pixels;
 use crate::error::DecodeError;
-use crate::pixel::Rgb8;
+use crate::pixel::Image;
 
 const START_OF_SCAN: u8 = 0xDA;
 const END_OF_IMAGE: u8 = 0xD9;
@@ -17,7 +17,7 @@ const BLOCK: u64 = 8;
 
 /// A decoded file.
 pub(crate) struct Jpeg {
-    pub image: Rgb8,
+    pub image: Image,
     pub exif: Option<Vec<u8>>,
     /// Values of a pixel as stored.
     pub components: u8,
@@ -53,7 +53,11 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Jpeg, DecodeError> {
     if pixels.len() != width as usize * height as usize * 3 {
         return Err(broken("the decoder returned another number of pixels than the header states"));
     }
-    Ok(Jpeg { image: Rgb8 { width, height, pixels }, exif: decoder.exif().cloned(), components: info.components })
+    Ok(Jpeg {
+        image: Image { width, height, channels: 3, pixels },
+        exif: decoder.exif().cloned(),
+        components: info.components,
+    })
 }
 
 /// Converts with Pillow's `cmyk2rgb`. Files with an Adobe marker store the inks inverted.

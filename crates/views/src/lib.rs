@@ -1,11 +1,12 @@
 //! Images to views: find, decode, augment with Pillow's arithmetic, sample and load.
 //!
-//! The flow, one module per arrow: [`source`] → [`decode`] → [`recipe`] → [`draw`] → [`mod@render`]
+//! The flow, one module per arrow: [`source`] → [`decode`] → [`samples`] → [`recipe`] → [`draw`] → [`mod@render`]
 //! ([`resample`], [`color`] with `hsv`, [`blur`]) → [`loader`] ([`sampler`]) for training, and
 //! [`transform`] → [`evaluation`] for frozen features.
 //! This crate knows pixels only: no tensor, no network, no method.
 #![forbid(unsafe_code)]
 
+mod bands;
 pub mod blur;
 pub mod color;
 pub mod decode;
@@ -15,6 +16,7 @@ pub mod evaluation;
 mod hsv;
 mod jpeg;
 pub mod loader;
+mod npy;
 pub mod pixel;
 pub mod planes;
 mod pool;
@@ -23,6 +25,7 @@ pub mod recipe;
 pub mod render;
 pub mod resample;
 pub mod sampler;
+pub mod samples;
 mod shelf;
 mod simd;
 pub mod source;
@@ -31,14 +34,15 @@ pub mod times;
 pub mod transform;
 mod transpose;
 
-pub use decode::{Exif, Stored, decode_bytes, decode_described, decode_file};
+pub use decode::{Exif, Stored, decode_bytes, decode_file, decode_samples};
 pub use error::{DecodeError, Error, Result, Skipped};
 pub use evaluation::{EvalBatch, EvalConfig, EvalLoader};
 pub use loader::{Batch, Loader, LoaderConfig, ViewGroup};
-pub use pixel::{Crop, Rgb8};
+pub use pixel::{Crop, Image};
 pub use planes::Planes;
 pub use recipe::ViewRecipe;
 pub use render::{Renderer, render, render_views};
+pub use samples::{Reading, Samples, Values};
 pub use source::Source;
 pub use times::Times;
 pub use transform::EvalTransform;

@@ -9,13 +9,13 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::decode::Exif;
 use crate::error::{Error, Result, Skipped};
 use crate::pool::{Pool, PoolConfig};
 use crate::random::Key;
 use crate::recipe::{CropRecipe, ViewRecipe};
 use crate::render::Renderer;
 use crate::sampler::{Sampler, epoch_permutation, steps_per_epoch};
+use crate::samples::Reading;
 use crate::shelf::{Found, Shelf, lock};
 use crate::source::Source;
 use crate::times::Times;
@@ -42,8 +42,8 @@ pub struct LoaderConfig {
     pub start_step: u64,
     /// Steps of an epoch: [`steps_per_epoch`], or a multiple's worth when gradients are accumulated.
     pub steps_per_epoch: u64,
-    /// What to do with the camera's orientation.
-    pub exif: Exif,
+    /// The form of the images.
+    pub reading: Reading,
     /// Largest fraction of distinct unreadable files; exactly this fraction is still accepted, so 0 accepts none.
     pub max_bad: f64,
     /// Bytes of decoded images kept in memory; 0 keeps none.
@@ -62,7 +62,7 @@ impl LoaderConfig {
             world: 1,
             start_step: 0,
             steps_per_epoch: steps_per_epoch(images as u32, batch, 1),
-            exif: Exif::Ignore,
+            reading: Reading::default(),
             max_bad: 0.01,
             cache_bytes: 0,
         }
@@ -76,7 +76,7 @@ pub struct ViewGroup {
     pub size: u32,
     /// Views for each image.
     pub views: u32,
-    /// [views, batch, size, size, 3]: all images of the first view, then all of the second.
+    /// [views, batch, size, size, channels]: all images of the first view, then all of the second.
     pub pixels: Vec<u8>,
 }
 
@@ -96,7 +96,7 @@ pub struct Batch {
 /// A batch and the unreadable files that it met first.
 type Delivery = Result<(Batch, Vec<Skipped>)>;
 
-/// The views of one image, joined by group, [views, size, size, 3] each.
+/// The views of one image, joined by group, [views, size, size, channels] each.
 type Groups = Vec<Vec<u8>>;
 
 /// One place in a batch.
@@ -126,7 +126,8 @@ impl Loader {
                 world: config.world,
                 steps_per_epoch: config.steps_per_epoch,
             },
-            shelf: Shelf::new(source, config.exif, config.cache_bytes),
+            shelf: Shelf::new(source, config.reading.clone(), config.cache_bytes),
+            channels: config.reading.channels,
             recipe,
             seed: config.seed,
             order: Mutex::new(None),
@@ -202,6 +203,8 @@ fn check(source: &Source, config: &LoaderConfig) -> Result<()> {
 struct Plan {
     sampler: Sampler,
     shelf: Shelf,
+    /// Values of a pixel.
+    channels: usize,
     recipe: ViewRecipe,
     seed: u64,
     /// The permutation of the epoch used last.
@@ -271,10 +274,11 @@ fn assemble(plan: &Arc<Plan>, config: &LoaderConfig, sender: &SyncSender<Deliver
 fn next_batch(plan: &Plan, pool: &Pool<Item>, step: u64, bad: &mut BTreeSet<u32>) -> Delivery {
     let size = plan.sampler.batch as usize;
     let recipes = plan.recipe.groups();
+    let view_bytes = |crops: &CropRecipe| crops.values() * plan.channels;
     let empty = |crops: &CropRecipe| ViewGroup {
         size: crops.size,
         views: crops.count,
-        pixels: vec![0; crops.bytes() * crops.count as usize * size],
+        pixels: vec![0; view_bytes(crops) * crops.count as usize * size],
     };
     let groups = recipes.iter().map(empty).collect();
     let mut batch = Batch { step, samples: Vec::with_capacity(size), groups, wait: Duration::ZERO };
@@ -291,9 +295,9 @@ fn next_batch(plan: &Plan, pool: &Pool<Item>, step: u64, bad: &mut BTreeSet<u32>
             }
         }
         for ((group, crops), views) in batch.groups.iter_mut().zip(&recipes).zip(&found.value) {
-            // [views, size, size, 3] of one image → [views, batch, size, size, 3].
-            let places = group.pixels.chunks_exact_mut(crops.bytes()).skip(slot).step_by(size);
-            for (place, view) in places.zip(views.chunks_exact(crops.bytes())) {
+            // [views, size, size, channels] of one image → [views, batch, size, size, channels].
+            let places = group.pixels.chunks_exact_mut(view_bytes(crops)).skip(slot).step_by(size);
+            for (place, view) in places.zip(views.chunks_exact(view_bytes(crops))) {
                 place.copy_from_slice(view);
             }
         }

@@ -1,19 +1,21 @@
-//! The image in the making: bytes of one color side by side, so that loops run over whole vectors.
-use crate::pixel::Rgb8;
+//! The image in the making: bytes of one channel side by side, so that loops run over whole vectors.
+use crate::pixel::Image;
 use crate::simd::LANES;
 
-/// An 8-bit RGB image, row by row: all red, all green, all blue values of a row, each padded to whole vectors.
+/// An 8-bit image, row by row: of a row all values of the first channel (red), then all of the second, each padded to whole
+/// vectors.
 #[derive(Debug, Clone, Default)]
 pub struct Planes {
     width: usize,
     height: usize,
+    channels: usize,
     bytes: Vec<u8>,
 }
 
 impl Planes {
     /// Gives the image another size; what it holds is arbitrary. Memory is kept.
-    pub(crate) fn reset(&mut self, width: usize, height: usize) {
-        (self.width, self.height) = (width, height);
+    pub(crate) fn reset(&mut self, width: usize, height: usize, channels: usize) {
+        (self.width, self.height, self.channels) = (width, height, channels);
         let len = self.stride() * height;
         // Never shorter: what is there need not be cleared again.
         self.bytes.resize(self.bytes.len().max(len), 0);
@@ -29,17 +31,22 @@ impl Planes {
         self.height
     }
 
-    /// Bytes of one color of a row.
+    /// Values of a pixel.
+    pub(crate) fn channels(&self) -> usize {
+        self.channels
+    }
+
+    /// Bytes of one channel of a row.
     pub(crate) fn line(&self) -> usize {
         self.width.next_multiple_of(LANES)
     }
 
     /// Bytes of a row.
     pub(crate) fn stride(&self) -> usize {
-        3 * self.line()
+        self.channels * self.line()
     }
 
-    /// All rows, [height, 3, line].
+    /// All rows, [height, channels, line].
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes[..self.stride() * self.height]
     }
@@ -52,25 +59,29 @@ impl Planes {
 
     /// Writes the image with rows and columns exchanged.
     pub(crate) fn transpose(&self, out: &mut Self) {
-        out.reset(self.height, self.width);
-        let (from_line, to_line) = (self.line(), out.line());
+        out.reset(self.height, self.width, self.channels);
+        let (from_line, to_line, channels) = (self.line(), out.line(), self.channels);
         for y in 0..self.height {
-            for color in 0..3 {
-                let row = &self.bytes[(3 * y + color) * from_line..][..self.width];
+            for channel in 0..channels {
+                let row = &self.bytes[(channels * y + channel) * from_line..][..self.width];
                 for (x, value) in row.iter().enumerate() {
-                    out.bytes[(3 * x + color) * to_line + y] = *value;
+                    out.bytes[(channels * x + channel) * to_line + y] = *value;
                 }
             }
         }
     }
 
-    /// Writes the pixels one by one, [height, width, 3].
+    /// Writes the pixels one by one, [height, width, channels].
     ///
     /// # Panics
     /// If `pixels` has another size.
     pub fn write(&self, pixels: &mut [u8]) {
-        let (width, line) = (self.width, self.line());
-        assert!(pixels.len() == 3 * width * self.height, "{} bytes for {width} x {}", pixels.len(), self.height);
+        let (width, line, channels) = (self.width, self.line(), self.channels);
+        let (len, height) = (pixels.len(), self.height);
+        assert!(len == channels * width * height, "{len} bytes for {width} x {height} x {channels}");
+        if channels != 3 {
+            return self.write_any(pixels);
+        }
         crate::simd::vectorised(
             #[inline(always)]
             || {
@@ -85,18 +96,30 @@ impl Planes {
             },
         );
     }
+
+    /// As [`Planes::write`] for any number of channels.
+    fn write_any(&self, pixels: &mut [u8]) {
+        let (width, line, channels) = (self.width, self.line(), self.channels);
+        for (to, row) in
+            pixels.chunks_exact_mut((channels * width).max(1)).zip(self.bytes().chunks_exact(channels * line))
+        {
+            for (channel, values) in row.chunks_exact(line).enumerate() {
+                to[channel..].iter_mut().step_by(channels).zip(values).for_each(|(to, value)| *to = *value);
+            }
+        }
+    }
 }
 
-impl From<&Rgb8> for Planes {
-    fn from(image: &Rgb8) -> Self {
+impl From<&Image> for Planes {
+    fn from(image: &Image) -> Self {
         let mut planes = Self::default();
-        planes.reset(image.width as usize, image.height as usize);
-        let line = planes.line();
-        let rows = image.pixels.chunks_exact((3 * planes.width).max(1));
-        for (row, from) in planes.bytes.chunks_exact_mut((3 * line).max(1)).zip(rows) {
-            for (x, pixel) in from.as_chunks::<3>().0.iter().enumerate() {
-                for (color, &value) in pixel.iter().enumerate() {
-                    row[color * line + x] = value;
+        planes.reset(image.width as usize, image.height as usize, image.channels);
+        let (line, stride) = (planes.line(), planes.stride());
+        let rows = image.pixels.chunks_exact(image.stride().max(1));
+        for (row, from) in planes.bytes.chunks_exact_mut(stride.max(1)).zip(rows) {
+            for (x, pixel) in from.chunks_exact(image.channels).enumerate() {
+                for (channel, &value) in pixel.iter().enumerate() {
+                    row[channel * line + x] = value;
                 }
             }
         }
@@ -104,10 +127,10 @@ impl From<&Rgb8> for Planes {
     }
 }
 
-impl From<&Planes> for Rgb8 {
+impl From<&Planes> for Image {
     fn from(planes: &Planes) -> Self {
-        let mut pixels = vec![0; 3 * planes.width * planes.height];
-        planes.write(&mut pixels);
-        Self { width: planes.width as u32, height: planes.height as u32, pixels }
+        let mut image = Self::black(planes.width as u32, planes.height as u32, planes.channels);
+        planes.write(&mut image.pixels);
+        image
     }
 }

@@ -17,9 +17,9 @@ pub struct CropRecipe {
 }
 
 impl CropRecipe {
-    /// Returns the bytes of one view.
-    pub fn bytes(&self) -> usize {
-        self.size as usize * self.size as usize * 3
+    /// Returns the values of one channel of a view.
+    pub fn values(&self) -> usize {
+        self.size as usize * self.size as usize
     }
 }
 

@@ -1,8 +1,8 @@
 //! Rendering: a drawn view becomes pixels, in DINO's order.
 use crate::blur::Blur;
-use crate::color::{ColorStep, apply, mean_luma};
+use crate::color::{ColorStep, Part, apply, level};
 use crate::draw::{ColorOp, DrawnView, Jitter, draw};
-use crate::pixel::{Crop, Rgb8};
+use crate::pixel::{Crop, Image};
 use crate::planes::Planes;
 use crate::random::Key;
 use crate::recipe::ViewRecipe;
@@ -21,11 +21,11 @@ pub struct Renderer {
 }
 
 impl Renderer {
-    /// Writes the view of `size` × `size` pixels, [size, size, 3]: crop and resize, flip and turn, jitter, gray, blur, solarize.
+    /// Writes the view of `size` × `size` pixels, [size, size, channels]: crop and resize, flip and turn, jitter, gray, blur, solarize.
     ///
     /// # Panics
     /// If the drawn crop leaves the image, or `pixels` has another size.
-    pub fn render(&mut self, image: &Rgb8, drawn: &DrawnView, size: u32, pixels: &mut [u8]) {
+    pub fn render(&mut self, image: &Image, drawn: &DrawnView, size: u32, pixels: &mut [u8]) {
         let mut clock = Clock::start();
         let rectangle = Crop { x: 0, y: 0, width: size, height: size };
         let window = Window { rectangle, filter: drawn.filter };
@@ -40,28 +40,32 @@ impl Renderer {
             std::mem::swap(&mut self.view, &mut self.turned);
         }
         clock.add(&mut self.times.crop_resize);
-        apply_colors(&mut self.view, drawn.jitter.as_ref(), drawn.gray);
+        for part in parts(&self.view) {
+            apply_colors(&mut self.view, part, drawn.jitter.as_ref(), drawn.gray);
+        }
         clock.add(&mut self.times.jitter);
         if let Some(radius) = drawn.blur_radius {
             self.blur.apply(&mut self.view, radius);
             clock.add(&mut self.times.blur);
         }
         if let Some(threshold) = drawn.solarize {
-            apply(&mut self.view, &[ColorStep::Solarize(threshold)]);
+            for part in parts(&self.view) {
+                apply(&mut self.view, part, &[ColorStep::Solarize(threshold)]);
+            }
             clock.add(&mut self.times.solarize);
         }
         self.view.write(pixels);
         clock.add(&mut self.times.store);
     }
 
-    /// Writes all views of one use of an image, one buffer for each group of the recipe, [views, size, size, 3]. Buffers
-    /// are made as long as needed.
-    pub fn render_groups(&mut self, image: &Rgb8, recipe: &ViewRecipe, key: &Key, groups: &mut Vec<Vec<u8>>) {
+    /// Writes all views of one use of an image, one buffer for each group of the recipe, [views, size, size, channels].
+    /// Buffers are made as long as needed.
+    pub fn render_groups(&mut self, image: &Image, recipe: &ViewRecipe, key: &Key, groups: &mut Vec<Vec<u8>>) {
         let (crops, size) = (recipe.groups(), (image.width, image.height));
         groups.resize(crops.len(), Vec::new());
         let mut number = 0;
         for (crops, pixels) in crops.iter().zip(groups) {
-            let view_bytes = crops.bytes();
+            let view_bytes = crops.values() * image.channels;
             pixels.resize(view_bytes * crops.count as usize, 0);
             for view in pixels.chunks_exact_mut(view_bytes) {
                 self.render(image, &draw(recipe, key, number, size), crops.size, view);
@@ -75,26 +79,34 @@ impl Renderer {
 ///
 /// # Panics
 /// If the drawn crop leaves the image.
-pub fn render(image: &Rgb8, drawn: &DrawnView, size: u32) -> Rgb8 {
-    let mut view = Rgb8::filled(size, size, [0; 3]);
+pub fn render(image: &Image, drawn: &DrawnView, size: u32) -> Image {
+    let mut view = Image::black(size, size, image.channels);
     Renderer::default().render(image, drawn, size, &mut view.pixels);
     view
 }
 
 /// Returns all views of one use of an image: globals, then locals.
-pub fn render_views(image: &Rgb8, recipe: &ViewRecipe, key: &Key) -> Vec<Rgb8> {
+pub fn render_views(image: &Image, recipe: &ViewRecipe, key: &Key) -> Vec<Image> {
     let mut groups = Vec::new();
     Renderer::default().render_groups(image, recipe, key, &mut groups);
     let views = recipe.groups().into_iter().zip(&groups).flat_map(|(crops, pixels)| {
-        let view = move |pixels: &[u8]| Rgb8 { width: crops.size, height: crops.size, pixels: pixels.to_vec() };
-        pixels.chunks_exact(crops.bytes()).map(view)
+        let (width, height, channels) = (crops.size, crops.size, image.channels);
+        let view = move |pixels: &[u8]| Image { width, height, channels, pixels: pixels.to_vec() };
+        pixels.chunks_exact(crops.values() * channels).map(view)
     });
     views.collect()
 }
 
+/// The parts of a view whose values change together.
+fn parts(view: &Planes) -> impl Iterator<Item = Part> + use<> {
+    let colors = (view.channels() == 3).then_some(Part::Colors);
+    let channels = if colors.is_some() { 0 } else { view.channels() };
+    colors.into_iter().chain((0..channels).map(Part::Channel))
+}
+
 /// Applies the four steps of color jitter in their drawn order, then gray. Contrast alone needs to see the whole image
 /// first, so there are two passes: what comes before it, and the rest.
-fn apply_colors(view: &mut Planes, jitter: Option<&Jitter>, gray: bool) {
+fn apply_colors(view: &mut Planes, part: Part, jitter: Option<&Jitter>, gray: bool) {
     let mut steps = [ColorStep::Gray; 5];
     let mut waiting = 0;
     for op in jitter.map(|jitter| jitter.order).into_iter().flatten() {
@@ -103,8 +115,8 @@ fn apply_colors(view: &mut Planes, jitter: Option<&Jitter>, gray: bool) {
         let idle = match op {
             ColorOp::Brightness => jitter.brightness == 1.0,
             ColorOp::Contrast => jitter.contrast == 1.0,
-            ColorOp::Saturation => jitter.saturation == 1.0,
-            ColorOp::Hue => jitter.hue == 0.0,
+            ColorOp::Saturation => jitter.saturation == 1.0 || part != Part::Colors,
+            ColorOp::Hue => jitter.hue == 0.0 || part != Part::Colors,
         };
         if idle {
             continue;
@@ -114,17 +126,17 @@ fn apply_colors(view: &mut Planes, jitter: Option<&Jitter>, gray: bool) {
             ColorOp::Saturation => ColorStep::Saturation(jitter.saturation),
             ColorOp::Hue => ColorStep::Hue(jitter.hue),
             ColorOp::Contrast => {
-                apply(view, &steps[..waiting]);
-                steps[0] = ColorStep::Contrast { factor: jitter.contrast, gray: mean_luma(view) };
+                apply(view, part, &steps[..waiting]);
+                steps[0] = ColorStep::Contrast { factor: jitter.contrast, gray: level(view, part) };
                 waiting = 1;
                 continue;
             }
         };
         waiting += 1;
     }
-    if gray {
+    if gray && part == Part::Colors {
         steps[waiting] = ColorStep::Gray;
         waiting += 1;
     }
-    apply(view, &steps[..waiting]);
+    apply(view, part, &steps[..waiting]);
 }

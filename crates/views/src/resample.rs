@@ -7,7 +7,7 @@
 //! The pass along rows turns sixteen rows into columns first, so that its inner loop runs over rows.
 use std::ops::Range;
 
-use crate::pixel::{Crop, Rgb8};
+use crate::pixel::{Crop, Image};
 use crate::planes::Planes;
 use crate::simd::{LANES, vectorised};
 pub use crate::taps::Filter;
@@ -18,7 +18,7 @@ use crate::transpose::{SIDE, transposed};
 const HALF: [i32; SIDE] = [1 << (PRECISION_BITS - 1); SIDE];
 
 /// Returns the image at another size, as Pillow's `image.resize((width, height), filter)`.
-pub fn resize(image: &Rgb8, width: u32, height: u32, filter: Filter) -> Rgb8 {
+pub fn resize(image: &Image, width: u32, height: u32, filter: Filter) -> Image {
     resize_crop(image, image.bounds(), (width, height), filter)
 }
 
@@ -27,7 +27,7 @@ pub fn resize(image: &Rgb8, width: u32, height: u32, filter: Filter) -> Rgb8 {
 ///
 /// # Panics
 /// If the crop leaves the image or is empty.
-pub fn resize_crop(image: &Rgb8, crop: Crop, size: (u32, u32), filter: Filter) -> Rgb8 {
+pub fn resize_crop(image: &Image, crop: Crop, size: (u32, u32), filter: Filter) -> Image {
     let whole = Crop { x: 0, y: 0, width: size.0, height: size.1 };
     resize_window(image, crop, size, Window { rectangle: whole, filter })
 }
@@ -45,10 +45,10 @@ pub struct Window {
 ///
 /// # Panics
 /// If a rectangle leaves its image or the crop is empty.
-pub fn resize_window(image: &Rgb8, crop: Crop, size: (u32, u32), window: Window) -> Rgb8 {
+pub fn resize_window(image: &Image, crop: Crop, size: (u32, u32), window: Window) -> Image {
     let mut planes = Planes::default();
     Resampler::default().resize(image, Resize { crop, size, window, mirrored: false, upside_down: false }, &mut planes);
-    Rgb8::from(&planes)
+    Image::from(&planes)
 }
 
 /// What becomes of an image.
@@ -95,24 +95,26 @@ pub struct Resampler {
 /// Sixteen rows as columns.
 #[derive(Debug, Default)]
 struct Strip {
-    /// One for each pixel of the rows: its red, green and blue columns.
-    inputs: Vec<[[i32; SIDE]; 3]>,
-    /// One for each byte of the resized rows: all red ones, all green ones, all blue ones.
+    /// One for each byte of the rows.
+    inputs: Vec<[i32; SIDE]>,
+    /// One for each byte of the resized rows: all of the first channel, then all of the second.
     outputs: Vec<[u8; SIDE]>,
 }
 
-/// Rows of neighbouring pixels, three bytes each.
+/// Rows of neighbouring pixels.
 #[derive(Clone, Copy)]
 struct Rows<'a> {
     bytes: &'a [u8],
     stride: usize,
+    /// Bytes of a pixel.
+    channels: usize,
 }
 
 impl<'a> Rows<'a> {
     /// The bytes of some pixels of a row.
     #[inline(always)]
     fn part(self, row: usize, pixels: &Range<usize>) -> &'a [u8] {
-        &self.bytes[row * self.stride..][3 * pixels.start..3 * pixels.end]
+        &self.bytes[row * self.stride..][self.channels * pixels.start..self.channels * pixels.end]
     }
 }
 
@@ -121,7 +123,7 @@ impl Resampler {
     ///
     /// # Panics
     /// If a rectangle leaves its image or the crop is empty.
-    pub fn resize(&mut self, image: &Rgb8, what: Resize, out: &mut Planes) {
+    pub fn resize(&mut self, image: &Image, what: Resize, out: &mut Planes) {
         let Resize { crop, size, window: Window { rectangle: want, filter }, mirrored, upside_down } = what;
         image.assert_inside(crop);
         assert!(crop.width > 0 && crop.height > 0, "cannot resize an empty crop {crop:?}");
@@ -130,7 +132,8 @@ impl Resampler {
             inside(want.x, want.width, size.0) && inside(want.y, want.height, size.1),
             "window {want:?} leaves {size:?}"
         );
-        out.reset(want.width as usize, want.height as usize);
+        let channels = image.channels;
+        out.reset(want.width as usize, want.height as usize, channels);
         let (across, down) = (want.x..want.x + want.width, want.y..want.y + want.height);
         if filter == Filter::Nearest {
             self.columns.set_nearest(crop.width, size.0, across);
@@ -145,12 +148,20 @@ impl Resampler {
         if upside_down {
             self.rows.mirror();
         }
-        let stride = image.width as usize * 3;
-        let first = crop.y as usize * stride + crop.x as usize * 3;
-        let rows = Rows { bytes: &image.pixels[first.min(image.pixels.len())..], stride };
+        let stride = image.stride();
+        let first = crop.y as usize * stride + crop.x as usize * channels;
+        let rows = Rows { bytes: &image.pixels[first.min(image.pixels.len())..], stride, channels };
+        let order = PassOrder::of(crop, size);
         vectorised(
             #[inline(always)]
-            || self.passes(rows, PassOrder::of(crop, size), out),
+            // Colors have loops of their own, made for three channels.
+            || {
+                if channels == 3 {
+                    self.passes(Rows { channels: 3, ..rows }, order, out)
+                } else {
+                    self.passes(rows, order, out)
+                }
+            },
         );
     }
 
@@ -165,18 +176,18 @@ impl Resampler {
             return;
         }
         // The columns of the source, padded to whole groups, and behind them the result of their pass.
-        let stride = (3 * span.len()).next_multiple_of(LANES);
+        let stride = (rows.channels * span.len()).next_multiple_of(LANES);
         let cut = needed.len() * stride;
         reserve(&mut self.middle, cut + self.rows.len() * stride, 0);
         let (source, turned) = self.middle.split_at_mut(cut);
         for (line, y) in source.chunks_exact_mut(stride.max(1)).zip(needed.clone()) {
-            line[..3 * span.len()].copy_from_slice(rows.part(y, &span));
+            line[..rows.channels * span.len()].copy_from_slice(rows.part(y, &span));
         }
         let turned = &mut turned[..self.rows.len() * stride];
         vertical(source, needed.start, &self.rows, (turned, stride));
         let line = out.line();
         self.columns.shift(span.start);
-        let rows = Rows { bytes: turned, stride };
+        let rows = Rows { bytes: turned, stride, ..rows };
         self.strip.horizontal(rows, 0..self.rows.len(), &self.columns, out.bytes_mut(), line);
     }
 }
@@ -190,27 +201,33 @@ impl Strip {
     /// The pass along rows: rows `needed`, at the new width, as rows of planes of `line` bytes each.
     #[inline(always)]
     fn horizontal(&mut self, rows: Rows<'_>, needed: Range<usize>, taps: &Taps, out: &mut [u8], line: usize) {
-        let span = taps.span();
+        let (span, channels) = (taps.span(), rows.channels);
         let width = taps.len().next_multiple_of(SIDE);
-        reserve(&mut self.inputs, span.len().next_multiple_of(SIDE), [[0; SIDE]; 3]);
-        reserve(&mut self.outputs, 3 * width, [0; SIDE]);
-        let blocks = out.chunks_mut((SIDE * 3 * line).max(1));
+        reserve(&mut self.inputs, (channels * span.len()).next_multiple_of(SIDE), [0; SIDE]);
+        reserve(&mut self.outputs, channels * width, [0; SIDE]);
+        let blocks = out.chunks_mut((SIDE * channels * line).max(1));
         for (block, top) in blocks.zip(needed.clone().step_by(SIDE)) {
             self.load(rows, top, &needed, &span);
             for output in 0..taps.len() {
                 let (start, weights) = taps.of(output);
-                let sums = self.weighted_sums(start - span.start, weights);
-                for (color, sums) in sums.iter().enumerate() {
-                    self.outputs[color * width + output] = *sums;
+                let first = (start - span.start) * channels;
+                for channel in (0..channels / 3 * 3).step_by(3) {
+                    let sums = self.three_sums(first + channel, channels, weights);
+                    for (next, sums) in sums.iter().enumerate() {
+                        self.outputs[(channel + next) * width + output] = *sums;
+                    }
+                }
+                for channel in channels / 3 * 3..channels {
+                    self.outputs[channel * width + output] = self.one_sum(first + channel, channels, weights);
                 }
             }
-            for color in 0..3 {
-                let columns = self.outputs[color * width..][..width].as_chunks::<SIDE>().0;
+            for channel in 0..channels {
+                let columns = self.outputs[channel * width..][..width].as_chunks::<SIDE>().0;
                 for (left, square) in columns.iter().enumerate() {
                     let square = transposed(*square);
-                    let lines = block.chunks_exact_mut(3 * line).take(needed.end - top);
+                    let lines = block.chunks_exact_mut(channels * line).take(needed.end - top);
                     for (row, values) in lines.zip(square) {
-                        row[color * line + left * SIDE..][..SIDE].copy_from_slice(&values);
+                        row[channel * line + left * SIDE..][..SIDE].copy_from_slice(&values);
                     }
                 }
             }
@@ -244,7 +261,7 @@ impl Strip {
 
     #[inline(always)]
     fn put(&mut self, at: usize, square: [[u8; SIDE]; SIDE]) {
-        let columns = &mut self.inputs.as_flattened_mut()[at * SIDE..];
+        let columns = &mut self.inputs[at * SIDE..];
         for (input, column) in columns.iter_mut().zip(transposed(square)) {
             for (input, byte) in input.iter_mut().zip(column) {
                 *input = i32::from(byte);
@@ -252,18 +269,29 @@ impl Strip {
         }
     }
 
-    /// Σ weight · byte of each color from pixel `first` of the rows on, for sixteen rows.
+    /// Σ weight · byte of three channels from byte `first` of the rows on, for sixteen rows.
     #[inline(always)]
-    fn weighted_sums(&self, first: usize, weights: &[i32]) -> [[u8; SIDE]; 3] {
+    fn three_sums(&self, first: usize, channels: usize, weights: &[i32]) -> [[u8; SIDE]; 3] {
         let [mut red, mut green, mut blue] = [HALF; 3];
         for (tap, &weight) in weights.iter().enumerate() {
             // This way out keeps the compiler from running over taps instead of rows.
-            let Some(pixel) = self.inputs.get(first + tap) else { break };
+            let Some(pixel) = self.inputs[first + tap * channels..].first_chunk::<3>() else { break };
             add_weighted(&mut red, &pixel[0], weight);
             add_weighted(&mut green, &pixel[1], weight);
             add_weighted(&mut blue, &pixel[2], weight);
         }
         [rounded(red), rounded(green), rounded(blue)]
+    }
+
+    /// As [`Strip::three_sums`] for one channel.
+    #[inline(always)]
+    fn one_sum(&self, first: usize, channels: usize, weights: &[i32]) -> [u8; SIDE] {
+        let mut sum = HALF;
+        for (tap, &weight) in weights.iter().enumerate() {
+            let Some(value) = self.inputs.get(first + tap * channels) else { break };
+            add_weighted(&mut sum, value, weight);
+        }
+        rounded(sum)
     }
 }
 

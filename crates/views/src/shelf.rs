@@ -4,10 +4,10 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use crate::decode::Exif;
 use crate::error::{DecodeError, Error, Result, guard};
-use crate::pixel::Rgb8;
+use crate::pixel::Image;
 use crate::random::{Key, Purpose};
+use crate::samples::Reading;
 use crate::source::Source;
 use crate::times::Times;
 
@@ -17,9 +17,9 @@ const ATTEMPTS: u32 = 64;
 /// Decoded images by number.
 pub(crate) struct Shelf {
     source: Arc<Source>,
-    exif: Exif,
+    reading: Reading,
     /// Images kept, one cell for each sample; empty if nothing is kept.
-    kept: Vec<OnceLock<Arc<Rgb8>>>,
+    kept: Vec<OnceLock<Arc<Image>>>,
     /// Bytes that may still be kept.
     room: AtomicU64,
     /// Unreadable samples and why, so that none is decoded twice.
@@ -37,14 +37,14 @@ pub(crate) struct Found<T> {
 }
 
 impl Shelf {
-    pub fn new(source: Arc<Source>, exif: Exif, bytes: u64) -> Self {
+    pub fn new(source: Arc<Source>, reading: Reading, bytes: u64) -> Self {
         let cells = if bytes == 0 { 0 } else { source.len() };
         let kept = std::iter::repeat_with(OnceLock::new).take(cells).collect();
-        Self { source, exif, kept, room: AtomicU64::new(bytes), bad: Mutex::default(), times: Mutex::default() }
+        Self { source, reading, kept, room: AtomicU64::new(bytes), bad: Mutex::default(), times: Mutex::default() }
     }
 
     /// Applies `render` to the sample of the key or, if it is unreadable, to others drawn from the key.
-    pub fn find<T>(&self, key: &Key, mut render: impl FnMut(&Rgb8) -> T) -> Result<Found<T>> {
+    pub fn find<T>(&self, key: &Key, mut render: impl FnMut(&Image) -> T) -> Result<Found<T>> {
         let mut unreadable = Vec::new();
         let mut sample = key.sample as u32;
         for attempt in 0..ATTEMPTS {
@@ -74,7 +74,7 @@ impl Shelf {
         format!("{} ({reason})", self.path(sample).display())
     }
 
-    fn try_sample<T>(&self, sample: u32, render: &mut impl FnMut(&Rgb8) -> T) -> std::result::Result<T, String> {
+    fn try_sample<T>(&self, sample: u32, render: &mut impl FnMut(&Image) -> T) -> std::result::Result<T, String> {
         if let Some(reason) = lock(&self.bad).get(&sample) {
             return Err(reason.clone());
         }
@@ -85,13 +85,13 @@ impl Shelf {
         })
     }
 
-    fn image(&self, sample: u32) -> std::result::Result<Arc<Rgb8>, DecodeError> {
+    fn image(&self, sample: u32) -> std::result::Result<Arc<Image>, DecodeError> {
         let cell = self.kept.get(sample as usize);
         if let Some(image) = cell.and_then(OnceLock::get) {
             return Ok(Arc::clone(image));
         }
         let mut times = Times::default();
-        let image = self.source.images[sample as usize].decode_timed(self.exif, &mut times);
+        let image = self.source.images[sample as usize].decode_timed(&self.reading, &mut times);
         *lock(&self.times) += times;
         let image = Arc::new(image?);
         if let Some(cell) = cell {

@@ -2,7 +2,7 @@
 use std::str::FromStr;
 
 use crate::error::{Error, Result};
-use crate::pixel::{Crop, Rgb8};
+use crate::pixel::{Crop, Image};
 use crate::resample::{Filter, Window, resize, resize_window};
 
 /// How an image becomes the input of a frozen network.
@@ -61,7 +61,7 @@ impl EvalTransform {
     }
 
     /// Returns the transformed image. Resizing is bicubic.
-    pub fn apply(&self, image: &Rgb8) -> Rgb8 {
+    pub fn apply(&self, image: &Image) -> Image {
         match *self {
             Self::ResizeCrop { resize, crop } => resize_crop(image, resize, crop),
             Self::Exact { width, height } => resize(image, width, height, Filter::Bicubic),
@@ -69,7 +69,7 @@ impl EvalTransform {
     }
 }
 
-fn resize_crop(image: &Rgb8, shorter: u32, crop: u32) -> Rgb8 {
+fn resize_crop(image: &Image, shorter: u32, crop: u32) -> Image {
     let (width, height) = resized(image.width, image.height, shorter);
     let (columns, rows) = (Span::new(width, crop), Span::new(height, crop));
     let rectangle = Crop { x: columns.from, y: rows.from, width: columns.length, height: rows.length };
@@ -79,10 +79,10 @@ fn resize_crop(image: &Rgb8, shorter: u32, crop: u32) -> Rgb8 {
     if (center.width, center.height) == (crop, crop) {
         return center;
     }
-    let mut padded = Rgb8::filled(crop, crop, [0; 3]);
+    let mut padded = Image::black(crop, crop, image.channels);
     for y in 0..center.height {
-        let start = ((rows.to + y) * crop + columns.to) as usize * 3;
-        padded.pixels[start..][..center.width as usize * 3].copy_from_slice(center.row(y));
+        let start = ((rows.to + y) * crop + columns.to) as usize * image.channels;
+        padded.pixels[start..][..center.stride()].copy_from_slice(center.row(y));
     }
     padded
 }

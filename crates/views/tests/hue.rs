@@ -3,8 +3,8 @@
 //! `hsv.rs` computes in f32 alone. Its bytes must be equal, not close: a hue that falls on a whole number in exact arithmetic is
 //! decided by rounding, and small ranges of color, the most frequent in photos, fall on such hues all the time.
 
-use dinoxide_views::color::{ColorStep, apply};
-use dinoxide_views::{Planes, Rgb8};
+use dinoxide_views::color::{ColorStep, Part, apply};
+use dinoxide_views::{Image, Planes};
 
 /// Pillow's `rgb2hsv_row`.
 fn to_hsv([red, green, blue]: [u8; 3]) -> [u8; 3] {
@@ -54,10 +54,10 @@ fn assert_equal_for(fraction: f64, step: usize) {
         (0..1u32 << 24).step_by(step).flat_map(|color| color.to_le_bytes().into_iter().take(3)).collect();
     let height = pixels.len() / 3 / 4096;
     pixels.truncate(height * 4096 * 3);
-    let image = Rgb8 { width: 4096, height: height as u32, pixels };
+    let image = Image { width: 4096, height: height as u32, channels: 3, pixels };
     let mut planes = Planes::from(&image);
-    apply(&mut planes, &[ColorStep::Hue(fraction)]);
-    let turned = Rgb8::from(&planes);
+    apply(&mut planes, Part::Colors, &[ColorStep::Hue(fraction)]);
+    let turned = Image::from(&planes);
     // Torchvision's `np.int32(hue_factor * 255).astype(np.uint8)`.
     let shift = (fraction * 255.0) as i32 as u8;
     for (color, turned) in image.pixels.as_chunks::<3>().0.iter().zip(turned.pixels.as_chunks::<3>().0) {

@@ -4,7 +4,7 @@
 use std::io::Cursor;
 use std::path::Path;
 
-use dinoxide_views::{Exif, Source};
+use dinoxide_views::{Reading, Source};
 use image::{DynamicImage, GrayImage, ImageBuffer, ImageFormat, Luma, Rgb, RgbImage};
 
 /// What a file should give: width and height, or words of the reason.
@@ -134,7 +134,7 @@ fn check(folder: &Path, (name, bytes, expected): &(&str, Vec<u8>, Expected)) -> 
     let path = folder.join(name);
     std::fs::write(&path, bytes).unwrap();
     let source = Source::open(&[path.display().to_string()]).unwrap();
-    let found = source.images[0].decode(Exif::Apply);
+    let found = source.images[0].decode(&Reading::upright());
     let as_expected = match (&found, expected) {
         (Ok(image), Ok(size)) => (image.width, image.height) == *size,
         (Err(error), Err(words)) => error.to_string().contains(words) && !error.to_string().contains("decoder failed"),
@@ -167,5 +167,5 @@ fn what_is_no_file_is_left_out_and_not_waited_for() {
     let names: Vec<&str> = source.images.iter().map(|image| &*image.name).collect();
     // A link that leads nowhere is reported as a file that cannot be read.
     assert_eq!(names, ["dangling.jpg", "good.png"]);
-    assert!(source.images[0].decode(Exif::Ignore).is_err());
+    assert!(source.images[0].decode(&Reading::default()).is_err());
 }

@@ -8,7 +8,8 @@ use std::time::Duration;
 use dinoxide_views::random::Key;
 use dinoxide_views::sampler::{Sampler, epoch_permutation, steps_per_epoch};
 use dinoxide_views::{
-    Batch, Error, EvalConfig, EvalLoader, EvalTransform, Exif, Loader, LoaderConfig, Source, ViewRecipe, render_views,
+    Batch, Error, EvalConfig, EvalLoader, EvalTransform, Loader, LoaderConfig, Reading, Source, ViewRecipe,
+    render_views,
 };
 use image::{Rgb, RgbImage};
 use tempfile::TempDir;
@@ -66,7 +67,7 @@ fn a_batch_is_crop_major_and_equals_its_rendered_views() {
     let (_folder, source) = folder(6);
     let batch = batches(&source, LoaderConfig::new(source.len(), 3), 1).remove(0);
     let sample = batch.samples[2];
-    let image = source.images[sample as usize].decode(Exif::Ignore).unwrap();
+    let image = source.images[sample as usize].decode(&Reading::default()).unwrap();
     let views = render_views(&image, &small_views(), &Key { seed: 0, epoch: 0, sample: u64::from(sample) });
     let (global, local) = (&batch.groups[0], &batch.groups[1]);
     assert_eq!((global.size, global.views, local.size, local.views), (12, 2, 6, 3));
@@ -166,7 +167,7 @@ fn evaluation_is_in_order_without_the_unreadable() {
     let (folder, _) = folder(7);
     std::fs::write(folder.path().join("02.png"), b"broken").unwrap();
     let source = Arc::new(Source::open(&[folder.path().display().to_string()]).unwrap());
-    let config = EvalConfig { batch: 4, workers: 3, exif: Exif::Ignore };
+    let config = EvalConfig { batch: 4, workers: 3, reading: Reading::default() };
     let mut loader = EvalLoader::new(source, "10x8".parse().unwrap(), config).unwrap();
     let batches: Vec<_> = loader.by_ref().map(|batch| batch.unwrap()).collect();
     assert_eq!(batches.iter().map(|batch| batch.samples.clone()).collect::<Vec<_>>(), [vec![0, 1, 3, 4], vec![5, 6]]);

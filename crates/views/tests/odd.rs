@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use dinoxide_views::random::Key;
 use dinoxide_views::{
-    DecodeError, EvalTransform, Exif, Loader, LoaderConfig, Rgb8, Source, ViewRecipe, decode_bytes, decode_file,
+    DecodeError, EvalTransform, Image, Loader, LoaderConfig, Reading, Source, ViewRecipe, decode_bytes, decode_file,
     render_views,
 };
 use image::{DynamicImage, GrayImage, ImageBuffer, ImageFormat, Luma, Rgb, RgbImage};
@@ -39,10 +39,10 @@ fn a_file_cut_anywhere_is_an_error() {
         ImageFormat::Pnm,
     ] {
         let bytes = encoded(textured(64, 48), format);
-        assert!(decode_bytes(&bytes, Exif::Ignore).is_ok(), "{format:?}");
+        assert!(decode_bytes(&bytes, &Reading::default()).is_ok(), "{format:?}");
         for tenths in [1, 3, 5, 7, 9] {
             let cut = &bytes[..bytes.len() * tenths / 10];
-            assert!(decode_bytes(cut, Exif::Ignore).is_err(), "{format:?} cut to {tenths} tenths");
+            assert!(decode_bytes(cut, &Reading::default()).is_err(), "{format:?} cut to {tenths} tenths");
         }
     }
 }
@@ -50,13 +50,13 @@ fn a_file_cut_anywhere_is_an_error() {
 #[test]
 fn a_jpeg_cut_in_its_last_bytes_is_truncated() {
     let bytes = encoded(textured(64, 48), ImageFormat::Jpeg);
-    let cut = decode_bytes(&bytes[..bytes.len() - 20], Exif::Ignore);
+    let cut = decode_bytes(&bytes[..bytes.len() - 20], &Reading::default());
     assert_eq!(cut, Err(DecodeError::Truncated));
 }
 
 #[test]
 fn text_named_jpg_is_not_an_image() {
-    assert_eq!(decode_bytes(b"Dear diary, this is no picture.", Exif::Ignore), Err(DecodeError::NotAnImage));
+    assert_eq!(decode_bytes(b"Dear diary, this is no picture.", &Reading::default()), Err(DecodeError::NotAnImage));
 }
 
 #[test]
@@ -64,22 +64,22 @@ fn the_content_decides_the_format() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("really_a_png.jpg");
     std::fs::write(&path, encoded(textured(5, 4), ImageFormat::Png)).unwrap();
-    assert_eq!(decode_file(&path, Exif::Ignore).unwrap().pixels, textured(5, 4).into_raw());
+    assert_eq!(decode_file(&path, &Reading::default()).unwrap().pixels, textured(5, 4).into_raw());
 }
 
 #[test]
 fn sixteen_bit_samples_keep_their_high_byte() {
     let deep: ImageBuffer<Rgb<u16>, Vec<u16>> = ImageBuffer::from_pixel(3, 2, Rgb([0x12FF, 0xFF00, 0x00FF]));
-    let decoded = decode_bytes(&encoded(deep, ImageFormat::Png), Exif::Ignore).unwrap();
+    let decoded = decode_bytes(&encoded(deep, ImageFormat::Png), &Reading::default()).unwrap();
     assert_eq!(decoded.pixels, [0x12, 0xFF, 0x00].repeat(6));
     let gray: ImageBuffer<Luma<u16>, Vec<u16>> = ImageBuffer::from_pixel(1, 1, Luma([0xABCD]));
-    assert_eq!(decode_bytes(&encoded(gray, ImageFormat::Png), Exif::Ignore).unwrap().pixels, [0xAB; 3]);
-    assert!(decode_file(&fixture("gray16.png"), Exif::Ignore).is_ok());
+    assert_eq!(decode_bytes(&encoded(gray, ImageFormat::Png), &Reading::default()).unwrap().pixels, [0xAB; 3]);
+    assert!(decode_file(&fixture("gray16.png"), &Reading::default()).is_ok());
 }
 
 #[test]
 fn a_pixel_gives_all_its_views() {
-    let pixel = Rgb8::filled(1, 1, [10, 200, 30]);
+    let pixel = Image::filled(1, 1, [10, 200, 30]);
     let recipe = ViewRecipe::default();
     let views = render_views(&pixel, &recipe, &Key { seed: 0, epoch: 0, sample: 0 });
     assert_eq!(views.len(), 10);
@@ -89,22 +89,22 @@ fn a_pixel_gives_all_its_views() {
 #[test]
 fn a_panorama_gives_views_and_a_central_square() {
     let wide = GrayImage::from_fn(12_000, 90, |x, _| Luma([(x / 50) as u8]));
-    let image = decode_bytes(&encoded(wide, ImageFormat::Jpeg), Exif::Ignore).unwrap();
+    let image = decode_bytes(&encoded(wide, ImageFormat::Jpeg), &Reading::default()).unwrap();
     assert_eq!((image.width, image.height), (12_000, 90));
     let mut recipe = ViewRecipe::default();
     recipe.global.size = 32;
     recipe.local.size = 16;
     assert_eq!(render_views(&image, &recipe, &Key { seed: 0, epoch: 0, sample: 0 }).len(), 10);
     assert_eq!(EvalTransform::default().apply(&image).width, 224);
-    let flat = Rgb8::filled(12_000, 1, [1, 2, 3]);
+    let flat = Image::filled(12_000, 1, [1, 2, 3]);
     assert_eq!(EvalTransform::default().apply(&flat).pixels, [1, 2, 3].repeat(224 * 224));
     assert_eq!(render_views(&flat, &recipe, &Key { seed: 0, epoch: 0, sample: 0 }).len(), 10);
 }
 
 #[test]
 fn orientation_is_applied_on_request_only() {
-    let stored = decode_file(&fixture("exif6.jpg"), Exif::Ignore).unwrap();
-    let shown = decode_file(&fixture("exif6.jpg"), Exif::Apply).unwrap();
+    let stored = decode_file(&fixture("exif6.jpg"), &Reading::default()).unwrap();
+    let shown = decode_file(&fixture("exif6.jpg"), &Reading::upright()).unwrap();
     assert_eq!((stored.width, stored.height), (24, 17));
     assert_eq!((shown.width, shown.height), (17, 24));
     // Orientation 6 turns clockwise: the stored bottom left corner comes to the top left.
@@ -114,7 +114,7 @@ fn orientation_is_applied_on_request_only() {
 #[test]
 fn a_header_that_claims_too_many_pixels_is_refused() {
     let bomb = b"P6\n60000 60000\n255\n";
-    let refused = decode_bytes(bomb, Exif::Ignore);
+    let refused = decode_bytes(bomb, &Reading::default());
     assert!(matches!(refused, Err(DecodeError::PixelCount { width: 60_000, .. })), "{refused:?}");
 }
 
@@ -124,10 +124,10 @@ fn a_jpeg_with_less_than_a_bit_for_each_block_is_truncated() {
     let mut bytes = encoded(textured(64, 48), ImageFormat::Jpeg);
     let frame = bytes.windows(2).position(|pair| pair == [0xFF, 0xC0]).unwrap();
     bytes[frame + 5..frame + 9].copy_from_slice(&[0x09, 0xEF, 0xFF, 0xE7]);
-    assert_eq!(decode_bytes(&bytes, Exif::Ignore), Err(DecodeError::Truncated));
+    assert_eq!(decode_bytes(&bytes, &Reading::default()), Err(DecodeError::Truncated));
     // Next to nothing to see takes several bits a block.
     let white = encoded(RgbImage::from_pixel(2000, 1500, Rgb([255; 3])), ImageFormat::Jpeg);
-    assert!(decode_bytes(&white, Exif::Ignore).is_ok(), "{} bytes", white.len());
+    assert!(decode_bytes(&white, &Reading::default()).is_ok(), "{} bytes", white.len());
 }
 
 fn write(folder: &Path, name: &str, bytes: &[u8]) {
@@ -166,7 +166,7 @@ proptest! {
             b"", b"\xFF\xD8\xFF\xE0", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"BM", b"II*\0", b"RIFF\x40\0\0\0WEBPVP8 ", b"P6\n",
         ];
         let bytes = [magic[kind], &bytes[..]].concat();
-        prop_assert!(!matches!(decode_bytes(&bytes, Exif::Apply), Err(DecodeError::Panicked(_))));
+        prop_assert!(!matches!(decode_bytes(&bytes, &Reading::upright()), Err(DecodeError::Panicked(_))));
     }
 
     #[test]
@@ -175,7 +175,7 @@ proptest! {
         let mut bytes = encoded(textured(40, 30), format);
         let at = at % bytes.len();
         bytes[at] = value;
-        if let Ok(image) = decode_bytes(&bytes, Exif::Apply) {
+        if let Ok(image) = decode_bytes(&bytes, &Reading::upright()) {
             prop_assert_eq!(image.pixels.len(), image.width as usize * image.height as usize * 3);
         }
     }

@@ -6,18 +6,18 @@
 use std::path::PathBuf;
 
 use dinoxide_views::blur::Blur;
-use dinoxide_views::color::{ColorStep, apply, mean_luma};
+use dinoxide_views::color::{ColorStep, Part, apply, level};
 use dinoxide_views::draw::{ColorOp, DrawnView, Jitter};
 use dinoxide_views::resample::{Filter, resize_crop};
-use dinoxide_views::{Crop, EvalTransform, Exif, Planes, Rgb8, decode_file, render};
+use dinoxide_views::{Crop, EvalTransform, Image, Planes, Reading, decode_file, render};
 use serde_json::Value;
 
 fn fixtures() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../parity/fixtures/views")
 }
 
-fn load(name: &str) -> Rgb8 {
-    decode_file(&fixtures().join(name), Exif::Ignore).unwrap()
+fn load(name: &str) -> Image {
+    decode_file(&fixtures().join(name), &Reading::default()).unwrap()
 }
 
 fn number(value: &Value) -> f64 {
@@ -65,7 +65,7 @@ fn view_of(case: &Value) -> DrawnView {
     }
 }
 
-fn compute(case: &Value) -> Rgb8 {
+fn compute(case: &Value) -> Image {
     let mut image = load(&format!("source_{}.png", case["source"].as_str().unwrap()));
     let factor = case["factor"].as_f64();
     match case["op"].as_str().unwrap() {
@@ -89,24 +89,28 @@ fn compute(case: &Value) -> Rgb8 {
         }
         op => {
             let mut planes = Planes::from(&image);
-            let gray = mean_luma(&planes);
+            let gray = level(&planes, Part::Colors);
             match op {
                 "blur" => Blur::default().apply(&mut planes, number(&case["radius"])),
-                "brightness" => apply(&mut planes, &[ColorStep::Brightness(factor.unwrap())]),
-                "contrast" => apply(&mut planes, &[ColorStep::Contrast { factor: factor.unwrap(), gray }]),
-                "saturation" => apply(&mut planes, &[ColorStep::Saturation(factor.unwrap())]),
-                "hue" => apply(&mut planes, &[ColorStep::Hue(factor.unwrap())]),
-                "solarize" => apply(&mut planes, &[ColorStep::Solarize(case["threshold"].as_u64().unwrap() as u8)]),
-                "gray" => apply(&mut planes, &[ColorStep::Gray]),
+                "brightness" => apply(&mut planes, Part::Colors, &[ColorStep::Brightness(factor.unwrap())]),
+                "contrast" => {
+                    apply(&mut planes, Part::Colors, &[ColorStep::Contrast { factor: factor.unwrap(), gray }])
+                }
+                "saturation" => apply(&mut planes, Part::Colors, &[ColorStep::Saturation(factor.unwrap())]),
+                "hue" => apply(&mut planes, Part::Colors, &[ColorStep::Hue(factor.unwrap())]),
+                "solarize" => {
+                    apply(&mut planes, Part::Colors, &[ColorStep::Solarize(case["threshold"].as_u64().unwrap() as u8)])
+                }
+                "gray" => apply(&mut planes, Part::Colors, &[ColorStep::Gray]),
                 other => panic!("unknown operation {other}"),
             }
-            Rgb8::from(&planes)
+            Image::from(&planes)
         }
     }
 }
 
 /// Largest difference and number of differing bytes.
-fn difference(ours: &Rgb8, theirs: &Rgb8) -> (u8, usize) {
+fn difference(ours: &Image, theirs: &Image) -> (u8, usize) {
     assert_eq!((ours.width, ours.height), (theirs.width, theirs.height));
     let apart = ours.pixels.iter().zip(&theirs.pixels).map(|(a, b)| a.abs_diff(*b));
     (apart.clone().max().unwrap_or(0), apart.filter(|&levels| levels > 0).count())
@@ -139,7 +143,7 @@ fn odd_files_decode_as_pillow_converts_them() {
         if name.ends_with(".expected.png") || name == "gray16.png" {
             continue;
         }
-        let ours = decode_file(&path, Exif::Ignore).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let ours = decode_file(&path, &Reading::default()).unwrap_or_else(|error| panic!("{name}: {error}"));
         let (largest, count) = difference(&ours, &load(&format!("odd/{name}.expected.png")));
         let tolerance = if name.ends_with(".jpg") { 5 } else { 0 };
         if largest > tolerance {

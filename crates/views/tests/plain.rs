@@ -3,10 +3,10 @@
 use dinoxide_views::blur::Blur;
 use dinoxide_views::draw::DrawnView;
 use dinoxide_views::resample::{Filter, Resampler, Resize, Window};
-use dinoxide_views::{Crop, Planes, Rgb8, render};
+use dinoxide_views::{Crop, Image, Planes, render};
 use proptest::prelude::*;
 
-fn noise(width: u32, height: u32, seed: u32) -> Rgb8 {
+fn noise(width: u32, height: u32, channels: usize, seed: u32) -> Image {
     let mut state = seed.wrapping_mul(2_654_435_761).wrapping_add(1);
     let mut next = || {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -17,7 +17,8 @@ fn noise(width: u32, height: u32, seed: u32) -> Rgb8 {
             _ => (state >> 16) as u8,
         }
     };
-    Rgb8 { width, height, pixels: (0..width * height * 3).map(|_| next()).collect() }
+    let pixels = (0..width as usize * height as usize * channels).map(|_| next()).collect();
+    Image { width, height, channels, pixels }
 }
 
 /// One pass of Pillow's resize over `length` values: `read(output, input)` in, one value for each output out.
@@ -47,52 +48,55 @@ fn plain_pass(from: u32, to: u32, filter: Filter, read: impl Fn(usize) -> u8) ->
     (0..to).map(output).collect()
 }
 
-fn plain_rows(image: &Rgb8, width: u32, filter: Filter) -> Rgb8 {
-    let mut out = Rgb8::filled(width, image.height, [0; 3]);
+fn plain_rows(image: &Image, width: u32, filter: Filter) -> Image {
+    let channels = image.channels;
+    let mut out = Image::black(width, image.height, channels);
     for y in 0..image.height as usize {
-        for color in 0..3 {
-            let row =
-                plain_pass(image.width, width, filter, |x| image.pixels[(y * image.width as usize + x) * 3 + color]);
-            for (x, value) in row.into_iter().enumerate() {
-                out.pixels[(y * width as usize + x) * 3 + color] = value;
+        for channel in 0..channels {
+            let read = |x: usize| image.pixels[(y * image.width as usize + x) * channels + channel];
+            for (x, value) in plain_pass(image.width, width, filter, read).into_iter().enumerate() {
+                out.pixels[(y * width as usize + x) * channels + channel] = value;
             }
         }
     }
     out
 }
 
-fn plain_columns(image: &Rgb8, height: u32, filter: Filter) -> Rgb8 {
+fn plain_columns(image: &Image, height: u32, filter: Filter) -> Image {
     turned(&plain_rows(&turned(image), height, filter))
 }
 
 /// Rows and columns exchanged.
-fn turned(image: &Rgb8) -> Rgb8 {
-    let mut out = Rgb8::filled(image.height, image.width, [0; 3]);
+fn turned(image: &Image) -> Image {
+    let channels = image.channels;
+    let mut out = Image::black(image.height, image.width, channels);
     for y in 0..image.height as usize {
         for x in 0..image.width as usize {
-            let (from, to) = ((y * image.width as usize + x) * 3, (x * image.height as usize + y) * 3);
-            out.pixels[to..to + 3].copy_from_slice(&image.pixels[from..from + 3]);
+            let (from, to) = ((y * image.width as usize + x) * channels, (x * image.height as usize + y) * channels);
+            out.pixels[to..to + channels].copy_from_slice(&image.pixels[from..from + channels]);
         }
     }
     out
 }
 
 /// Top and bottom exchanged.
-fn upside_down_of(image: &Rgb8) -> Rgb8 {
+fn upside_down_of(image: &Image) -> Image {
     let mut columns = turned(image);
     columns.flip();
     turned(&columns)
 }
 
 /// Pillow's extended box blur along rows, once: whole weights inside, a smaller one at both ends.
-fn plain_box(image: &Rgb8, radius: f32) -> Rgb8 {
+fn plain_box(image: &Image, radius: f32) -> Image {
     let (reach, width) = (radius as i64, i64::from(image.width));
     let inner = ((1u32 << 24) as f32 / (radius * 2.0 + 1.0)) as i64;
     let edge = ((1 << 24) - (2 * reach + 1) * inner) / 2;
     let mut out = image.clone();
     for (at, value) in out.pixels.iter_mut().enumerate() {
-        let (row, x, color) = (at as i64 / (3 * width), at as i64 / 3 % width, at as i64 % 3);
-        let read = |x: i64| i64::from(image.pixels[((row * width + x.clamp(0, width - 1)) * 3 + color) as usize]);
+        let (at, channels) = (at as i64, image.channels as i64);
+        let (row, x, channel) = (at / (channels * width), at / channels % width, at % channels);
+        let index = |x: i64| ((row * width + x.clamp(0, width - 1)) * channels + channel) as usize;
+        let read = |x: i64| i64::from(image.pixels[index(x)]);
         let inside: i64 = (x - reach..=x + reach).map(read).sum();
         let total = inside * inner + (read(x - reach - 1) + read(x + reach + 1)) * edge;
         *value = ((total + (1 << 23)) >> 24) as u8;
@@ -110,6 +114,11 @@ fn box_radius(sigma: f64) -> f32 {
     whole + fraction
 }
 
+/// Color half of the time, else any number.
+fn channels() -> impl Strategy<Value = usize> {
+    prop_oneof![Just(3usize), 1usize..8, Just(32usize)]
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(150))]
 
@@ -121,9 +130,10 @@ proptest! {
         bicubic in any::<bool>(),
         mirrored in any::<bool>(),
         upside_down in any::<bool>(),
+        channels in channels(),
         seed in any::<u32>(),
     ) {
-        let image = noise(source.0, source.1, seed);
+        let image = noise(source.0, source.1, channels, seed);
         let span = |side: u32, share: f64, place: f64| {
             let length = ((f64::from(side) * share) as u32).max(1);
             ((f64::from(side - length) * place) as u32, length)
@@ -149,15 +159,20 @@ proptest! {
         let window = Window { rectangle: Crop { x: 0, y: 0, width: size.0, height: size.1 }, filter };
         let mut resampler = Resampler::default();
         // Twice: what the first image left in memory must not matter.
-        for (image, crop) in [(&noise(91, 92, 1), Crop { x: 0, y: 0, width: 91, height: 92 }), (&image, crop)] {
+        for (image, crop) in [(&noise(91, 92, 3, 1), Crop { x: 0, y: 0, width: 91, height: 92 }), (&image, crop)] {
             resampler.resize(image, Resize { crop, size, window, mirrored, upside_down }, &mut planes);
         }
-        prop_assert_eq!(Rgb8::from(&planes), expected);
+        prop_assert_eq!(Image::from(&planes), expected);
     }
 
     #[test]
-    fn blur_equals_plain_loops(size in (1u32..70, 1u32..70), sigma in 0.05f64..12.0, seed in any::<u32>()) {
-        let image = noise(size.0, size.1, seed);
+    fn blur_equals_plain_loops(
+        size in (1u32..70, 1u32..70),
+        sigma in 0.05f64..12.0,
+        channels in channels(),
+        seed in any::<u32>(),
+    ) {
+        let image = noise(size.0, size.1, channels, seed);
         let radius = box_radius(sigma);
         let mut expected = image.clone();
         for _ in 0..2 {
@@ -166,18 +181,23 @@ proptest! {
             }
             expected = turned(&expected);
         }
-        let (mut planes, mut blur) = (Planes::from(&noise(71, 40, 1)), Blur::default());
+        let (mut planes, mut blur) = (Planes::from(&noise(71, 40, 3, 1)), Blur::default());
         blur.apply(&mut planes, 2.0);
         planes = Planes::from(&image);
         blur.apply(&mut planes, sigma);
-        prop_assert_eq!(Rgb8::from(&planes), expected);
+        prop_assert_eq!(Image::from(&planes), expected);
     }
 }
 
 /// Flips and quarter turns, on a view without anything else.
 #[test]
 fn turns_are_clockwise_and_follow_the_flips() {
-    let image = noise(40, 33, 5);
+    for channels in [1, 3, 5] {
+        turns_of(&noise(40, 33, channels, 5));
+    }
+}
+
+fn turns_of(image: &Image) {
     let crop = Crop { x: 3, y: 2, width: 30, height: 31 };
     let plain = DrawnView {
         crop,
@@ -191,7 +211,7 @@ fn turns_are_clockwise_and_follow_the_flips() {
         solarize: None,
     };
     for (flip, flip_vertical, turns) in [(false, true, 0), (false, false, 1), (true, false, 2), (true, true, 3)] {
-        let mut expected = render(&image, &plain, 16);
+        let mut expected = render(image, &plain, 16);
         if flip {
             expected.flip();
         }
@@ -203,6 +223,6 @@ fn turns_are_clockwise_and_follow_the_flips() {
             expected = turned(&expected);
             expected.flip();
         }
-        assert_eq!(render(&image, &DrawnView { flip, flip_vertical, turns, ..plain }, 16), expected, "{turns}");
+        assert_eq!(render(image, &DrawnView { flip, flip_vertical, turns, ..plain }, 16), expected, "{turns}");
     }
 }

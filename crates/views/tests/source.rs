@@ -5,7 +5,7 @@ use std::fs;
 use std::io::Write as _;
 use std::path::Path;
 
-use dinoxide_views::{DecodeError, Exif, Source};
+use dinoxide_views::{DecodeError, Reading, Source};
 
 fn touch(root: &Path, names: &[&str]) {
     for name in names {
@@ -58,7 +58,7 @@ fn globs_give_names_relative_to_their_fixed_part() {
     // Tests run in the crate's folder.
     let odd = Source::open(&["./../../parity/fixtures/views/odd/plain.bm*p".to_string()]).unwrap();
     assert_eq!(names(&odd), ["plain.bmp"]);
-    assert!(odd.images[0].decode(Exif::Ignore).is_ok(), "{}", odd.images[0].path().display());
+    assert!(odd.images[0].decode(&Reading::default()).is_ok(), "{}", odd.images[0].path().display());
     fs::write(root.path().join("x/backup.zip"), b"no archive").unwrap();
     assert_eq!(names(&open(&root.path().join("x/*")).unwrap()), ["1.jpg", "2.png"], "archives only by their name");
 }
@@ -120,7 +120,7 @@ fn write_zip(path: &Path, members: &[(&str, &[u8])], method: zip::CompressionMet
 
 /// The gray of each image.
 fn shades(source: &Source) -> Vec<u8> {
-    source.images.iter().map(|image| image.decode(Exif::Ignore).unwrap().pixels[0]).collect()
+    source.images.iter().map(|image| image.decode(&Reading::default()).unwrap().pixels[0]).collect()
 }
 
 #[test]
@@ -162,8 +162,8 @@ fn damaged_archives_are_named_and_damaged_members_are_single_failures() {
     assert!(open(&place("cut.tar")).unwrap_err().contains("ends inside `b.png`"));
     write_zip(&place("bad.zip"), &[("a.png", &picture(1)), ("b.png", b"no picture")], zip::CompressionMethod::Deflated);
     let bad = open(&place("bad.zip")).unwrap();
-    assert!(bad.images[0].decode(Exif::Ignore).is_ok());
-    assert_eq!(bad.images[1].decode(Exif::Ignore), Err(DecodeError::NotAnImage));
+    assert!(bad.images[0].decode(&Reading::default()).is_ok());
+    assert_eq!(bad.images[1].decode(&Reading::default()), Err(DecodeError::NotAnImage));
     for (name, bytes, reason) in [
         ("text.tar", &b"Dear diary"[..], "cannot use the archive"),
         ("noise.tar", &[7; 2048][..], "cannot use the archive"),

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use dinoxide_views::random::Key;
 use dinoxide_views::source::SourceImage;
-use dinoxide_views::{Exif, Renderer, Source, Times, ViewRecipe};
+use dinoxide_views::{Reading, Renderer, Source, Times, ViewRecipe};
 use serde::Serialize;
 use serde::ser::SerializeMap as _;
 
@@ -114,7 +114,7 @@ fn work(images: &[&SourceImage], next: &AtomicUsize, recipe: &ViewRecipe, epoch:
         let sample = next.fetch_add(1, Ordering::Relaxed);
         let Some(stored) = images.get(sample) else { break };
         done.images += 1;
-        let Ok(image) = stored.decode_timed(Exif::Ignore, &mut done.times) else {
+        let Ok(image) = stored.decode_timed(&Reading::default(), &mut done.times) else {
             done.unreadable += 1;
             continue;
         };

@@ -2,8 +2,10 @@
 
 use dinoxide_views::resample::{Filter, resize};
 use dinoxide_views::source::SourceImage;
-use dinoxide_views::{DecodeError, Exif, Rgb8, Stored, decode_described};
+use dinoxide_views::{DecodeError, Image, Reading, Stored, decode_samples};
 use sha2::{Digest as _, Sha256};
+
+use crate::run::values::Tally;
 
 /// What is remembered of an image.
 #[derive(Debug, Clone, PartialEq)]
@@ -13,10 +15,8 @@ pub(super) struct Look {
     pub height: u32,
     /// Bytes of the file.
     pub bytes: usize,
-    /// Mean of each color, 0 to 1.
-    pub mean: [f64; 3],
-    /// Mean of each color's square.
-    pub square: [f64; 3],
+    /// What its values are.
+    pub tally: Tally,
     /// The same for files of the same bytes only.
     pub digest: u128,
     /// Nearly the same for pictures that look alike; none if there is next to nothing to see.
@@ -27,26 +27,16 @@ impl Look {
     /// Reads and decodes an image.
     pub fn at(image: &SourceImage) -> Result<Self, DecodeError> {
         let bytes = image.read()?;
-        let (pixels, stored) = decode_described(&bytes, Exif::Ignore)?;
-        let (mean, square) = moments(&pixels);
+        let (samples, stored) = decode_samples(&bytes, &Reading::default())?;
+        let tally = Tally::of(&samples, None);
+        let usual = matches!(samples.opaque_channels(), 1 | 3);
+        let channels = if usual { 3 } else { samples.channels };
+        let reading = Reading { channels, range: tally.range(), ..Reading::default() };
+        let pixels = samples.into_image(&reading)?.shown();
         let digest = Sha256::digest(&bytes).first_chunk().map_or(0, |first| u128::from_le_bytes(*first));
         let (width, height, bytes) = (pixels.width, pixels.height, bytes.len());
-        Ok(Self { stored, width, height, bytes, mean, square, digest, likeness: likeness(&pixels) })
+        Ok(Self { stored, width, height, bytes, tally, digest, likeness: likeness(&pixels) })
     }
-}
-
-/// Mean and mean square of each color.
-fn moments(image: &Rgb8) -> ([f64; 3], [f64; 3]) {
-    let (mut sums, mut squares) = ([0u64; 3], [0u64; 3]);
-    for pixel in image.pixels.as_chunks::<3>().0 {
-        for color in 0..3 {
-            let value = u64::from(pixel[color]);
-            sums[color] += value;
-            squares[color] += value * value;
-        }
-    }
-    let count = f64::from(image.width) * f64::from(image.height);
-    (sums.map(|sum| sum as f64 / count / 255.0), squares.map(|sum| sum as f64 / count / (255.0 * 255.0)))
 }
 
 /// Side of the picture that is compared: 8 × 8 differences in each direction.
@@ -55,7 +45,7 @@ const SIDE: usize = 9;
 const LEAST_CONTRAST: f64 = 4.0;
 
 /// The signs of 128 differences of neighbouring gray levels in a tiny copy ("dHash", N. Krawetz 2013, in both directions).
-fn likeness(image: &Rgb8) -> Option<u128> {
+fn likeness(image: &Image) -> Option<u128> {
     let tiny = resize(image, SIDE as u32, SIDE as u32, Filter::Bilinear);
     let gray =
         |pixel: &[u8; 3]| 0.299 * f64::from(pixel[0]) + 0.587 * f64::from(pixel[1]) + 0.114 * f64::from(pixel[2]);

@@ -11,13 +11,15 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use dinoxide_views::{Skipped, Source};
+use dinoxide_views::{Reading, Skipped, Source};
 use rayon::prelude::*;
 use serde::Serialize;
 
 use super::console::{Console, Figures, Verbosity};
 use super::counter::Counter;
+use super::values::sum_up;
 use super::{RunError, device, machine};
+use crate::config::PixelFacts;
 use crate::eval::EvalError;
 use look::Look;
 
@@ -49,10 +51,14 @@ pub struct CheckReport {
     pub channels: BTreeMap<String, usize>,
     /// Readable images by bits of a value.
     pub bits: BTreeMap<String, usize>,
-    /// Mean of red, green and blue, 0 to 1; every image counts the same.
-    pub mean: [f64; 3],
-    /// Standard deviation of red, green and blue.
-    pub std: [f64; 3],
+    /// Values of a pixel that a training reads, unless told otherwise.
+    pub channels_read: usize,
+    /// What becomes 0 and 1 of values wider than 8 bits, of each channel or of all; empty if there are none.
+    pub range: Vec<[f32; 2]>,
+    /// Mean of each channel (red, green and blue), 0 to 1; every image counts the same.
+    pub mean: Vec<f32>,
+    /// Standard deviation of each channel.
+    pub std: Vec<f32>,
     /// Widths in pixels.
     pub width: Extent,
     /// Heights in pixels.
@@ -100,6 +106,14 @@ struct Survey {
     source: Source,
     looks: Vec<Option<Look>>,
     near: Vec<Vec<usize>>,
+    pixels: PixelFacts,
+}
+
+impl Survey {
+    /// The form in which a training reads these images.
+    fn reading(&self) -> Reading {
+        Reading { channels: self.pixels.channels, range: self.pixels.range.clone(), ..Reading::default() }
+    }
 }
 
 /// Reads every image once.
@@ -136,8 +150,9 @@ pub fn check(request: &CheckRequest) -> Result<CheckReport, RunError> {
     let looks: Vec<Option<Look>> = looked.into_iter().map(Result::ok).collect();
     let exact = duplicates::exact(&looks);
     let near = duplicates::near(&looks, &exact);
-    let survey = Survey { source, looks, near };
-    let report = sum_up(&survey, &exact, bad, (seconds, threads));
+    let pixels = sum_up(&looks.iter().flatten().map(|look| &look.tally).collect::<Vec<_>>(), None);
+    let survey = Survey { source, looks, near, pixels };
+    let report = report_on(&survey, &exact, bad, (seconds, threads));
     let Some(path) = &request.page else { return Ok(report) };
     if let Err(error) = page::write(path, &survey, &report, &request.data.join(" ")) {
         // What was read may have taken hours; it is still told.
@@ -150,18 +165,19 @@ pub fn check(request: &CheckRequest) -> Result<CheckReport, RunError> {
 /// Unreadable files that are named when there is nothing else to say.
 const BAD_SHOWN: usize = 3;
 
-fn sum_up(survey: &Survey, exact: &[Vec<usize>], bad: Vec<Skipped>, (seconds, threads): (f64, usize)) -> CheckReport {
+fn report_on(
+    survey: &Survey,
+    exact: &[Vec<usize>],
+    bad: Vec<Skipped>,
+    (seconds, threads): (f64, usize),
+) -> CheckReport {
     let looks: Vec<&Look> = survey.looks.iter().flatten().collect();
     let count = |name: fn(&Look) -> String| {
         let mut counts = BTreeMap::new();
         looks.iter().for_each(|look| *counts.entry(name(look)).or_insert(0) += 1);
         counts
     };
-    let average = |of: fn(&Look) -> [f64; 3]| {
-        let sum = looks.iter().fold([0.0; 3], |sum, look| std::array::from_fn(|color| sum[color] + of(look)[color]));
-        sum.map(|sum| sum / looks.len() as f64)
-    };
-    let (mean, square) = (average(|look| look.mean), average(|look| look.square));
+    let PixelFacts { channels, range, mean, std, .. } = survey.pixels.clone();
     let names = |groups: &[Vec<usize>]| {
         let name = |index: &usize| survey.source.images[*index].name.to_string();
         groups.iter().map(|group| group.iter().map(name).collect()).collect()
@@ -172,8 +188,10 @@ fn sum_up(survey: &Survey, exact: &[Vec<usize>], bad: Vec<Skipped>, (seconds, th
         formats: count(|look| look.stored.format.to_owned()),
         channels: count(|look| look.stored.channels.to_string()),
         bits: count(|look| look.stored.bits.to_string()),
+        channels_read: channels,
+        range,
         mean,
-        std: std::array::from_fn(|color| (square[color] - mean[color] * mean[color]).max(0.0).sqrt()),
+        std,
         width: Extent::of(looks.iter().map(|look| look.width).collect()),
         height: Extent::of(looks.iter().map(|look| look.height).collect()),
         duplicates: names(exact),

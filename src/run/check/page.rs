@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use dinoxide_views::{Exif, Skipped};
+use dinoxide_views::Skipped;
 
 use super::look::Look;
 use super::{CheckReport, Survey};
@@ -37,7 +37,7 @@ pub(super) fn write(path: &Path, survey: &Survey, report: &CheckReport, data: &s
         title: format!("Images of {data}"),
         verdict: verdict(report),
         charts: charts(survey),
-        figures: figures(survey)?,
+        figures: figures(survey, report)?,
         tables: tables(report),
         next_steps: next_steps(report),
         ..RunPage::default()
@@ -54,6 +54,9 @@ fn verdict(report: &CheckReport) -> Verdict {
     let copies = CheckReport::copies(&report.duplicates) + CheckReport::copies(&report.near_duplicates);
     if copies > 0 {
         sentence += &format!("; {} repeat others", grouped(copies));
+    }
+    if readable < FEW_IMAGES {
+        sentence += "; that is few to train on";
     }
     let many = copies as f64 > MANY_DUPLICATES * readable as f64;
     let look = !report.bad.is_empty() || many || readable < FEW_IMAGES;
@@ -75,8 +78,20 @@ fn next_steps(report: &CheckReport) -> Vec<String> {
     if !report.near_duplicates.is_empty() || !report.duplicates.is_empty() {
         steps.push("Images that repeat others count several times; remove copies unless that is wanted.".to_owned());
     }
-    if report.bits.keys().any(|bits| bits.parse::<u16>().is_ok_and(|bits| bits > 8)) {
-        steps.push("Of values with more than 8 bits the upper 8 are used.".to_owned());
+    if !report.range.is_empty() {
+        steps.push(format!(
+            "Values of more than 8 bits: {:?} become 0 and 255, all but a thousandth at each end lie in between.",
+            report.range
+        ));
+    }
+    if !report.range.is_empty() || report.channels_read != 3 {
+        let range =
+            if report.range.is_empty() { String::new() } else { format!(" --set data.range={:?}", report.range) };
+        steps.push(format!(
+            "A training measures range, mean and deviation on up to 512 images; these are of all: --set data.mean={:?} --set \
+             data.std={:?}{range}",
+            report.mean, report.std
+        ));
     }
     if report.channels.keys().all(|channels| channels == "1" || channels == "2") {
         steps.push("All images are gray: --set views.recipe=gray leaves out what has no effect on them.".to_owned());
@@ -85,7 +100,7 @@ fn next_steps(report: &CheckReport) -> Vec<String> {
 }
 
 fn charts(survey: &Survey) -> Vec<Chart> {
-    let values = |of: fn(&Look) -> f64| survey.looks.iter().flatten().map(of).collect::<Vec<f64>>();
+    let values = |of: &dyn Fn(&Look) -> f64| survey.looks.iter().flatten().map(of).collect::<Vec<f64>>();
     let chart = |title: &str, x_label: &str, series: Vec<(&str, Vec<f64>)>| {
         let most = series.iter().flat_map(|(_, values)| values).fold(0.0, |most: f64, value| most.max(*value));
         Chart {
@@ -100,18 +115,18 @@ fn charts(survey: &Survey) -> Vec<Chart> {
         chart(
             "Size",
             "pixels",
-            vec![("width", values(|look| f64::from(look.width))), ("height", values(|look| f64::from(look.height)))],
+            vec![("width", values(&|look| f64::from(look.width))), ("height", values(&|look| f64::from(look.height)))],
         ),
         chart(
             "Shape",
             "width over height",
-            vec![("images", values(|look| f64::from(look.width) / f64::from(look.height)))],
+            vec![("images", values(&|look| f64::from(look.width) / f64::from(look.height)))],
         ),
-        chart("Files", "kilobytes", vec![("images", values(|look| look.bytes as f64 / 1e3))]),
+        chart("Files", "kilobytes", vec![("images", values(&|look| look.bytes as f64 / 1e3))]),
         chart(
             "Brightness",
             "mean value of an image",
-            vec![("images", values(|look| 255.0 * look.mean.iter().sum::<f64>() / 3.0))],
+            vec![("images", values(&|look| 255.0 * look.tally.brightness(&survey.pixels.range)))],
         ),
     ]
 }
@@ -130,7 +145,7 @@ fn histogram(name: &str, values: &[f64], most: f64) -> Series {
     Series::new(name, counts.iter().enumerate().flat_map(bar).collect())
 }
 
-fn figures(survey: &Survey) -> Result<Vec<Figure>, RunError> {
+fn figures(survey: &Survey, report: &CheckReport) -> Result<Vec<Figure>, RunError> {
     let readable: Vec<usize> = (0..survey.looks.len()).filter(|index| survey.looks[*index].is_some()).collect();
     let [columns, rows] = CONTACTS;
     let shown = readable.len().min(columns * rows);
@@ -138,7 +153,7 @@ fn figures(survey: &Survey) -> Result<Vec<Figure>, RunError> {
     let groups: Vec<Vec<usize>> = chosen.chunks(columns).map(<[usize]>::to_vec).collect();
     let mut figures = vec![Figure {
         title: "Contact sheet".to_owned(),
-        caption: format!("{shown} images, evenly spread over the data."),
+        caption: format!("{shown} images, evenly spread over the data.{}", of_channels(report)),
         file: thumbnails(survey, &groups)?,
     }];
     if !survey.near.is_empty() {
@@ -154,10 +169,19 @@ fn figures(survey: &Survey) -> Result<Vec<Figure>, RunError> {
     Ok(figures)
 }
 
+/// What pictures of many channels show.
+fn of_channels(report: &CheckReport) -> &'static str {
+    match report.channels_read {
+        1 | 3 => "",
+        2 => " The first channel is shown.",
+        _ => " The first three channels are shown as red, green and blue.",
+    }
+}
+
 /// A sheet of small copies.
 fn thumbnails(survey: &Survey, rows: &[Vec<usize>]) -> Result<Vec<u8>, RunError> {
     let cell = |index: &usize| -> Option<Picture> {
-        let image = survey.source.images[*index].decode(Exif::Ignore).ok()?;
+        let image = survey.source.images[*index].decode(&survey.reading()).ok()?;
         let scale = f64::from(THUMBNAIL_PX) / f64::from(image.width.max(image.height));
         scaled(&image, scale).ok()
     };
@@ -170,7 +194,7 @@ fn tables(report: &CheckReport) -> Vec<Table> {
         let list: Vec<String> = counts.iter().map(|(kind, count)| format!("{kind}: {}", grouped(*count))).collect();
         vec![name.to_owned(), list.join(", ")]
     };
-    let colors = |values: [f64; 3]| values.map(|value| format!("{value:.3}")).join(", ");
+    let each = |values: &[f32]| values.iter().map(|value| format!("{value:.3}")).collect::<Vec<_>>().join(", ");
     let extent = |extent: super::Extent| format!("{} to {}, median {}", extent.min, extent.max, extent.median);
     let mut tables = vec![Table {
         title: "In numbers".to_owned(),
@@ -182,8 +206,11 @@ fn tables(report: &CheckReport) -> Vec<Table> {
             per("bits of a value", &report.bits),
             vec!["width, pixels".to_owned(), extent(report.width)],
             vec!["height, pixels".to_owned(), extent(report.height)],
-            vec!["mean of red, green, blue".to_owned(), colors(report.mean)],
-            vec!["standard deviation".to_owned(), colors(report.std)],
+            vec![
+                if report.channels_read == 3 { "mean of red, green, blue" } else { "mean of each channel" }.to_owned(),
+                each(&report.mean),
+            ],
+            vec!["standard deviation".to_owned(), each(&report.std)],
             vec![
                 "reading and decoding".to_owned(),
                 format!("{:.0} images per second on {} threads", report.images_per_second, report.threads),

@@ -14,11 +14,16 @@ use crate::run::input::Network;
 
 /// Name of the stored positions.
 const POSITIONS: &str = "pos_embed";
+/// Name of the patch embedding's kernel.
+const PATCHES: &str = "patch_embed.proj.weight";
+/// Red, green and blue.
+const RGB: usize = 3;
 
 /// Puts the weights at `path` (a run folder or a file; of several networks the teacher) into `student`, and says in words
 /// what was used.
 ///
-/// The backbone must fit, except that a square grid of positions of another size is interpolated. The head is used if
+/// The backbone must fit, except that a square grid of positions of another size is interpolated, and a patch embedding of
+/// red, green and blue is inflated to another number of channels. The head is used if
 /// all of it fits, and else starts anew.
 ///
 /// # Errors
@@ -35,6 +40,9 @@ pub fn initialise(student: &mut Params, path: &Path) -> Result<String, RunError>
     }
     let mut report = Vec::new();
     if let Some(notice) = fit_positions(&expected, &mut found) {
+        report.push(notice);
+    }
+    if let Some(notice) = fit_channels(&expected, &mut found) {
         report.push(notice);
     }
     let backbone = match_names(&expected, &found, &[HEAD]).into_result(path)?;
@@ -90,6 +98,32 @@ fn fit_positions(expected: &[(String, Vec<usize>)], found: &mut [NamedTensor]) -
     }
     (stored.values, stored.shape) = (values, shape.clone());
     Some(format!("positions interpolated from {from}x{from} to {to}x{to}"))
+}
+
+/// Inflates a patch embedding of red, green and blue to other channels, as timm's `adapt_input_conv` does: for one channel the
+/// three are added up; for more they take turns and are scaled by 3 / channels, so that equal channels give what they gave before.
+fn fit_channels(expected: &[(String, Vec<usize>)], found: &mut [NamedTensor]) -> Option<String> {
+    let (_, shape) = expected.iter().find(|(name, _)| name == PATCHES)?;
+    let stored = found.iter_mut().find(|tensor| tensor.name == PATCHES)?;
+    let (&[width, channels, patch, _], &[stored_width, RGB, stored_patch, _]) =
+        (shape.as_slice(), stored.shape.as_slice())
+    else {
+        return None;
+    };
+    if channels == RGB || (width, patch) != (stored_width, stored_patch) {
+        return None;
+    }
+    let area = patch * patch;
+    let inflated = |kernel: &[f32]| -> Vec<f32> {
+        if channels == 1 {
+            return (0..area).map(|at| kernel[at] + kernel[area + at] + kernel[2 * area + at]).collect();
+        }
+        let scale = RGB as f32 / channels as f32;
+        (0..channels * area).map(|at| kernel[at % (RGB * area)] * scale).collect()
+    };
+    stored.values = stored.values.chunks_exact(RGB * area).flat_map(inflated).collect();
+    stored.shape.clone_from(shape);
+    Some(format!("patch embedding inflated from red, green and blue to {channels} channels"))
 }
 
 fn copy(student: &mut Params, prefix: &str, tensors: &[NamedTensor]) {

@@ -14,12 +14,12 @@ use std::sync::Arc;
 use dinoxide_engine::kernels::{Kernels, Normalize};
 use dinoxide_engine::params::Params;
 use dinoxide_engine::tensor::Pool;
-use dinoxide_views::{EvalTransform, Exif};
+use dinoxide_views::{EvalTransform, Reading};
 
 use super::RunError;
 use super::folder::stored_config;
 use super::input::{ImageSize, Network};
-use super::validation::{eval_transform, exif};
+use super::validation::{eval_transform, reading};
 use crate::checkpoint::{Content, Loaded, NamedTensor, Section, load_latest, match_names, names, read_any};
 use crate::config::{Centering, Config, ConfigError, Origin};
 use crate::eval::features::Frozen;
@@ -50,8 +50,8 @@ pub struct Model {
     pub params: Params,
     /// How images are brought to size unless the user says otherwise.
     pub transform: EvalTransform,
-    /// What happens to the orientation that cameras note.
-    pub exif: Exif,
+    /// The form of the images.
+    pub reading: Reading,
     /// What the user should know about the weights.
     pub notices: Vec<String>,
 }
@@ -69,8 +69,8 @@ impl Model {
         let (config, loaded) = open_run(folder)?;
         let tensors = part(&loaded, network, folder)?;
         let (backbone, params) = load_backbone(dino_config(&config)?.backbone, &tensors, folder)?;
-        let (transform, exif) = (eval_transform(&config), exif(&config));
-        Ok(Self { backbone, params, transform, exif, notices: loaded.warning.into_iter().collect() })
+        let (transform, reading) = (eval_transform(&config), reading(&config));
+        Ok(Self { backbone, params, transform, reading, notices: loaded.warning.into_iter().collect() })
     }
 
     fn from_file(path: &Path, network: Network) -> Result<Self, RunError> {
@@ -80,9 +80,12 @@ impl Model {
             Content::Pytorch(_) => Metadata::new(),
         };
         let tensors = file.network(section(network))?;
-        let (backbone, params) = load_backbone(recognise(&tensors, &texts, path)?, &tensors, path)?;
+        let config = recognise(&tensors, &texts, path)?;
+        let notices = recognise::assumed(&texts, &config).into_iter().collect();
+        let reading = recognise::reading(&texts, config.normalize.mean.len());
+        let (backbone, params) = load_backbone(config, &tensors, path)?;
         let transform = recognise::transform(&texts).unwrap_or_default();
-        Ok(Self { backbone, params, transform, exif: recognise::exif(&texts), notices: Vec::new() })
+        Ok(Self { backbone, params, transform, reading, notices })
     }
 
     /// The backbone ready to be shown images.
@@ -177,7 +180,7 @@ pub fn dino_config(config: &Config) -> Result<DinoConfig, RunError> {
         depth: shape.depth,
         num_heads: shape.num_heads,
         mlp_ratio: model.mlp_ratio,
-        normalize: Normalize { mean: config.data.mean.to_vec(), std: config.data.std.to_vec() },
+        normalize: Normalize { mean: config.data.mean.clone(), std: config.data.std.clone() },
     };
     let head = DinoHeadConfig {
         in_dim: shape.embed_dim,

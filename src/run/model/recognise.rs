@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use dinoxide_engine::kernels::Normalize;
-use dinoxide_views::{EvalTransform, Exif};
+use dinoxide_views::pixel::MAX_CHANNELS;
+use dinoxide_views::{EvalTransform, Exif, Reading};
 
 use super::Model;
 use crate::checkpoint::NamedTensor;
@@ -20,6 +21,9 @@ const HEAD_DIM: usize = 64;
 /// Patch and grid that are expected where the tensors that show them are missing, so that these are listed as missing.
 const USUAL_PATCH: usize = 16;
 const USUAL_GRID: usize = 14;
+const USUAL_CHANNELS: usize = 3;
+/// Mean and standard deviation of other channels than red, green and blue where a file does not state them: the middle of 0 to 1.
+const MIDDLE: (f32, f32) = (0.5, 0.25);
 const USUAL_MLP_RATIO: usize = 4;
 
 /// The sizes of the ViT that these tensors belong to.
@@ -34,12 +38,15 @@ pub fn recognise(tensors: &[NamedTensor], texts: &Metadata, path: &Path) -> Resu
         tensors.iter().map(|tensor| (tensor.name.as_str(), tensor.shape.as_slice())).collect();
     let wrong = |reason: String| RunError::NotAVit { path: path.to_path_buf(), reason };
     let patches = shapes.get("patch_embed.proj.weight").copied();
-    let (embed_dim, patch_size) = match (patches, shapes.get("cls_token").copied()) {
-        (Some(&[width, 3, rows, columns]), _) if rows == columns && rows > 0 => (width, rows),
-        (Some(shape), _) => {
-            return Err(wrong(format!("`patch_embed.proj.weight` is {shape:?}, not [width, 3, patch, patch]")));
+    let (embed_dim, channels, patch_size) = match (patches, shapes.get("cls_token").copied()) {
+        (Some(&[width, channels @ 1..=MAX_CHANNELS, rows, columns]), _) if rows == columns && rows > 0 => {
+            (width, channels, rows)
         }
-        (None, Some(&[1, 1, width])) => (width, USUAL_PATCH),
+        (Some(shape), _) => {
+            let wanted = format!("[width, channels up to {MAX_CHANNELS}, patch, patch]");
+            return Err(wrong(format!("`patch_embed.proj.weight` is {shape:?}, not {wanted}")));
+        }
+        (None, Some(&[1, 1, width])) => (width, USUAL_CHANNELS, USUAL_PATCH),
         _ => {
             let some = tensors.first().map_or("none at all", |tensor| &tensor.name);
             return Err(wrong(format!(
@@ -72,7 +79,7 @@ pub fn recognise(tensors: &[NamedTensor], texts: &Metadata, path: &Path) -> Resu
         depth,
         num_heads: num_heads(embed_dim, texts, path)?,
         mlp_ratio: ratio(hidden, embed_dim),
-        normalize: normalize(texts),
+        normalize: normalize(texts, channels),
     })
 }
 
@@ -91,7 +98,8 @@ pub fn metadata(model: &Model) -> Metadata {
         ("architecture".to_owned(), format!("{name}_patch{}_{}", config.patch_size, config.image_size)),
         ("mean".to_owned(), format!("{:?}", config.normalize.mean)),
         ("std".to_owned(), format!("{:?}", config.normalize.std)),
-        ("exif".to_owned(), if model.exif == Exif::Apply { "apply" } else { "ignore" }.to_owned()),
+        ("exif".to_owned(), if model.reading.exif == Exif::Apply { "apply" } else { "ignore" }.to_owned()),
+        ("range".to_owned(), format!("{:?}", model.reading.range)),
         ("mlp_ratio".to_owned(), config.mlp_ratio.to_string()),
     ]);
     let mut numbers = vec![
@@ -100,6 +108,7 @@ pub fn metadata(model: &Model) -> Metadata {
         ("num_heads", config.num_heads),
         ("patch_size", config.patch_size),
         ("image_size", config.image_size),
+        ("in_chans", config.normalize.mean.len()),
     ];
     if let EvalTransform::ResizeCrop { resize, crop } = model.transform {
         numbers.extend([("eval_resize", resize as usize), ("eval_crop", crop as usize)]);
@@ -114,9 +123,22 @@ pub(super) fn transform(texts: &Metadata) -> Option<EvalTransform> {
     Some(EvalTransform::ResizeCrop { resize: side("eval_resize")?, crop: side("eval_crop")? })
 }
 
-/// The stated use of the orientation; as torchvision does if nothing is stated.
-pub(super) fn exif(texts: &Metadata) -> Exif {
-    if texts.get("exif").is_some_and(|exif| exif == "apply") { Exif::Apply } else { Exif::Ignore }
+/// The stated form of the images; orientation as torchvision does if nothing is stated.
+pub(super) fn reading(texts: &Metadata, channels: usize) -> Reading {
+    let upright = texts.get("exif").is_some_and(|exif| exif == "apply");
+    let rises = |range: &Vec<[f32; 2]>| range.iter().all(|[low, high]| low < high);
+    let range = texts.get("range").and_then(|range| serde_json::from_str(range).ok()).filter(rises);
+    Reading { exif: if upright { Exif::Apply } else { Exif::Ignore }, channels, range: range.unwrap_or_default() }
+}
+
+/// What had to be assumed of the images, in words.
+pub(super) fn assumed(texts: &Metadata, config: &VitConfig) -> Option<String> {
+    let channels = config.normalize.mean.len();
+    let stated = stated(texts, "mean", channels).is_some() && stated(texts, "std", channels).is_some();
+    (channels != USUAL_CHANNELS && !stated).then(|| {
+        let (mean, std) = MIDDLE;
+        format!("the file does not state the mean and deviation of its {channels} channels; {mean} and {std} are used")
+    })
 }
 
 fn num_heads(embed_dim: usize, texts: &Metadata, path: &Path) -> Result<usize, RunError> {
@@ -128,14 +150,21 @@ fn num_heads(embed_dim: usize, texts: &Metadata, path: &Path) -> Result<usize, R
     }
 }
 
-/// ImageNet's statistics unless others are stated.
-fn normalize(texts: &Metadata) -> Normalize {
-    let stated = |key: &str| serde_json::from_str::<[f32; 3]>(texts.get(key)?).ok();
-    let usual = DataConfig::default();
+/// ImageNet's statistics of colors unless others are stated.
+fn normalize(texts: &Metadata, channels: usize) -> Normalize {
+    let usual = match channels {
+        USUAL_CHANNELS => DataConfig::default(),
+        _ => DataConfig { mean: vec![MIDDLE.0; channels], std: vec![MIDDLE.1; channels], ..DataConfig::default() },
+    };
     Normalize {
-        mean: stated("mean").unwrap_or(usual.mean).to_vec(),
-        std: stated("std").filter(|std| std.iter().all(|std| *std > 0.0)).unwrap_or(usual.std).to_vec(),
+        mean: stated(texts, "mean", channels).unwrap_or(usual.mean),
+        std: stated(texts, "std", channels).filter(|std| std.iter().all(|std| *std > 0.0)).unwrap_or(usual.std),
     }
+}
+
+/// A stated number for each channel.
+fn stated(texts: &Metadata, key: &str, channels: usize) -> Option<Vec<f32>> {
+    serde_json::from_str::<Vec<f32>>(texts.get(key)?).ok().filter(|values| values.len() == channels)
 }
 
 /// Number of different `blocks.{i}`; a gap in the numbers then shows as a missing and an unexpected block.

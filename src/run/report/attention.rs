@@ -2,7 +2,7 @@
 
 use dinoxide_engine::cpu::Cpu;
 use dinoxide_engine::tensor::Pool;
-use dinoxide_views::Rgb8;
+use dinoxide_views::Image;
 use dinoxide_views::source::SourceImage;
 
 use crate::eval::attention::{AttentionMaps, MASS, mass_mask};
@@ -11,7 +11,7 @@ use crate::report::attention_sheet::AttentionRow;
 use crate::report::picture::Picture;
 use crate::run::RunError;
 use crate::run::trained::Trained;
-use crate::run::validation::{eval_transform, exif};
+use crate::run::validation::{eval_transform, reading};
 
 /// Images on the sheet.
 const IMAGES: usize = 6;
@@ -20,7 +20,7 @@ const IMAGES: usize = 6;
 #[derive(Debug, Clone)]
 pub struct Sight {
     /// The image as the network saw it.
-    pub image: Rgb8,
+    pub image: Image,
     /// Where it looks.
     pub maps: AttentionMaps,
 }
@@ -29,7 +29,7 @@ pub struct Sight {
 ///
 /// # Errors
 /// If the network's attention is not finite.
-pub fn attention_maps(frozen: &Frozen<'_>, image: &Rgb8) -> Result<AttentionMaps, RunError> {
+pub fn attention_maps(frozen: &Frozen<'_>, image: &Image) -> Result<AttentionMaps, RunError> {
     let (height, width) = (image.height as usize, image.width as usize);
     let values = frozen.class_attention(ImageBatch { pixels: &image.pixels, images: 1, height, width });
     Ok(AttentionMaps::new(values, frozen.backbone.patches(1, height, width).grid())?)
@@ -40,7 +40,7 @@ pub fn attention_maps(frozen: &Frozen<'_>, image: &Rgb8) -> Result<AttentionMaps
 /// # Errors
 /// If the image has no pixel.
 pub fn attention_row(sight: &Sight, truth: Option<Vec<u8>>) -> Result<AttentionRow, RunError> {
-    let image = Picture::new(sight.image.width, sight.image.height, sight.image.pixels.clone())?;
+    let image = Picture::new(sight.image.width, sight.image.height, sight.image.shown().pixels)?;
     let kept = mass_mask(&sight.maps.mean(), MASS)?;
     Ok(AttentionRow { image, maps: sight.maps.clone(), kept, truth })
 }
@@ -58,7 +58,7 @@ pub(super) fn rows(trained: &Trained<'_>) -> Result<Vec<AttentionRow>, RunError>
     let count = images.len().min(IMAGES);
     let mut rows = Vec::new();
     for place in 0..count {
-        let Ok(image) = images[place * images.len() / count].decode(exif(config)) else { continue };
+        let Ok(image) = images[place * images.len() / count].decode(&reading(config)) else { continue };
         let image = eval_transform(config).apply(&image);
         let maps = attention_maps(&frozen, &image)?;
         rows.push(attention_row(&Sight { image, maps }, None)?);

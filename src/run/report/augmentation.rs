@@ -1,12 +1,12 @@
 //! The augmentation sheet: what the networks see of an image, by the code and the draws of the training itself.
 
 use dinoxide_views::random::Key;
-use dinoxide_views::{Rgb8, Source, render_views};
+use dinoxide_views::{Image, Source, render_views};
 
 use crate::config::Config;
 use crate::report::picture::{Picture, PictureError};
 use crate::report::sheet::sheet;
-use crate::run::validation::exif;
+use crate::run::validation::reading;
 
 /// Images on the sheet.
 const IMAGES: usize = 8;
@@ -20,11 +20,11 @@ pub fn augmentation_sheet(config: &Config, source: &Source) -> Option<Picture> {
     let mut rows = Vec::new();
     for place in 0..count {
         let index = place * source.len() / count;
-        let Ok(image) = source.images[index].decode(exif(config)) else { continue };
+        let Ok(image) = source.images[index].decode(&reading(config)) else { continue };
         let key = Key { seed: config.run.seed, epoch: 0, sample: index as u64 };
         let views = render_views(&image, recipe, &key);
         let largest = recipe.global.size.max(recipe.local.size).max(1);
-        let view = |view: &Rgb8| scaled(view, f64::from(CELL_PX) / f64::from(largest));
+        let view = |view: &Image| scaled(view, f64::from(CELL_PX) / f64::from(largest));
         let whole = scaled(&image, f64::from(CELL_PX) / f64::from(image.width.max(image.height)));
         let row = std::iter::once(whole).chain(views.iter().map(view)).collect::<Result<Vec<_>, _>>();
         rows.extend(row.ok());
@@ -36,12 +36,12 @@ pub fn augmentation_sheet(config: &Config, source: &Source) -> Option<Picture> {
     (!rows.is_empty()).then(|| sheet(&rows, &captions.collect::<Vec<_>>()))
 }
 
-/// A smaller or larger copy.
+/// A smaller or larger copy, as people are shown it.
 ///
 /// # Errors
 /// If the image has no pixel.
-pub fn scaled(image: &Rgb8, factor: f64) -> Result<Picture, PictureError> {
+pub fn scaled(image: &Image, factor: f64) -> Result<Picture, PictureError> {
     let side = |side: u32| (f64::from(side) * factor).round().max(1.0) as u32;
     let (width, height) = (side(image.width), side(image.height));
-    Ok(Picture::new(image.width, image.height, image.pixels.clone())?.resized(width, height))
+    Ok(Picture::new(image.width, image.height, image.shown().pixels)?.resized(width, height))
 }

@@ -3,7 +3,7 @@
 
 use std::io::Write as _;
 
-use dinoxide_views::{Exif, Source};
+use dinoxide_views::{Reading, Source};
 use libfuzzer_sys::fuzz_target;
 
 /// Members that are read of each archive.
@@ -15,7 +15,7 @@ fuzz_target!(|bytes: &[u8]| {
     let Ok(()) = file.write_all(bytes) else { return };
     let Ok(source) = Source::open(&[file.path().display().to_string()]) else { return };
     for image in source.images.iter().take(READ) {
-        if let Ok(image) = image.decode(Exif::Ignore) {
+        if let Ok(image) = image.decode(&Reading::default()) {
             assert_eq!(image.pixels.len(), image.width as usize * image.height as usize * 3);
         }
     }

@@ -2,11 +2,11 @@
 //! contained (`error.rs`, `guard`), and is one more reason.
 #![no_main]
 
-use dinoxide_views::{Exif, decode_bytes};
+use dinoxide_views::{Reading, decode_bytes};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
-    if let Ok(image) = decode_bytes(bytes, Exif::Apply) {
+    if let Ok(image) = decode_bytes(bytes, &Reading::upright()) {
         assert_eq!(image.pixels.len(), image.width as usize * image.height as usize * 3);
     }
 });

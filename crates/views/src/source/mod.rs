@@ -12,9 +12,10 @@ use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::decode::{Exif, decode_bytes, read_limited};
+use crate::decode::{decode_bytes, read_limited};
 use crate::error::{DecodeError, Error, Result};
-use crate::pixel::Rgb8;
+use crate::pixel::Image;
+use crate::samples::Reading;
 use crate::times::{Clock, Times};
 
 mod archive;
@@ -24,8 +25,8 @@ mod walk;
 use archive::Member;
 
 /// Extensions of files that are taken for images, in any case.
-pub const EXTENSIONS: [&str; 12] =
-    ["jpg", "jpeg", "png", "bmp", "gif", "webp", "tif", "tiff", "ppm", "pgm", "pbm", "pnm"];
+pub const EXTENSIONS: [&str; 13] =
+    ["jpg", "jpeg", "png", "bmp", "gif", "webp", "tif", "tiff", "ppm", "pgm", "pbm", "pnm", "npy"];
 
 /// One image. A million of them should fit into memory with room to spare, so places are put together when asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,19 +79,19 @@ impl SourceImage {
     ///
     /// # Errors
     /// Says why there is none; never panics.
-    pub fn decode(&self, exif: Exif) -> std::result::Result<Rgb8, DecodeError> {
-        self.decode_timed(exif, &mut Times::default())
+    pub fn decode(&self, reading: &Reading) -> std::result::Result<Image, DecodeError> {
+        self.decode_timed(reading, &mut Times::default())
     }
 
     /// Decodes the image and adds the time that reading and decoding take.
     ///
     /// # Errors
     /// As [`SourceImage::decode`].
-    pub fn decode_timed(&self, exif: Exif, times: &mut Times) -> std::result::Result<Rgb8, DecodeError> {
+    pub fn decode_timed(&self, reading: &Reading, times: &mut Times) -> std::result::Result<Image, DecodeError> {
         let mut clock = Clock::start();
         let bytes = self.read();
         clock.add(&mut times.read);
-        let image = bytes.and_then(|bytes| decode_bytes(&bytes, exif));
+        let image = bytes.and_then(|bytes| decode_bytes(&bytes, reading));
         clock.add(&mut times.decode);
         image
     }

@@ -1,0 +1,124 @@
+//! TIFF files of measurements: any number of channels, wide numbers and fractions, planes one after the other, pages.
+use std::io::Cursor;
+
+use tiff::ColorType;
+use tiff::decoder::{Decoder, DecodingResult, Limits};
+use tiff::tags::Tag;
+
+use crate::decode::{MAX_DECODER_BYTES, Stored, check_pixels};
+use crate::error::DecodeError;
+use crate::pixel::MAX_CHANNELS;
+use crate::samples::{Alpha, Samples, Values};
+
+/// `SampleFormat` of whole numbers without a sign.
+const UNSIGNED: u16 = 1;
+/// `PlanarConfiguration` of channels in planes of their own.
+const PLANES: u16 = 2;
+
+type File<'a> = Decoder<Cursor<&'a [u8]>>;
+
+/// Decodes what the general decoder does not: none if that is the one to do it. A file of `wanted` gray pages gives as many
+/// channels, unless one or three are wanted.
+pub(crate) fn decode(bytes: &[u8], wanted: usize) -> Result<Option<(Samples, Stored)>, DecodeError> {
+    let mut limits = Limits::default();
+    limits.decoding_buffer_size = MAX_DECODER_BYTES as usize;
+    limits.intermediate_buffer_size = MAX_DECODER_BYTES as usize;
+    let mut file = Decoder::new(Cursor::new(bytes)).map_err(broken)?.with_limits(limits);
+    let (color, (width, height)) = (file.colortype().map_err(broken)?, file.dimensions().map_err(broken)?);
+    let samples: u16 = first(&mut file, Tag::SamplesPerPixel)?.unwrap_or(1);
+    let format = first(&mut file, Tag::SampleFormat)?.unwrap_or(UNSIGNED);
+    let planes = first(&mut file, Tag::PlanarConfiguration)? == Some(PLANES) && samples > 1;
+    let pages = samples == 1 && !matches!(wanted, 1 | 3) && file.more_images();
+    let usual =
+        !matches!(color, ColorType::Multiband { .. }) && samples == color.num_samples() && color.bit_depth() <= 16;
+    if usual && format == UNSIGNED && !planes && !pages {
+        return Ok(None);
+    }
+    check_pixels(width.into(), height.into())?;
+    if matches!(
+        color,
+        ColorType::Palette(_) | ColorType::CMYK(_) | ColorType::CMYKA(_) | ColorType::YCbCr(_) | ColorType::Lab(_)
+    ) {
+        return Err(broken(format!("{color:?} in this layout is not read; save it as RGB")));
+    }
+    let channels = if pages { wanted } else { usize::from(samples) };
+    let count = width as usize * height as usize * channels;
+    if !(1..=MAX_CHANNELS).contains(&channels)
+        || count as u64 * u64::from(color.bit_depth()).div_ceil(8) > MAX_DECODER_BYTES
+    {
+        return Err(broken(format!(
+            "{width} x {height} pixels of {channels} values; 1 to {MAX_CHANNELS} values are read"
+        )));
+    }
+    let values = if pages { read_pages(&mut file, wanted)? } else { read(&mut file)? };
+    if values.len() != count {
+        return Err(broken(format!(
+            "its {channels} values a pixel cannot all be read; save it as planes or without a color model"
+        )));
+    }
+    let values = if planes || pages { values.interleaved(channels) } else { values };
+    let alpha = if matches!(color, ColorType::RGBA(_) | ColorType::GrayA(_)) { Alpha::Last } else { Alpha::None };
+    let stored = Stored { format: "TIFF", channels, bits: color.bit_depth().max(8).into() };
+    Ok(Some((Samples { width, height, channels, alpha, values }, stored)))
+}
+
+/// The value of a tag, of several the first.
+fn first(file: &mut File<'_>, tag: Tag) -> Result<Option<u16>, DecodeError> {
+    let values: Option<Vec<u16>> = file.find_tag_unsigned_vec(tag).map_err(broken)?;
+    Ok(values.and_then(|values| values.first().copied()))
+}
+
+/// The next `pages` pages, one after the other.
+fn read_pages(file: &mut File<'_>, pages: usize) -> Result<Values, DecodeError> {
+    let size = file.dimensions().map_err(broken)?;
+    let mut all = read(file)?;
+    for page in 1..pages {
+        if !file.more_images() {
+            return Err(DecodeError::Channels { stored: page, wanted: pages });
+        }
+        file.next_image().map_err(broken)?;
+        if file.dimensions().map_err(broken)? != size {
+            return Err(broken("its pages differ in size"));
+        }
+        all = match (all, read(file)?) {
+            (Values::U8(all), Values::U8(page)) => Values::U8([all, page].concat()),
+            (Values::U16(all), Values::U16(page)) => Values::U16([all, page].concat()),
+            (Values::F32 { values: all, whole }, Values::F32 { values: page, whole: other }) if whole == other => {
+                Values::F32 { values: [all, page].concat(), whole }
+            }
+            _ => return Err(broken("its pages differ in the type of their numbers")),
+        };
+    }
+    if file.more_images() {
+        return Err(broken(format!("it has more than the {pages} pages that are read as channels")));
+    }
+    Ok(all)
+}
+
+fn read(file: &mut File<'_>) -> Result<Values, DecodeError> {
+    let mut found = DecodingResult::U8(Vec::new());
+    file.read_image_to_buffer(&mut found).map_err(broken)?;
+    let wide = |values: Vec<f32>, low: f64, high: f64| Values::F32 { values, whole: [low as f32, high as f32] };
+    Ok(match found {
+        DecodingResult::U8(values) => Values::U8(values),
+        DecodingResult::U16(values) => Values::U16(values),
+        DecodingResult::U32(values) => wide(values.iter().map(|&value| value as f32).collect(), 0.0, u32::MAX.into()),
+        DecodingResult::I8(values) => {
+            wide(values.iter().map(|&value| value.into()).collect(), i8::MIN.into(), i8::MAX.into())
+        }
+        DecodingResult::I16(values) => {
+            wide(values.iter().map(|&value| value.into()).collect(), i16::MIN.into(), i16::MAX.into())
+        }
+        DecodingResult::I32(values) => {
+            wide(values.iter().map(|&value| value as f32).collect(), i32::MIN.into(), i32::MAX.into())
+        }
+        DecodingResult::F16(values) => wide(values.iter().map(|value| value.to_f32()).collect(), 0.0, 1.0),
+        DecodingResult::F32(values) => wide(values, 0.0, 1.0),
+        DecodingResult::F64(values) => wide(values.iter().map(|&value| value as f32).collect(), 0.0, 1.0),
+        DecodingResult::U64(_) | DecodingResult::I64(_) => return Err(broken("whole numbers of 64 bits are not read")),
+    })
+}
+
+fn broken(reason: impl std::fmt::Display) -> DecodeError {
+    DecodeError::Broken { format: "TIFF".to_string(), reason: reason.to_string() }
+}

@@ -1,0 +1,97 @@
+//! NumPy arrays: `[height, width]`, `[height, width, channels]` or `[channels, height, width]` of numbers.
+use npyz::{DType, NpyFile, Order, TypeChar};
+
+use crate::decode::{Stored, check_pixels};
+use crate::error::DecodeError;
+use crate::pixel::MAX_CHANNELS;
+use crate::samples::{Alpha, Samples, Values};
+
+/// First bytes of a file.
+const MAGIC: &[u8] = b"\x93NUMPY";
+
+pub(crate) fn is_npy(bytes: &[u8]) -> bool {
+    bytes.starts_with(MAGIC)
+}
+
+/// Which axis holds the channels.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Layout {
+    First,
+    Last,
+}
+
+/// Decodes a file. Of three axes the one as long as `wanted` holds the channels, else the shorter one of the first and the last.
+pub(crate) fn decode(bytes: &[u8], wanted: usize) -> Result<(Samples, Stored), DecodeError> {
+    check_header(bytes)?;
+    let file = NpyFile::new(bytes).map_err(broken)?;
+    let (shape, order) = (file.shape().to_vec(), file.order());
+    let (height, width, channels, layout) = match *shape {
+        [height, width] => (height, width, 1, Layout::Last),
+        [height, width, channels] if channels == wanted as u64 => (height, width, channels, Layout::Last),
+        // Pictures are larger than the number of their channels.
+        [channels, height, width] if channels == wanted as u64 || channels < width => {
+            (height, width, channels, Layout::First)
+        }
+        [height, width, channels] => (height, width, channels, Layout::Last),
+        _ => {
+            return Err(broken(format!(
+                "its shape is {shape:?}; [height, width] and one axis more for channels are read"
+            )));
+        }
+    };
+    check_pixels(width, height)?;
+    if !(1..=MAX_CHANNELS as u64).contains(&channels) {
+        return Err(broken(format!("its shape is {shape:?}; 1 to {MAX_CHANNELS} channels are read")));
+    }
+    if order == Order::Fortran {
+        return Err(broken("it is in Fortran's order; save np.ascontiguousarray(a)"));
+    }
+    let (width, height, channels) = (width as u32, height as u32, channels as usize);
+    let values = width as usize * height as usize * channels;
+    let DType::Plain(kind) = file.dtype() else { return Err(broken("it holds records instead of numbers")) };
+    let (kind, size) = (kind.type_char(), kind.size_field());
+    // Memory is taken for what is there, not for what the header promises.
+    if (bytes.len() as u64) < values as u64 * size {
+        return Err(DecodeError::Truncated);
+    }
+    let values = match (kind, size) {
+        (TypeChar::Bool, 1) => {
+            Values::U8(file.into_vec::<bool>().map_err(truncated)?.iter().map(|&on| u8::from(on) * 255).collect())
+        }
+        (TypeChar::Uint, 1) => Values::U8(file.into_vec().map_err(truncated)?),
+        (TypeChar::Uint, 2) => Values::U16(file.into_vec().map_err(truncated)?),
+        (TypeChar::Uint, 4) => wide(file.into_vec::<u32>(), [0.0, u32::MAX as f32], |value| value as f32)?,
+        (TypeChar::Int, 1) => wide(file.into_vec::<i8>(), [i8::MIN.into(), i8::MAX.into()], f32::from)?,
+        (TypeChar::Int, 2) => wide(file.into_vec::<i16>(), [i16::MIN.into(), i16::MAX.into()], f32::from)?,
+        (TypeChar::Int, 4) => wide(file.into_vec::<i32>(), [i32::MIN as f32, i32::MAX as f32], |value| value as f32)?,
+        (TypeChar::Float, 4) => wide(file.into_vec::<f32>(), [0.0, 1.0], |value| value)?,
+        (TypeChar::Float, 8) => wide(file.into_vec::<f64>(), [0.0, 1.0], |value| value as f32)?,
+        _ => {
+            return Err(broken(format!(
+                "numbers of type {kind:?} with {size} bytes; whole ones up to 4 bytes, f4 and f8 are read"
+            )));
+        }
+    };
+    let values = if layout == Layout::First { values.interleaved(channels) } else { values };
+    let stored = Stored { format: "NPY", channels, bits: (size * 8) as u16 };
+    Ok((Samples { width, height, channels, alpha: Alpha::None, values }, stored))
+}
+
+/// The length of the header is taken on trust by its reader.
+fn check_header(bytes: &[u8]) -> Result<(), DecodeError> {
+    let at = |index: usize| bytes.get(index).map(|&byte| u64::from(byte)).ok_or(DecodeError::Truncated);
+    let header = if at(6)? == 1 { at(8)? | at(9)? << 8 } else { at(8)? | at(9)? << 8 | at(10)? << 16 | at(11)? << 24 };
+    if header > bytes.len() as u64 { Err(DecodeError::Truncated) } else { Ok(()) }
+}
+
+fn wide<T>(values: std::io::Result<Vec<T>>, whole: [f32; 2], value: impl Fn(T) -> f32) -> Result<Values, DecodeError> {
+    Ok(Values::F32 { values: values.map_err(truncated)?.into_iter().map(value).collect(), whole })
+}
+
+fn truncated(error: std::io::Error) -> DecodeError {
+    if error.kind() == std::io::ErrorKind::UnexpectedEof { DecodeError::Truncated } else { broken(error) }
+}
+
+fn broken(reason: impl std::fmt::Display) -> DecodeError {
+    DecodeError::Broken { format: "NPY".to_string(), reason: reason.to_string() }
+}

@@ -1,0 +1,179 @@
+//! Samples: the values of an image as they are stored, and how they become bytes of the form that is read.
+use crate::decode::Exif;
+use crate::error::DecodeError;
+use crate::pixel::{Image, MAX_CHANNELS};
+
+/// How files become images of one form.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reading {
+    /// What to do with the camera's orientation.
+    pub exif: Exif,
+    /// Values of a pixel, 1 to [`MAX_CHANNELS`]. Gray becomes color by repetition, color becomes gray as its luma, and alpha is
+    /// dropped where one or three are read; apart from that a file has to have as many.
+    pub channels: usize,
+    /// What becomes 0 and 255 of values wider than 8 bits, linear in between: of every channel, or of all; empty for the
+    /// whole range of a type of whole numbers, and 0 to 1 of fractions. Values of 8 bits stay as they are.
+    pub range: Vec<[f32; 2]>,
+}
+
+impl Default for Reading {
+    /// Red, green and blue, pixels as stored.
+    fn default() -> Self {
+        Self { exif: Exif::Ignore, channels: 3, range: Vec::new() }
+    }
+}
+
+impl Reading {
+    /// Returns the same for photos as their viewers turn them.
+    pub fn upright() -> Self {
+        Self { exif: Exif::Apply, ..Self::default() }
+    }
+}
+
+/// An image as it is stored, rows from top to bottom, the values of a pixel side by side.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Samples {
+    /// Width in pixels.
+    pub width: u32,
+    /// Height in pixels.
+    pub height: u32,
+    /// Values of a pixel, alpha among them.
+    pub channels: usize,
+    /// Whether the last value of a pixel says how opaque it is.
+    pub alpha: Alpha,
+    /// [H, W, C].
+    pub values: Values,
+}
+
+/// What the last value of a pixel is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Alpha {
+    /// A value like the others.
+    None,
+    /// How opaque the pixel is.
+    Last,
+}
+
+/// The values of an image in the smallest type that holds them.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Values {
+    /// 8 bits.
+    U8(Vec<u8>),
+    /// 16 bits.
+    U16(Vec<u16>),
+    /// Any other: more bits, signs, fractions.
+    F32 {
+        /// The values; wider ones are rounded.
+        values: Vec<f32>,
+        /// What becomes 0 and 255 if nothing else is said.
+        whole: [f32; 2],
+    },
+}
+
+impl Values {
+    /// Returns the number of values.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::U8(values) => values.len(),
+            Self::U16(values) => values.len(),
+            Self::F32 { values, .. } => values.len(),
+        }
+    }
+
+    /// Returns whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Returns planes, one channel after the other, as pixels.
+    pub(crate) fn interleaved(self, channels: usize) -> Self {
+        fn mixed<T: Copy>(planes: &[T], channels: usize) -> Vec<T> {
+            let pixels = planes.len() / channels;
+            (0..pixels).flat_map(|pixel| (0..channels).map(move |channel| planes[channel * pixels + pixel])).collect()
+        }
+        match self {
+            Self::U8(planes) => Self::U8(mixed(&planes, channels)),
+            Self::U16(planes) => Self::U16(mixed(&planes, channels)),
+            Self::F32 { values, whole } => Self::F32 { values: mixed(&values, channels), whole },
+        }
+    }
+
+    /// Returns one value.
+    ///
+    /// # Panics
+    /// If there are not so many.
+    pub fn at(&self, index: usize) -> f32 {
+        match self {
+            Self::U8(values) => f32::from(values[index]),
+            Self::U16(values) => f32::from(values[index]),
+            Self::F32 { values, .. } => values[index],
+        }
+    }
+}
+
+impl Samples {
+    /// Returns the values of a pixel without alpha.
+    pub fn opaque_channels(&self) -> usize {
+        self.channels - usize::from(self.alpha == Alpha::Last)
+    }
+
+    /// Returns the image in the form that is read.
+    ///
+    /// # Errors
+    /// [`DecodeError::Channels`] if it has another number of channels.
+    pub fn into_image(self, reading: &Reading) -> Result<Image, DecodeError> {
+        let (stored, opaque, wanted) = (self.channels, self.opaque_channels(), reading.channels);
+        // Alpha counts where it is one of the channels that are read.
+        let kept = if stored == wanted { stored } else { opaque };
+        if !(kept == wanted || matches!((kept, wanted), (1, 3) | (3, 1))) || stored > MAX_CHANNELS {
+            return Err(DecodeError::Channels { stored, wanted });
+        }
+        let (width, height) = (self.width, self.height);
+        let bytes = to_bytes(self.values, stored, &reading.range);
+        let pixels = match (kept, wanted) {
+            (kept, wanted) if kept == wanted && kept == stored => bytes,
+            (kept, wanted) if kept == wanted => {
+                bytes.chunks_exact(stored).flat_map(|pixel| &pixel[..kept]).copied().collect()
+            }
+            (1, _) => bytes.chunks_exact(stored).flat_map(|pixel| [pixel[0]; 3]).collect(),
+            _ => bytes.chunks_exact(stored).map(luma).collect(),
+        };
+        Ok(Image { width, height, channels: wanted, pixels })
+    }
+}
+
+/// Pillow's `convert("L")`.
+fn luma(pixel: &[u8]) -> u8 {
+    /// Shares of red, green and blue (ITU-R 601-2) of 2¹⁶.
+    const LUMA: [u32; 3] = [19_595, 38_470, 7_471];
+    let sum: u32 = pixel.iter().zip(LUMA).map(|(&value, share)| u32::from(value) * share).sum();
+    ((sum + (1 << 15)) >> 16) as u8
+}
+
+fn to_bytes(values: Values, channels: usize, range: &[[f32; 2]]) -> Vec<u8> {
+    match values {
+        Values::U8(values) => values,
+        // As Pillow cuts 16 bits to 8.
+        Values::U16(values) if range.is_empty() => values.into_iter().map(|value| (value >> 8) as u8).collect(),
+        Values::U16(values) => scaled(&values, channels, range),
+        Values::F32 { values, whole } if range.is_empty() => scaled(&values, channels, &[whole]),
+        Values::F32 { values, .. } => scaled(&values, channels, range),
+    }
+}
+
+/// Maps the range of each channel, or of all, to 0..=255: rounded, clipped, 0 for what is no number.
+fn scaled<T: Copy + Into<f64>>(values: &[T], channels: usize, range: &[[f32; 2]]) -> Vec<u8> {
+    let of_channel = |channel: usize| {
+        let [low, high] = range[channel.min(range.len() - 1)].map(f64::from);
+        (low, 255.0 / (high - low))
+    };
+    let scales: Vec<(f64, f64)> = (0..channels).map(of_channel).collect();
+    let mut bytes = Vec::with_capacity(values.len());
+    for pixel in values.chunks_exact(channels) {
+        // The cast clips, and makes 0 of what is no number.
+        bytes.extend(
+            pixel.iter().zip(&scales).map(|(&value, (low, factor))| ((value.into() - low) * factor + 0.5) as u8),
+        );
+    }
+    bytes
+}

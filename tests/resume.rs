@@ -67,6 +67,31 @@ fn finishes_as_undisturbed(out: &Path, when: &str, saying: &[&str]) {
 }
 
 #[test]
+fn images_that_come_while_a_run_is_stopped_are_not_part_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, out) = (folder.path().join("data"), folder.path().join("run"));
+    make_images(&data, IMAGES / 2);
+    std::fs::write(data.join("cat/00.jpg"), "no image").unwrap();
+    let command_to = |out: &Path| {
+        let mut command = pretrain(&data, out, &["--eval-every", "1", "--set", "data.max_bad=0.1", "--val"]);
+        command.arg(Undisturbed::get().data());
+        command
+    };
+    let (before, command) = (folder.path().join("before"), || command_to(&out));
+    run(command_to(&before)).expect(0);
+    let mut running = Running::start(command());
+    running.wait_for_step(&out, 6);
+    running.signal("INT");
+    running.end().expect(130);
+    std::fs::copy(data.join("cat/01.png"), data.join("cat/00-new.png")).unwrap();
+    run(command()).expect(0).saying(&["28 images"]);
+    Outcome::of(&before).assert_same(&Outcome::of(&out), "with another image in the folder");
+    let unread = "no such list";
+    std::fs::write(out.join("images.csv.gz"), unread).unwrap();
+    run(command()).expect(0).saying(&["images.csv.gz", "looking for the images again", "29 images"]);
+}
+
+#[test]
 fn stopped_by_a_signal_and_continued() {
     let folder = tempfile::tempdir().unwrap();
     for (signal, step) in [("INT", 1), ("TERM", 6), ("INT", 7), ("TERM", 12), ("USR1", 18)] {

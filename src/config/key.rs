@@ -48,6 +48,10 @@ pub(super) const IMAGENET: &str = "imagenet";
 pub const KEYS: &[Key] = &[
     fixed("recipe", "recipe the values started from: auto, dino, laptop, demo, cifar10-2cores"),
     fixed("data.train", "folders, images, lists (.txt), tables (.csv), archives (.tar, .zip) or globs"),
+    fixed(
+        "data.weights",
+        "share of each entry of data.train in an epoch, such as [3, 1]; empty: every image counts the same",
+    ),
     fixed("data.val", "folder with one sub-folder per class, or a .csv with paths and labels: k-NN while training"),
     fixed("data.exif", "\"apply\" turns phone photos upright; \"ignore\" equals torchvision"),
     fixed("data.max_bad", "share of unreadable images above which the run stops"),

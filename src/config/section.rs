@@ -19,6 +19,8 @@ const IMAGENET_STD: [f32; 3] = [0.229, 0.224, 0.225];
 pub struct DataConfig {
     /// Folders, files, lists or globs.
     pub train: Vec<String>,
+    /// Share of each entry of `train` in an epoch, in any unit; empty if every image counts the same.
+    pub weights: Vec<f64>,
     /// Labelled folder for k-NN while training.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub val: Option<String>,
@@ -44,6 +46,7 @@ impl Default for DataConfig {
     fn default() -> Self {
         Self {
             train: Vec::new(),
+            weights: Vec::new(),
             val: None,
             exif: ExifMode::Apply,
             max_bad: 0.01,

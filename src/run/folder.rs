@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use dinoxide_views::Source;
+
 use super::RunError;
 use super::lock::{LOCK_FILE, Lock};
 use crate::checkpoint::atomic::write_atomic;
@@ -9,12 +11,14 @@ use crate::config::{Config, KEYS};
 
 /// Name of the configuration in a run folder.
 pub const CONFIG_FILE: &str = "config.toml";
+/// List of the images that a run trains on.
+pub const IMAGES_FILE: &str = "images.csv.gz";
 
 /// Folder of the pictures that `dinoxide demo` makes before its run begins.
 pub(super) const DATA_FOLDER: &str = "data";
 
 /// Everything a run writes; `--overwrite` deletes these and nothing else.
-const OWN_ENTRIES: [&str; 13] = [
+const OWN_ENTRIES: [&str; 14] = [
     "command.txt",
     "environment.json",
     "status.json",
@@ -22,6 +26,7 @@ const OWN_ENTRIES: [&str; 13] = [
     "metrics.jsonl",
     "log.txt",
     "skipped.jsonl",
+    IMAGES_FILE,
     "report.html",
     "checkpoints",
     "export",
@@ -114,6 +119,15 @@ impl RunFolder {
         format!("dinoxide pretrain -c {}", self.path.join(CONFIG_FILE).display())
     }
 
+    /// Writes down which images the run trains on.
+    ///
+    /// # Errors
+    /// [`RunError::File`].
+    pub fn keep_images(&self, source: &Source) -> Result<(), RunError> {
+        let file = self.path.join(IMAGES_FILE);
+        write_atomic(&file, |file| source.write_manifest(file)).map_err(RunError::file("write", file))
+    }
+
     /// The folder of checkpoints.
     pub fn checkpoints(&self) -> PathBuf {
         self.path.join("checkpoints")
@@ -130,6 +144,18 @@ pub fn stored_config(path: &Path) -> Result<Option<Config>, RunError> {
         return Ok(None);
     }
     Ok(Some(Config::from_file(&file)?))
+}
+
+/// The images that the run in `path` trains on, of `inputs` inputs; `None` if it has not written them down.
+///
+/// # Errors
+/// If the list is damaged.
+pub fn kept_images(path: &Path, inputs: usize) -> Result<Option<Source>, RunError> {
+    let file = path.join(IMAGES_FILE);
+    if !file.exists() {
+        return Ok(None);
+    }
+    Ok(Some(Source::read_manifest(&file, inputs)?))
 }
 
 /// A free folder `runs/<data>-<model>-<n>` under `parent`.

@@ -133,6 +133,8 @@ impl Plan<'_> {
         let (config, facts) = (self.config, self.facts);
         let median = facts.median_size.map_or(String::new(), |(width, height)| format!(", median {width}×{height}"));
         let gib = facts.memory_bytes as f64 / f64::from(1 << 30);
+        let weights = &config.data.weights;
+        let shares = if weights.is_empty() { String::new() } else { format!(", shares {weights:?}") };
         let model = &config.model;
         let million = model.parameters(config.data.channels) as f64 / 1e6;
         let (global, local) = (&config.views.global, &config.views.local);
@@ -152,7 +154,7 @@ impl Plan<'_> {
         let disk = self.disk_bytes() as f64 / 1e6;
         let start = model.init.as_ref().map_or(String::new(), |init| format!(", starting from {init}"));
         vec![
-            ("data", format!("{} images, {} channels{median}", grouped(facts.images), config.data.channels)),
+            ("data", format!("{} images, {} channels{median}{shares}", grouped(facts.images), config.data.channels)),
             ("device", format!("cpu {}, {} cores, {gib:.1} GiB", machine::cpu_model(), facts.cores)),
             ("model", format!("{} ({million:.1} M parameters){start}", model.full_name())),
             ("views", format!("{} × {} px, {} × {} px", global.count, global.size, local.count, local.size)),

@@ -126,8 +126,9 @@ impl Validation {
     fn images(&self, split: &Split) -> Result<(Vec<usize>, EvalLoader), RunError> {
         let used: Vec<usize> = (0..split.labels.len()).filter(|index| split.labels[*index].is_some()).collect();
         let (workers, reading) = (self.config.data.workers, reading(&self.config));
-        let images = used.iter().map(|index| split.source.images[*index].clone()).collect();
-        let source = Arc::new(Source { images, classes: split.source.classes.clone() });
+        let images: Vec<SourceImage> = used.iter().map(|index| split.source.images[*index].clone()).collect();
+        let inputs = vec![images.len() as u32];
+        let source = Arc::new(Source { images, classes: split.source.classes.clone(), inputs });
         let config = EvalConfig { batch: EVAL_BATCH, workers, reading };
         Ok((used, EvalLoader::new(source, eval_transform(&self.config), config)?))
     }

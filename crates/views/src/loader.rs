@@ -14,7 +14,7 @@ use crate::pool::{Pool, PoolConfig};
 use crate::random::Key;
 use crate::recipe::{CropRecipe, ViewRecipe};
 use crate::render::Renderer;
-use crate::sampler::{Sampler, epoch_permutation, steps_per_epoch};
+use crate::sampler::{Draw, Sampler, epoch_permutation, steps_per_epoch, weighted_epoch};
 use crate::samples::Reading;
 use crate::shelf::{Found, Shelf, lock};
 use crate::source::Source;
@@ -48,6 +48,8 @@ pub struct LoaderConfig {
     pub max_bad: f64,
     /// Bytes of decoded images kept in memory; 0 keeps none.
     pub cache_bytes: u64,
+    /// Share of each input of the source in an epoch, in any unit; empty if every image counts the same.
+    pub weights: Vec<f64>,
 }
 
 impl LoaderConfig {
@@ -65,6 +67,7 @@ impl LoaderConfig {
             reading: Reading::default(),
             max_bad: 0.01,
             cache_bytes: 0,
+            weights: Vec::new(),
         }
     }
 }
@@ -126,6 +129,8 @@ impl Loader {
                 world: config.world,
                 steps_per_epoch: config.steps_per_epoch,
             },
+            inputs: source.inputs.clone(),
+            weights: config.weights.clone(),
             shelf: Shelf::new(source, config.reading.clone(), config.cache_bytes),
             channels: config.reading.channels,
             recipe,
@@ -193,10 +198,45 @@ fn check(source: &Source, config: &LoaderConfig) -> Result<()> {
     if config.rank >= config.world {
         return bad("rank", format!("{} of {} processes; ranks count from 0", config.rank, config.world));
     }
+    check_weights(&source.inputs, &config.weights)?;
     if !(0.0..=1.0).contains(&config.max_bad) {
         return bad("max_bad", format!("{}; a fraction between 0 and 1", config.max_bad));
     }
     Ok(())
+}
+
+fn check_weights(inputs: &[u32], weights: &[f64]) -> Result<()> {
+    let bad = |problem: String| Err(Error::Value { key: "data.weights".to_string(), problem });
+    if weights.is_empty() {
+        return Ok(());
+    }
+    if weights.len() != inputs.len() {
+        return bad(format!("{} numbers for {} inputs; one for each", weights.len(), inputs.len()));
+    }
+    if weights.iter().any(|weight| !(weight.is_finite() && *weight >= 0.0)) || weights.iter().sum::<f64>() <= 0.0 {
+        return bad(format!("{weights:?}; numbers of at least 0, not all 0"));
+    }
+    match inputs.iter().zip(weights).position(|(&images, &weight)| images == 0 && weight > 0.0) {
+        Some(input) => bad(format!("input {} has a share, but all its images belong to inputs before it", input + 1)),
+        None => Ok(()),
+    }
+}
+
+/// The order of an epoch.
+enum Order {
+    /// Every image once.
+    Alike(Vec<u32>),
+    /// Every input with its share.
+    Weighted(Vec<Draw>),
+}
+
+impl Order {
+    fn at(&self, position: usize) -> Draw {
+        match self {
+            Self::Alike(order) => Draw { sample: order[position], repetition: 0 },
+            Self::Weighted(order) => order[position],
+        }
+    }
 }
 
 /// What the workers share.
@@ -207,8 +247,11 @@ struct Plan {
     channels: usize,
     recipe: ViewRecipe,
     seed: u64,
-    /// The permutation of the epoch used last.
-    order: Mutex<Option<(u64, Arc<Vec<u32>>)>>,
+    /// Images of each input, and its share of an epoch.
+    inputs: Vec<u32>,
+    weights: Vec<f64>,
+    /// The order of the epoch used last.
+    order: Mutex<Option<(u64, Arc<Order>)>>,
     /// Buffers of items that have become part of a batch, for the next ones.
     spare: Mutex<Vec<Groups>>,
     /// Time spent on views.
@@ -220,8 +263,9 @@ struct Plan {
 impl Plan {
     fn item(&self, renderer: &mut Renderer, step: u64, slot: u32) -> Item {
         let place = self.sampler.place(step, slot);
-        let sample = self.order(place.epoch)[place.position as usize];
-        let key = Key { seed: self.seed, epoch: place.key_epoch(), sample: u64::from(sample) };
+        let Draw { sample, repetition } = self.order(place.epoch).at(place.position as usize);
+        let sample = u64::from(repetition) << u32::BITS | u64::from(sample);
+        let key = Key { seed: self.seed, epoch: place.key_epoch(), sample };
         let mut groups = lock(&self.spare).pop().unwrap_or_default();
         let found = self.shelf.find(&key, |image| {
             renderer.render_groups(image, &self.recipe, &key, &mut groups);
@@ -231,12 +275,16 @@ impl Plan {
         found
     }
 
-    fn order(&self, epoch: u64) -> Arc<Vec<u32>> {
+    fn order(&self, epoch: u64) -> Arc<Order> {
         let mut cached = lock(&self.order);
         match &*cached {
             Some((of, order)) if *of == epoch => Arc::clone(order),
             _ => {
-                let order = Arc::new(epoch_permutation(self.seed, epoch, self.sampler.images));
+                let order = Arc::new(if self.weights.is_empty() {
+                    Order::Alike(epoch_permutation(self.seed, epoch, self.sampler.images))
+                } else {
+                    Order::Weighted(weighted_epoch(self.seed, epoch, &self.inputs, &self.weights))
+                });
                 *cached = Some((epoch, Arc::clone(&order)));
                 order
             }

@@ -14,6 +14,37 @@ pub fn epoch_permutation(seed: u64, epoch: u64, images: u32) -> Vec<u32> {
     order
 }
 
+/// A place in an epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Draw {
+    /// The image.
+    pub sample: u32,
+    /// How often it stood in this epoch before.
+    pub repetition: u32,
+}
+
+/// Returns the order of an epoch of as many images, in which each input has its share: `weights` for inputs of `inputs` images.
+///
+/// Of an input that has more images than its share a random part is used, another one in each epoch; one that has fewer is used
+/// several times over.
+pub fn weighted_epoch(seed: u64, epoch: u64, inputs: &[u32], weights: &[f64]) -> Vec<Draw> {
+    let mut draws = Vec::new();
+    let (mut first, mut weight, mut taken) = (0u32, 0.0, 0usize);
+    let (images, total) = (inputs.iter().sum::<u32>(), weights.iter().sum::<f64>());
+    for (number, (&count, &share)) in inputs.iter().zip(weights).enumerate() {
+        let mut order: Vec<u32> = (first..first + count).collect();
+        Key { seed, epoch, sample: number as u64 + 1 }.draws(0, Purpose::Permutation).shuffle(&mut order);
+        // Rounding the sums instead of the shares makes them add up.
+        weight += share;
+        let end = (f64::from(images) * (weight / total)).round() as usize;
+        let repeated = (0u32..).flat_map(|repetition| order.iter().map(move |&sample| Draw { sample, repetition }));
+        draws.extend(repeated.take(if order.is_empty() { 0 } else { end - taken }));
+        (first, taken) = (first + count, end);
+    }
+    Key { seed, epoch, sample: 0 }.draws(0, Purpose::Permutation).shuffle(&mut draws);
+    draws
+}
+
 /// Returns the full batches of an epoch for each rank, at least one. Images left over are not used in that epoch.
 pub fn steps_per_epoch(images: u32, batch: u32, world: u32) -> u64 {
     let shard = u64::from(images).div_ceil(u64::from(world.max(1)));

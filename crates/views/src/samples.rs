@@ -87,9 +87,12 @@ impl Values {
 
     /// Returns planes, one channel after the other, as pixels.
     pub(crate) fn interleaved(self, channels: usize) -> Self {
-        fn mixed<T: Copy>(planes: &[T], channels: usize) -> Vec<T> {
-            let pixels = planes.len() / channels;
-            (0..pixels).flat_map(|pixel| (0..channels).map(move |channel| planes[channel * pixels + pixel])).collect()
+        fn mixed<T: Copy + Default>(planes: &[T], channels: usize) -> Vec<T> {
+            let mut pixels = vec![T::default(); planes.len()];
+            for (channel, plane) in planes.chunks_exact((planes.len() / channels).max(1)).enumerate() {
+                pixels[channel..].iter_mut().step_by(channels).zip(plane).for_each(|(to, value)| *to = *value);
+            }
+            pixels
         }
         match self {
             Self::U8(planes) => Self::U8(mixed(&planes, channels)),
@@ -130,23 +133,30 @@ impl Samples {
         }
         let (width, height) = (self.width, self.height);
         let bytes = to_bytes(self.values, stored, &reading.range);
-        let pixels = match (kept, wanted) {
-            (kept, wanted) if kept == wanted && kept == stored => bytes,
-            (kept, wanted) if kept == wanted => {
-                bytes.chunks_exact(stored).flat_map(|pixel| &pixel[..kept]).copied().collect()
-            }
-            (1, _) => bytes.chunks_exact(stored).flat_map(|pixel| [pixel[0]; 3]).collect(),
-            _ => bytes.chunks_exact(stored).map(luma).collect(),
+        let pixels = match (stored, wanted) {
+            (stored, wanted) if stored == wanted => bytes,
+            (1, 3) => each(&bytes, |[gray]| [gray; 3]),
+            (2, 3) => each(&bytes, |[gray, _]| [gray; 3]),
+            (4, 3) => each(&bytes, |[red, green, blue, _]| [red, green, blue]),
+            (3, 1) => each(&bytes, |color| [luma(color)]),
+            (4, 1) => each(&bytes, |[red, green, blue, _]| [luma([red, green, blue])]),
+            _ => bytes.chunks_exact(stored).flat_map(|pixel| &pixel[..wanted]).copied().collect(),
         };
         Ok(Image { width, height, channels: wanted, pixels })
     }
 }
 
+/// Converts every pixel.
+fn each<const FROM: usize, const TO: usize>(bytes: &[u8], convert: impl Fn([u8; FROM]) -> [u8; TO]) -> Vec<u8> {
+    let pixels: Vec<[u8; TO]> = bytes.as_chunks().0.iter().map(|&pixel| convert(pixel)).collect();
+    pixels.into_flattened()
+}
+
 /// Pillow's `convert("L")`.
-fn luma(pixel: &[u8]) -> u8 {
+fn luma(color: [u8; 3]) -> u8 {
     /// Shares of red, green and blue (ITU-R 601-2) of 2¹⁶.
     const LUMA: [u32; 3] = [19_595, 38_470, 7_471];
-    let sum: u32 = pixel.iter().zip(LUMA).map(|(&value, share)| u32::from(value) * share).sum();
+    let sum: u32 = color.iter().zip(LUMA).map(|(&value, share)| u32::from(value) * share).sum();
     ((sum + (1 << 15)) >> 16) as u8
 }
 
@@ -168,12 +178,12 @@ fn scaled<T: Copy + Into<f64>>(values: &[T], channels: usize, range: &[[f32; 2]]
         (low, 255.0 / (high - low))
     };
     let scales: Vec<(f64, f64)> = (0..channels).map(of_channel).collect();
-    let mut bytes = Vec::with_capacity(values.len());
-    for pixel in values.chunks_exact(channels) {
-        // The cast clips, and makes 0 of what is no number.
-        bytes.extend(
-            pixel.iter().zip(&scales).map(|(&value, (low, factor))| ((value.into() - low) * factor + 0.5) as u8),
-        );
+    let mut bytes = vec![0; values.len()];
+    for (bytes, values) in bytes.chunks_exact_mut(channels).zip(values.chunks_exact(channels)) {
+        for ((byte, &value), (low, factor)) in bytes.iter_mut().zip(values).zip(&scales) {
+            // The cast clips, and makes 0 of what is no number.
+            *byte = ((value.into() - low) * factor + 0.5) as u8;
+        }
     }
     bytes
 }

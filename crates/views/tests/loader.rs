@@ -1,12 +1,13 @@
 //! The loaders: same batches whatever the threads, any start, bad files, small folders, quick ends.
 #![expect(clippy::unwrap_used, reason = "a file that cannot be written fails the test")]
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use dinoxide_views::random::Key;
-use dinoxide_views::sampler::{Sampler, epoch_permutation, steps_per_epoch};
+use dinoxide_views::sampler::{Sampler, epoch_permutation, steps_per_epoch, weighted_epoch};
 use dinoxide_views::{
     Batch, Error, EvalConfig, EvalLoader, EvalTransform, Loader, LoaderConfig, Reading, Source, ViewRecipe,
     render_views,
@@ -194,4 +195,64 @@ fn impossible_settings_are_named() {
     assert!(refuse(LoaderConfig { batch: 0, ..good.clone() }, small_views()).contains("`batch`"));
     assert!(refuse(LoaderConfig { rank: 1, ..good.clone() }, small_views()).contains("`rank`"));
     assert!(refuse(good, ViewRecipe { flip: 1.5, ..small_views() }).contains("`views.flip`"));
+}
+
+#[test]
+fn inputs_have_their_shares_of_an_epoch() {
+    // 1, 6 and 3 of ten images.
+    let (inputs, weights) = ([5, 2, 3], [0.5, 3.0, 1.5]);
+    let mut seen = BTreeSet::new();
+    for epoch in 0..40 {
+        let draws = weighted_epoch(7, epoch, &inputs, &weights);
+        let of = |from: u32, to: u32| draws.iter().filter(|draw| (from..to).contains(&draw.sample)).count();
+        assert_eq!((draws.len(), of(0, 5), of(5, 7), of(7, 10)), (10, 1, 6, 3));
+        // Two images, three times each.
+        let twice: BTreeSet<(u32, u32)> = draws
+            .iter()
+            .filter(|draw| (5..7).contains(&draw.sample))
+            .map(|draw| (draw.sample, draw.repetition))
+            .collect();
+        assert_eq!(twice, BTreeSet::from([(5, 0), (5, 1), (5, 2), (6, 0), (6, 1), (6, 2)]));
+        seen.extend(draws.iter().map(|draw| draw.sample));
+        assert_eq!(draws, weighted_epoch(7, epoch, &inputs, &weights));
+        assert_ne!(draws, weighted_epoch(7, epoch + 1, &inputs, &weights));
+    }
+    assert_eq!(seen.len(), 10, "every image has its turn");
+}
+
+#[test]
+fn weighted_batches_do_not_depend_on_workers_and_repeat_no_view() {
+    let folder = tempfile::tempdir().unwrap();
+    let inputs: Vec<String> = [("few", 2), ("many", 6)]
+        .map(|(name, count)| {
+            let place = folder.path().join(name);
+            std::fs::create_dir(&place).unwrap();
+            write_images(&place, count);
+            place.display().to_string()
+        })
+        .into();
+    let source = Arc::new(Source::open(&inputs).unwrap());
+    let epoch = |workers: usize, start_step: u64| {
+        let config =
+            LoaderConfig { workers, start_step, weights: vec![3.0, 1.0], ..LoaderConfig::new(source.len(), 4) };
+        batches(&source, config, 2 - start_step as usize)
+    };
+    let first = epoch(1, 0);
+    assert_eq!(first, epoch(3, 0));
+    assert_eq!(first[1..], epoch(2, 1));
+    let samples: Vec<u32> = first.iter().flat_map(|batch| batch.samples.clone()).collect();
+    assert_eq!(samples.iter().filter(|&&sample| sample < 2).count(), 6, "{samples:?}");
+    let views: Vec<&[u8]> = first.iter().flat_map(|batch| batch.groups[0].pixels.chunks_exact(12 * 12 * 3)).collect();
+    let different: BTreeSet<&&[u8]> = views.iter().collect();
+    assert_eq!(different.len(), views.len(), "an image that is used again is seen otherwise");
+    for (weights, problem) in [
+        (vec![1.0], "1 numbers for 2 inputs"),
+        (vec![0.0, 0.0], "not all 0"),
+        (vec![-1.0, 2.0], "at least 0"),
+        (vec![f64::NAN, 1.0], "at least 0"),
+    ] {
+        let config = LoaderConfig { weights, ..LoaderConfig::new(source.len(), 4) };
+        let error = Loader::new(Arc::clone(&source), ViewRecipe::default(), config).err().unwrap().to_string();
+        assert!(error.contains(problem) && error.contains("data.weights"), "{error}");
+    }
 }

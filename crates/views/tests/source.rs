@@ -179,6 +179,27 @@ fn damaged_archives_are_named_and_damaged_members_are_single_failures() {
 }
 
 #[test]
+fn a_list_written_down_is_the_same_list() {
+    let root = tempfile::tempdir().unwrap();
+    touch(root.path(), &["x/1.jpg", "x/2, \"b\".jpg", "y/1.jpg"]);
+    write_tar(&root.path().join("shard.tar"), &[("a.png", &picture(1)), ("b.png", &picture(2))]);
+    write_zip(&root.path().join("p.zip"), &[("c.png", &picture(3))], zip::CompressionMethod::Deflated);
+    let inputs = ["x", "y", "x/1.jpg", "shard.tar", "p.zip"].map(|name| root.path().join(name).display().to_string());
+    let source = Source::open(&inputs).unwrap();
+    assert_eq!(source.inputs, [2, 1, 0, 2, 1]);
+    let path = root.path().join("images.csv.gz");
+    let mut bytes = Vec::new();
+    source.write_manifest(&mut bytes).unwrap();
+    fs::write(&path, &bytes).unwrap();
+    assert_eq!(Source::read_manifest(&path, 5).unwrap(), source);
+    assert!(Source::read_manifest(&path, 2).unwrap_err().to_string().contains("there are 2"));
+    for len in 0..bytes.len() {
+        fs::write(&path, &bytes[..len]).unwrap();
+        assert!(Source::read_manifest(&path, 5).is_err(), "cut to {len} bytes");
+    }
+}
+
+#[test]
 fn tables_name_images_and_labels() {
     let root = tempfile::tempdir().unwrap();
     touch(root.path(), &["x/1.jpg", "x/2.jpg"]);

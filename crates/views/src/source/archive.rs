@@ -14,15 +14,16 @@ use crate::error::{DecodeError, Error, Result};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Member {
     /// First byte in the archive.
-    offset: u64,
+    pub offset: u64,
     /// Bytes in the archive.
-    stored: u64,
+    pub stored: u64,
     /// How they are stored.
-    packing: Packing,
+    pub packing: Packing,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Packing {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Packing {
     Plain,
     Deflate,
 }

@@ -8,6 +8,8 @@
 //! | `walk.rs` | folders |
 //! | `list.rs` | globs, lists, tables |
 //! | `archive.rs` | tar and zip files, read in place |
+//!
+//! `manifest.rs` writes a list down and reads it again.
 use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,6 +22,7 @@ use crate::times::{Clock, Times};
 
 mod archive;
 mod list;
+mod manifest;
 mod walk;
 
 use archive::Member;
@@ -104,6 +107,8 @@ pub struct Source {
     pub images: Vec<SourceImage>,
     /// Sorted class names; empty if the source is not labelled.
     pub classes: Vec<String>,
+    /// Images of each input, in the order of the inputs.
+    pub inputs: Vec<u32>,
 }
 
 impl Source {
@@ -116,23 +121,25 @@ impl Source {
     /// [`Error::Io`].
     pub fn open(inputs: &[String]) -> Result<Self> {
         let alone = inputs.len() == 1;
-        let mut images = Vec::new();
+        let (mut images, mut counts) = (Vec::new(), Vec::new());
+        let mut seen = HashSet::new();
         for input in inputs {
-            images.append(&mut open_input(input, alone)?);
-        }
-        if !(alone && Path::new(&inputs[0]).is_dir()) {
+            let mut found = open_input(input, alone)?;
             // A folder has every file once.
-            let mut seen = HashSet::new();
-            images.retain(|image: &SourceImage| {
-                // `./a.jpg` and `a.jpg` are one file; a link and its target are two.
-                let path = image.path();
-                seen.insert(std::path::absolute(&path).unwrap_or(path))
-            });
+            if !(alone && Path::new(input).is_dir()) {
+                found.retain(|image| {
+                    // `./a.jpg` and `a.jpg` are one file; a link and its target are two.
+                    let path = image.path();
+                    seen.insert(std::path::absolute(&path).unwrap_or(path))
+                });
+            }
+            counts.push(found.len() as u32);
+            images.append(&mut found);
         }
         if images.is_empty() {
             return Err(no_images(&inputs.join("`, `")));
         }
-        Ok(Self { images, classes: Vec::new() })
+        Ok(Self { images, classes: Vec::new(), inputs: counts })
     }
 
     /// Finds the images of a labelled folder, one sub-folder for each class, or of a table (`.csv`) with columns of paths
@@ -149,7 +156,7 @@ impl Source {
                 image.label = classes.binary_search(label).ok().map(|index| index as u32);
             }
             images.sort_by_key(|image| image.label);
-            return if images.is_empty() { Err(no_images(&shown)) } else { Ok(Self { images, classes }) };
+            return Self::of_classes(images, classes, &shown);
         }
         if place.is_file() {
             return Err(Error::NoClasses { path: shown });
@@ -167,10 +174,12 @@ impl Source {
             walk::walk(&root, class, &mut images)?;
             images[start..].iter_mut().for_each(|image| image.label = Some(label as u32));
         }
-        if images.is_empty() {
-            return Err(no_images(&shown));
-        }
-        Ok(Self { images, classes })
+        Self::of_classes(images, classes, &shown)
+    }
+
+    fn of_classes(images: Vec<SourceImage>, classes: Vec<String>, shown: &str) -> Result<Self> {
+        let inputs = vec![images.len() as u32];
+        if images.is_empty() { Err(no_images(shown)) } else { Ok(Self { images, classes, inputs }) }
     }
 
     /// Returns the number of images.

@@ -1,10 +1,14 @@
 //! Images and archives in folders: everything below, in sorted order.
+use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{Root, SourceImage, archive, is_image_name};
 use crate::error::{Error, Result};
+
+/// Threads that list folders: they wait more than they compute.
+const LISTERS: usize = 8;
 
 /// Adds the images under the folder `name` of the root: those of a folder first, then its folders. Links are followed, but not
 /// in circles.
@@ -14,7 +18,7 @@ pub(super) fn walk(root: &Arc<Root>, name: &str, images: &mut Vec<SourceImage>) 
             images.push(root.file(name));
         }
     };
-    descend(&root.folder, name, &mut Vec::new(), &mut add)
+    descend(&root.folder, name, &mut add)
 }
 
 /// Returns the names of the folders in a folder.
@@ -31,26 +35,72 @@ pub(super) fn archives(folder: &Path) -> Result<Vec<PathBuf>> {
             archives.push(path);
         }
     };
-    descend(folder, "", &mut Vec::new(), &mut add)?;
+    descend(folder, "", &mut add)?;
     Ok(archives)
 }
 
-/// Gives `add` the name of every file; `trail` holds the real paths of the folders above.
-fn descend(root: &Path, name: &str, trail: &mut Vec<PathBuf>, add: &mut dyn FnMut(String)) -> Result<()> {
+/// Gives `add` the name of every file in order. Folders are listed level by level, several at a time: on a network drive each takes
+/// its time.
+fn descend(root: &Path, name: &str, add: &mut dyn FnMut(String)) -> Result<()> {
+    let mut listed = HashMap::new();
+    let mut level = vec![Folder { name: name.to_string(), trail: Vec::new() }];
+    while !level.is_empty() {
+        let mut below = Vec::new();
+        for (folder, found) in level.iter().zip(look_at_all(root, &level)) {
+            let Some((real, entries)) = found? else { continue };
+            for child in &entries.folders {
+                let trail = folder.trail.iter().chain([&real]).cloned().collect();
+                below.push(Folder { name: joined(&folder.name, child), trail });
+            }
+            listed.insert(folder.name.clone(), entries);
+        }
+        level = below;
+    }
+    emit(&listed, name, add);
+    Ok(())
+}
+
+/// A folder that is to be listed.
+struct Folder {
+    name: String,
+    /// Real paths of the folders above.
+    trail: Vec<PathBuf>,
+}
+
+/// The real path of a folder and what is in it; nothing if it lies within itself.
+type Listed = Result<Option<(PathBuf, Entries)>>;
+
+fn look_at_all(root: &Path, folders: &[Folder]) -> Vec<Listed> {
+    let look = |folder: &Folder| look_at(root, folder);
+    if folders.len() == 1 {
+        return folders.iter().map(look).collect();
+    }
+    std::thread::scope(|scope| {
+        let share = folders.len().div_ceil(LISTERS);
+        let part = |part| scope.spawn(move || Vec::from_iter(<[Folder]>::iter(part).map(look)));
+        let parts: Vec<_> = folders.chunks(share).map(part).collect();
+        parts.into_iter().flat_map(|part| part.join().unwrap_or_default()).collect()
+    })
+}
+
+fn look_at(root: &Path, Folder { name, trail }: &Folder) -> Listed {
     let folder = root.join(name);
     let real = fs::canonicalize(&folder).map_err(|source| Error::Io { path: folder.clone(), source })?;
     if trail.contains(&real) {
-        return Ok(());
+        return Ok(None);
     }
-    trail.push(real);
-    let join = |entry: &str| if name.is_empty() { entry.to_string() } else { format!("{name}/{entry}") };
-    let entries = list(&folder)?;
-    entries.files.iter().for_each(|entry| add(join(entry)));
-    for entry in &entries.folders {
-        descend(root, &join(entry), trail, add)?;
-    }
-    trail.pop();
-    Ok(())
+    Ok(Some((real, list(&folder)?)))
+}
+
+/// The files of a folder first, then those of its folders.
+fn emit(listed: &HashMap<String, Entries>, name: &str, add: &mut dyn FnMut(String)) {
+    let Some(entries) = listed.get(name) else { return };
+    entries.files.iter().for_each(|entry| add(joined(name, entry)));
+    entries.folders.iter().for_each(|entry| emit(listed, &joined(name, entry), add));
+}
+
+fn joined(name: &str, entry: &str) -> String {
+    if name.is_empty() { entry.to_string() } else { format!("{name}/{entry}") }
 }
 
 /// The visible files and folders of a folder, sorted.

@@ -195,6 +195,16 @@ fn values_that_make_no_sense_are_refused_before_anything_is_written() {
         "optim.warmup_epochs=-1",
         "data.max_bad=2",
         "data.std=[0.0, 1.0, 1.0]",
+        "data.mean=[0.5]",
+        "data.mean=measure",
+        "data.channels=0",
+        "data.channels=33",
+        "data.channels=many",
+        "data.range=[[5.0, 5.0]]",
+        "data.range=[[0.0, 1.0], [0.0, 1.0]]",
+        "data.range=[0.0, 1.0]",
+        "data.weights=[1.0, 2.0]",
+        "data.weights=[-1.0]",
         "eval.knn_k=0",
     ];
     for value in absurd {

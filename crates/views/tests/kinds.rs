@@ -111,6 +111,40 @@ fn others() -> Vec<(&'static str, Vec<u8>, Expected)> {
     ]
 }
 
+fn arrays() -> Vec<(&'static str, Vec<u8>, Expected)> {
+    let array = |header: &str, bytes: usize| {
+        let len = (header.len() as u16).to_le_bytes();
+        [b"\x93NUMPY\x01\0", &len[..], header.as_bytes(), &vec![7; bytes][..]].concat()
+    };
+    let of = |kind: &str, shape: &str, bytes: usize| {
+        array(&format!("{{'descr': '{kind}', 'fortran_order': False, 'shape': ({shape}), }}\n"), bytes)
+    };
+    vec![
+        ("plain.npy", of("|u1", "30, 40", 1200), Ok((40, 30))),
+        ("color.npy", of("<u2", "30, 40, 3", 7200), Ok((40, 30))),
+        ("planes.npy", of(">f4", "3, 30, 40", 14_400), Ok((40, 30))),
+        ("magic only.npy", b"\x93NUMPY".to_vec(), Err("truncated")),
+        ("header cut.npy", of("|u1", "30, 40", 0)[..40].to_vec(), Err("truncated")),
+        ("values cut.npy", of("|u1", "30, 40", 1199), Err("truncated")),
+        ("a bomb.npy", of("<f8", "13000, 13000", 100), Err("truncated")),
+        ("larger than any.npy", of("|u1", "4000000000, 4", 100), Err("pixels")),
+        ("seven channels.npy", of("|u1", "30, 40, 7", 8400), Err("7 values a pixel")),
+        ("forty channels.npy", of("|u1", "50, 60, 40", 120_000), Err("channels")),
+        ("a row.npy", of("|u1", "1200,", 1200), Err("shape")),
+        ("a film.npy", of("|u1", "2, 30, 40, 3", 7200), Err("shape")),
+        ("no pixel.npy", of("|u1", "0, 40", 0), Err("")),
+        (
+            "by columns.npy",
+            array("{'descr': '|u1', 'fortran_order': True, 'shape': (30, 40), }\n", 1200),
+            Err("Fortran"),
+        ),
+        ("objects.npy", of("|O", "30, 40", 9600), Err("NPY")),
+        ("complex.npy", of("<c8", "30, 40", 9600), Err("NPY")),
+        ("records.npy", of("[('a', '<f4'), ('b', '|u1')]", "30, 40", 6000), Err("NPY")),
+        ("no header.npy", array("Dear diary", 10), Err("NPY")),
+    ]
+}
+
 fn no_images() -> Vec<(&'static str, Vec<u8>, Expected)> {
     let none: Expected = Err("not an image");
     vec![
@@ -147,7 +181,7 @@ fn check(folder: &Path, (name, bytes, expected): &(&str, Vec<u8>, Expected)) -> 
 #[test]
 fn every_kind_of_file_gives_an_image_or_a_reason() {
     let folder = tempfile::tempdir().unwrap();
-    let kinds = [jpegs(), pngs(), others(), no_images()].concat();
+    let kinds = [jpegs(), pngs(), others(), arrays(), no_images()].concat();
     assert!(kinds.len() >= 40, "{} kinds", kinds.len());
     let wrong: Vec<String> = kinds.iter().filter_map(|kind| check(folder.path(), kind)).collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

@@ -10,6 +10,7 @@ import base64
 import json
 
 import numpy as np
+import pydicom
 import tifffile
 import torch
 import torchvision.transforms.functional as F
@@ -122,6 +123,45 @@ def view_cases():
     image.save(place("channels", "gray.png"))
 
 
+def dicom(name, array, photometric, slope, intercept, encapsulate=None):
+    file = pydicom.FileDataset(name, {}, preamble=b"\0" * 128)
+    file.file_meta = pydicom.dataset.FileMetaDataset()
+    file.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    file.file_meta.MediaStorageSOPClassUID = file.SOPClassUID = pydicom.uid.SecondaryCaptureImageStorage
+    file.file_meta.MediaStorageSOPInstanceUID = file.SOPInstanceUID = "1.2.3"
+    file.Rows, file.Columns = array.shape[:2]
+    file.SamplesPerPixel = array.shape[2] if array.ndim == 3 else 1
+    file.PhotometricInterpretation = photometric
+    file.BitsAllocated = 8 * array.dtype.itemsize
+    file.BitsStored = 8 if array.dtype.itemsize == 1 else 12
+    file.HighBit, file.PixelRepresentation = file.BitsStored - 1, int(array.dtype.kind == "i")
+    file.PlanarConfiguration = 0
+    if (slope, intercept) != (1, 0):
+        file.RescaleSlope, file.RescaleIntercept = slope, intercept
+    file.PixelData = array.tobytes()
+    if encapsulate:
+        file.compress(encapsulate)
+    file.save_as(place("channels", name), enforce_file_format=True)
+
+
+def dicoms():
+    """(name, channels, ranges, bytes expected): values times slope plus intercept; MONOCHROME1 is bright where values are small."""
+    ct = RNG.integers(0, 4096, (HEIGHT, WIDTH)).astype(np.uint16)
+    dicom("ct.dcm", ct, "MONOCHROME2", 1, -1024)
+    yield "ct.dcm", 1, [[-160, 240]], expected((ct.astype(np.float32) - 1024)[..., None], [[-160, 240]])
+    signed = RNG.integers(-2048, 2048, (HEIGHT, WIDTH)).astype(np.int16)
+    dicom("signed.dcm", signed, "MONOCHROME2", 2, 100)
+    yield "signed.dcm", 1, [], expected((signed.astype(np.float32) * 2 + 100)[..., None], [[-3996, 4194]])
+    xray = numbers("u1", HEIGHT, WIDTH)
+    dicom("xray.dcm", xray, "MONOCHROME1", 1, 0)
+    yield "xray.dcm", 3, [], np.repeat((255 - xray)[..., None], 3, -1)
+    dicom("runs.dcm", ct, "MONOCHROME2", 1, -1024, pydicom.uid.RLELossless)
+    yield "runs.dcm", 1, [[-160, 240]], expected((ct.astype(np.float32) - 1024)[..., None], [[-160, 240]])
+    color = numbers("u1", HEIGHT, WIDTH, 3)
+    dicom("color.dcm", color, "RGB", 1, 0)
+    yield "color.dcm", 3, [], color
+
+
 def text(image):
     return base64.b64encode(np.asarray(image).tobytes()).decode()
 
@@ -148,7 +188,9 @@ def main():
     cases.append({"file": "deep.png", "channels": 1, "range": [[500, 20_000]],
                   "bytes": text(expected(deep[..., None], [[500, 20_000]]))})
     cases.append({"file": "deep.png", "channels": 3, "range": [], "bytes": text(np.repeat((deep >> 8).astype(np.uint8)[..., None], 3, -1))})
-    value = {"width": WIDTH, "height": HEIGHT, "cases": cases, "views": list(view_cases())}
+    scans = [{"file": name, "channels": channels, "range": ranges, "bytes": text(values)}
+             for name, channels, ranges, values in dicoms()]
+    value = {"dicom": scans, "width": WIDTH, "height": HEIGHT, "cases": cases, "views": list(view_cases())}
     place("channels", "cases.json").write_text(json.dumps(value, separators=(",", ":")) + "\n")
     inflate()
 

@@ -12,7 +12,7 @@ use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 use crate::error::{DecodeError, guard};
 use crate::pixel::Image;
 use crate::samples::{Alpha, Reading, Samples, Values};
-use crate::{bands, jpeg, npy};
+use crate::{bands, dicom, jpeg, npy};
 
 /// Largest file that is read.
 pub const MAX_FILE_BYTES: u64 = 512 << 20;
@@ -73,6 +73,9 @@ pub fn decode_samples(bytes: &[u8], reading: &Reading) -> Result<(Samples, Store
 fn samples(bytes: &[u8], reading: &Reading) -> Result<(Samples, Stored), DecodeError> {
     if npy::is_npy(bytes) {
         return npy::decode(bytes, reading.channels);
+    }
+    if dicom::is_dicom(bytes) {
+        return dicom::decode(bytes);
     }
     let format = image::guess_format(bytes).map_err(|_| DecodeError::NotAnImage)?;
     match format {

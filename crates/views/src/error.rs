@@ -137,7 +137,7 @@ pub enum DecodeError {
         side: u64,
     },
     /// The content is none of the known formats.
-    #[error("not an image: the content is not JPEG, PNG, BMP, GIF, WebP, TIFF, PNM or NPY")]
+    #[error("not an image: the content is not JPEG, PNG, BMP, GIF, WebP, TIFF, PNM, NPY or DICOM")]
     NotAnImage,
     /// The file ends too early.
     #[error("truncated: the file ends before the image does")]

@@ -10,6 +10,7 @@ mod bands;
 pub mod blur;
 pub mod color;
 pub mod decode;
+mod dicom;
 pub mod draw;
 pub mod error;
 pub mod evaluation;

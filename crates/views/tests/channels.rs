@@ -43,7 +43,8 @@ fn bytes(text: &Value) -> Vec<u8> {
 #[test]
 fn every_kind_of_file_gives_the_bytes_of_numpy_and_pillow() {
     let all = cases();
-    for case in all["cases"].as_array().unwrap() {
+    let scans = all["dicom"].as_array().unwrap().iter();
+    for case in all["cases"].as_array().unwrap().iter().chain(scans.filter(|_| cfg!(feature = "dicom"))) {
         let range = serde_json::from_value(case["range"].clone()).unwrap();
         let reading = Reading { channels: whole(&case["channels"]) as usize, range, ..Reading::default() };
         let name = case["file"].as_str().unwrap();
@@ -77,6 +78,30 @@ fn a_changed_byte_gives_an_error_or_an_image_of_the_form_that_is_read() {
             assert!(cut.is_err() || at > whole.len() - 32, "{name} cut at {at}");
         }
     }
+}
+
+#[cfg(feature = "dicom")]
+#[test]
+fn a_scan_that_is_cut_or_of_other_sizes_is_an_error() {
+    let whole = std::fs::read(fixture("ct.dcm")).unwrap();
+    for at in (132..whole.len()).step_by(3) {
+        assert!(decode_bytes(&whole[..at], &Reading::default()).is_err(), "cut at {at}");
+    }
+    // Rows and Columns, elements (0028,0010) and (0028,0011).
+    let rows = whole.windows(4).position(|tag| tag == [0x28, 0, 0x10, 0]).unwrap() + 8;
+    for size in [0u16, 6, 0xFFFF] {
+        let mut changed = whole.clone();
+        changed[rows..rows + 2].copy_from_slice(&size.to_le_bytes());
+        let found = decode_bytes(&changed, &Reading::default());
+        assert!(matches!(&found, Err(error) if !error.to_string().contains("decoder failed")), "{size}: {found:?}");
+    }
+}
+
+#[cfg(not(feature = "dicom"))]
+#[test]
+fn a_program_without_dicom_says_how_to_get_one_with_it() {
+    let error = decode_file(&fixture("ct.dcm"), &Reading::default()).unwrap_err().to_string();
+    assert!(error.contains("--features dicom"), "{error}");
 }
 
 #[test]

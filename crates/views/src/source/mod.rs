@@ -28,8 +28,8 @@ mod walk;
 use archive::Member;
 
 /// Extensions of files that are taken for images, in any case.
-pub const EXTENSIONS: [&str; 13] =
-    ["jpg", "jpeg", "png", "bmp", "gif", "webp", "tif", "tiff", "ppm", "pgm", "pbm", "pnm", "npy"];
+pub const EXTENSIONS: [&str; 14] =
+    ["jpg", "jpeg", "png", "bmp", "gif", "webp", "tif", "tiff", "ppm", "pgm", "pbm", "pnm", "npy", "dcm"];
 
 /// One image. A million of them should fit into memory with room to spare, so places are put together when asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -43,7 +43,7 @@ fn write_images(folder: &Path, count: u64) {
     }
 }
 
-/// Mean and deviation of each channel, its values stretched from `range` to 0 to 1.
+/// Mean and deviation of each channel, 0 to 1, of the bytes that a network is shown.
 fn moments(count: u64, range: &[[f64; 2]]) -> (Vec<f64>, Vec<f64>) {
     let of_channel = |channel: u64| {
         let [low, high] = range[channel as usize];
@@ -52,7 +52,7 @@ fn moments(count: u64, range: &[[f64; 2]]) -> (Vec<f64>, Vec<f64>) {
             .flat_map(|(class, image)| {
                 (0..SIDE * SIDE).map(move |pixel| value(class, image, pixel * CHANNELS + channel))
             })
-            .map(|value| (f64::from(value) - low) / (high - low))
+            .map(|value| ((f64::from(value) - low) * 255.0 / (high - low) + 0.5).floor().clamp(0.0, 255.0) / 255.0)
             .collect();
         let mean = values.iter().sum::<f64>() / values.len() as f64;
         (mean, (values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / values.len() as f64).sqrt())
@@ -81,7 +81,7 @@ fn a_check_measures_channels_range_mean_and_deviation() {
     let (mean, std) = moments(6, &range);
     for (found, expected) in numbers(&found["mean"]).iter().chain(&numbers(&found["std"])).zip(mean.iter().chain(&std))
     {
-        assert!((found - expected).abs() < 1e-5, "{found} {expected}");
+        assert!((found - expected).abs() < 1e-6, "{found} {expected}");
     }
     assert!(std::fs::read_to_string(folder.path().join("data.html")).unwrap().contains("mean of each channel"));
 }
@@ -101,6 +101,8 @@ fn five_channels_of_sixteen_bits_train_and_the_result_is_used() {
     for line in ["channels = 5", "range = [[1", "hue = 0.0", "saturation = 0.0", "gray = 0.0"] {
         assert!(config.contains(line), "{line}: {config}");
     }
+    let page = std::fs::read_to_string(root.join("run/report.html")).unwrap();
+    assert!(page.contains("in_chans=5") && page.contains("[N, 5, 16, 16]"));
     dinoxide(root, &["export", "run", "--out", "net.safetensors"]);
     for model in ["run", "net.safetensors"] {
         let features = format!("{}.csv", model.replace('.', "_"));
@@ -113,4 +115,26 @@ fn five_channels_of_sixteen_bits_train_and_the_result_is_used() {
     dinoxide(root, &["preview", "data", "--out", "views.png", "--set", "views.global.size=16"]);
     assert!(root.join("views.png").exists() && root.join("seen").is_dir());
     dinoxide(root, &["pretrain", "data", "--out", "more", "--init", "run", "--epochs", "1", "-c", "run/config.toml"]);
+}
+
+/// Gray and color are read together; what has other channels is counted. All columns of an image are looked at.
+#[test]
+fn a_check_finds_the_range_of_whole_images_and_the_channels_of_most() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    write_images(&data, 1);
+    for number in 0..3u16 {
+        let at = |x: u32, y: u32| if x < 8 { 0 } else { 1000 + 8 * (x % 256) as u16 + (y % 8) as u16 + number };
+        let image = image::ImageBuffer::from_fn(512, 512, |x, y| image::Luma([at(x, y)]));
+        image.save(data.join(format!("{number}.png"))).unwrap();
+    }
+    image::RgbImage::from_pixel(8, 8, image::Rgb([9, 9, 9])).save(data.join("color.png")).unwrap();
+    let output = dinoxide(folder.path(), &["check", "data", "--json"]);
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&found["channels_read"], &found["other_channels"]), (&Value::from(3), &Value::from(2)));
+    let range: Vec<[f64; 2]> = serde_json::from_value(found["range"].clone()).unwrap();
+    assert!(range.len() == 1 && range[0][0] == 0.0 && (range[0][1] - 3049.0).abs() < 20.0, "{range:?}");
+    let output = dinoxide(folder.path(), &["check", "data", "--json", "--channels", "5"]);
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((found["channels_read"].as_u64(), found["bad"].as_array().unwrap().len()), (Some(5), 4));
 }

@@ -202,9 +202,12 @@ fn values_that_make_no_sense_are_refused_before_anything_is_written() {
         "data.channels=many",
         "data.range=[[5.0, 5.0]]",
         "data.range=[[0.0, 1.0], [0.0, 1.0]]",
-        "data.range=[0.0, 1.0]",
+        "data.range=[1.0, 0.0]",
+        "data.range=[0.0]",
+        "data.channels=4",
         "data.weights=[1.0, 2.0]",
         "data.weights=[-1.0]",
+        "data.weights=[inf]",
         "eval.knn_k=0",
     ];
     for value in absurd {

@@ -86,6 +86,12 @@ fn images_that_come_while_a_run_is_stopped_are_not_part_of_it() {
     std::fs::copy(data.join("cat/01.png"), data.join("cat/00-new.png")).unwrap();
     run(command()).expect(0).saying(&["28 images"]);
     Outcome::of(&before).assert_same(&Outcome::of(&out), "with another image in the folder");
+    let other = folder.path().join("other");
+    make_images(&other, 3);
+    let mut must = Command::new(env!("CARGO_BIN_EXE_dinoxide"));
+    must.arg("pretrain").arg(&other).arg("-o").arg(&out).args(["--resume", "must"]);
+    run(must).expect(0).saying(&["28 images", "`data.train` stays"]);
+    Outcome::of(&before).assert_same(&Outcome::of(&out), "with other data given in vain");
     let unread = "no such list";
     std::fs::write(out.join("images.csv.gz"), unread).unwrap();
     run(command()).expect(0).saying(&["images.csv.gz", "looking for the images again", "29 images"]);

@@ -87,11 +87,27 @@ def arrays():
     yield "f8-four.tif", 4, [[-0.5, 2.0]], numbers("f8", HEIGHT, WIDTH, 4), planes
 
 
+def turned():
+    """(name, channels, ranges, bytes as a viewer shows them): the eight orientations of TIFF, as Pillow turns pictures."""
+    turns = {2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
+             5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE, 8: Image.Transpose.ROTATE_90}
+    bands = numbers("u1", HEIGHT, WIDTH, 2)
+    for number, turn in turns.items():
+        name = f"turned-{number}.tif"
+        tiff(place("channels", name), bands, photometric="minisblack", planarconfig="contig", extratags=[(274, 3, 1, number, True)])
+        layers = [np.asarray(Image.fromarray(bands[..., channel]).transpose(turn)) for channel in range(2)]
+        yield name, 2, [], np.stack(layers, -1)
+
+
 def pictures():
     """(name, channels read, image, expected image or array): what Pillow converts."""
     rgba = Image.fromarray(numbers("u1", HEIGHT, WIDTH, 4), "RGBA")
     rgb, gray = Image.fromarray(numbers("u1", HEIGHT, WIDTH, 3)), Image.fromarray(numbers("u1", HEIGHT, WIDTH))
     yield "rgb.png", 1, rgb, rgb.convert("L")
+    # Red, green, blue and infrared: the colors alone can be read.
+    four = numbers("u1", HEIGHT, WIDTH, 4)
+    tiff(place("channels", "colors-and-one.tif"), four, photometric="rgb", planarconfig="contig", extrasamples=["unspecified"])
+    yield "colors-and-one.tif", 3, None, four[..., :3]
     yield "rgba.png", 4, rgba, rgba
     yield "rgba-3.png", 3, rgba, rgba.convert("RGB")
     yield "rgba-1.png", 1, rgba, rgba.convert("RGB").convert("L")
@@ -100,6 +116,8 @@ def pictures():
     both = Image.merge("LA", [gray, rgba.getchannel("A")])
     yield "gray-alpha.png", 2, both, both
     yield "gray-alpha-1.png", 1, both, gray
+    yield "gray-alpha.tif", 1, both, gray
+    yield "gray-alpha-3.tif", 3, both, gray.convert("RGB")
 
 
 def view_cases():
@@ -180,7 +198,8 @@ def main():
         cases.append({"file": name, "channels": channels, "range": ranges, "bytes": text(expected(array, ranges))})
         check_size(path)
     for name, channels, image, result in pictures():
-        image.save(place("channels", name))
+        if image:
+            image.save(place("channels", name))
         cases.append({"file": name, "channels": channels, "range": [], "bytes": text(result)})
     # 16 bits of a PNG: OpenCV and Pillow do not write RGB, so gray alone.
     deep = numbers("u2", HEIGHT, WIDTH)
@@ -190,7 +209,9 @@ def main():
     cases.append({"file": "deep.png", "channels": 3, "range": [], "bytes": text(np.repeat((deep >> 8).astype(np.uint8)[..., None], 3, -1))})
     scans = [{"file": name, "channels": channels, "range": ranges, "bytes": text(values)}
              for name, channels, ranges, values in dicoms()]
-    value = {"dicom": scans, "width": WIDTH, "height": HEIGHT, "cases": cases, "views": list(view_cases())}
+    upright = [{"file": name, "channels": channels, "range": ranges, "bytes": text(values)}
+               for name, channels, ranges, values in turned()]
+    value = {"upright": upright, "dicom": scans, "width": WIDTH, "height": HEIGHT, "cases": cases, "views": list(view_cases())}
     place("channels", "cases.json").write_text(json.dumps(value, separators=(",", ":")) + "\n")
     inflate()
 

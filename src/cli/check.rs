@@ -26,6 +26,9 @@ pub(super) struct CheckArgs {
     /// Threads [default: all cores]
     #[arg(short = 'j', long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     workers: Option<u16>,
+    /// Values of a pixel that are read [default: what most images have]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=32))]
+    channels: Option<u16>,
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
@@ -35,9 +38,10 @@ pub(super) struct CheckArgs {
 const RANGES_SHOWN: usize = 3;
 
 pub(super) fn run(arguments: CheckArgs) -> anyhow::Result<Ending> {
-    let CheckArgs { data, out, workers, json } = arguments;
+    let CheckArgs { data, out, workers, channels, json } = arguments;
     let page = out.or_else(|| (!json).then(|| PathBuf::from(PAGE)));
-    let report = check(&CheckRequest { data, page, workers: workers.map(usize::from) })?;
+    let report =
+        check(&CheckRequest { data, page, workers: workers.map(usize::from), channels: channels.map(usize::from) })?;
     if json {
         print_json(&report)?;
     } else {

@@ -70,9 +70,9 @@ pub(super) fn validate(config: &Config, given: &Partial) -> Result<(), ConfigErr
 fn data(config: &Config, check: &Checker<'_>) -> Result<(), ConfigError> {
     let data = &config.data;
     check.require(!data.train.is_empty(), "data.train", "[]", "at least one folder, file, list or glob")?;
-    let weights = &data.weights;
-    let fits = weights.is_empty() || weights.len() == data.train.len() && weights.iter().sum::<f64>() > 0.0;
-    let fits = fits && weights.iter().all(|weight| *weight >= 0.0 && weight.is_finite());
+    let (weights, sum) = (&data.weights, data.weights.iter().sum::<f64>());
+    let fits = weights.is_empty() || weights.len() == data.train.len() && sum > 0.0 && sum.is_finite();
+    let fits = fits && weights.iter().all(|weight| *weight >= 0.0);
     let allowed = format!("{} numbers of at least 0, one for each entry of data.train", data.train.len());
     check.require(fits, "data.weights", format!("{weights:?}"), &allowed)?;
     check.share("data.max_bad", data.max_bad)?;

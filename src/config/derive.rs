@@ -1,9 +1,9 @@
 //! The derivations: one function per group of values, all constants in the table on top.
 
+use dinoxide_views::pixel::RGB;
 use toml::Value;
 
 use super::key::{IMAGENET, MEASURED};
-use super::section::RGB;
 use super::{Choice, Config, ConfigError, DataConfig, Facts, Partial, Precision};
 
 /// The constants of the derivations. They come from experiments (RESULTS.md) and are changed here only.
@@ -192,6 +192,14 @@ pub(super) fn data(draft: &mut Draft<'_>) -> Result<(), ConfigError> {
 /// Channels of the images, and how their values become numbers around zero.
 pub(super) fn pixels(draft: &mut Draft<'_>) -> Result<(), ConfigError> {
     let Some(pixels) = draft.facts.pixels.clone() else { return Ok(()) };
+    if pixels.images == 0 {
+        return Err(ConfigError::BadValue {
+            origin: draft.given.origin("data.channels"),
+            key: "data.channels".to_owned(),
+            value: pixels.channels.to_string(),
+            allowed: format!("{}, as most images have", pixels.usual),
+        });
+    }
     if pixels.channels != RGB {
         draft.choose("data.channels", whole(pixels.channels), "what the images hold")?;
     }

@@ -112,6 +112,13 @@ impl Config {
         self.run.batch.div_ceil(self.run.micro_batch.max(1))
     }
 
+    /// Keys and values that may have been measured on the images.
+    pub(crate) fn measured(&self) -> Result<Vec<(&'static str, toml::Value)>, ConfigError> {
+        let mut leaves = write::leaves(self)?;
+        let keys = key::KEYS.iter().filter(|key| !key.words.is_empty());
+        Ok(keys.filter_map(|key| Some((key.name, leaves.remove(key.name)?))).collect())
+    }
+
     /// Dotted keys whose values differ from `other`, with both values: `(key, ours, theirs)`.
     pub fn differences(&self, other: &Self) -> Result<Vec<(String, String, String)>, ConfigError> {
         let (ours, theirs) = (write::leaves(self)?, write::leaves(other)?);

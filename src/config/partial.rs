@@ -110,6 +110,13 @@ impl Partial {
         let Some(known) = key::find(name) else {
             return Err(ConfigError::UnknownKey { origin, key: name.to_owned(), suggestion: key::nearest(name) });
         };
+        let value = match value {
+            // One pair is the range of all channels.
+            Value::Array(pair) if known.name == "data.range" && pair.len() == 2 && !pair[0].is_array() => {
+                Value::Array(vec![Value::Array(pair)])
+            }
+            value => value,
+        };
         check_type(known, &value, &origin)?;
         if let ("model.name", Some(sizes)) = (known.name, value.as_str().and_then(sizes_in_name)) {
             for (key, size) in sizes.in_keys() {

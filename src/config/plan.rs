@@ -29,8 +29,10 @@ pub struct Facts {
 /// What the values of some images are.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct PixelFacts {
-    /// Images that were opened.
+    /// Images that were looked at and have so many channels; 0 if most have not.
     pub images: usize,
+    /// Values of a pixel of most images.
+    pub usual: usize,
     /// Values of a pixel.
     pub channels: usize,
     /// Where nearly all values lie that are wider than 8 bits, of each channel or of all; empty if there are none.

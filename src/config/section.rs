@@ -1,13 +1,12 @@
 //! The sections of the configuration. Field comments say what a value means; `key.rs` holds the text users see.
 
 use clap::ValueEnum;
+use dinoxide_views::pixel::RGB;
 use serde::{Deserialize, Serialize};
 
 /// Batch size for which `optim.lr` is stated (DINO, `main_dino.py`: `lr * batch / 256`).
 pub(super) const LR_REFERENCE_BATCH: f64 = 256.0;
 
-/// Red, green and blue.
-pub(super) const RGB: usize = 3;
 /// Channel means of ImageNet.
 const IMAGENET_MEAN: [f32; 3] = [0.485, 0.456, 0.406];
 /// Channel standard deviations of ImageNet.

@@ -3,18 +3,19 @@
 use std::path::Path;
 
 use dinoxide_engine::cpu::Cpu;
+use dinoxide_views::pixel::RGB;
+use dinoxide_views::source::SourceImage;
 use dinoxide_views::{Reading, Source, decode_samples};
+use rayon::prelude::*;
 
-use super::values::{Tally, sum_up};
+use super::values::{Form, Moments, common, sum_up, usual_channels};
 use super::{RunError, machine};
-use crate::config::{Facts, Partial};
+use crate::config::{Facts, Partial, PixelFacts};
 
 /// Images opened to find out what they are like.
 const PROBED: usize = 48;
 /// Images opened where their mean and deviation count.
 const MEASURED: usize = 512;
-/// Red, green and blue.
-const RGB: usize = 3;
 
 /// The images of `data.train`; none if it is not given.
 pub(super) fn open_source(given: &Partial) -> Result<Source, RunError> {
@@ -33,20 +34,11 @@ pub fn gather(source: &Source, given: &Partial) -> Result<Facts, RunError> {
         Some(val) => Some(Source::labelled(Path::new(val))?.classes.len()),
         None => None,
     };
-    let channels = given.whole("data.channels");
-    let mut probed = probe(source, channels, PROBED);
-    let pixels = |probed: &Probed| sum_up(&probed.tallies.iter().collect::<Vec<_>>(), channels);
-    let measured = ["data.mean", "data.std"].iter().any(|key| given.text(key) == Some("measured"));
-    let median_size = median_size(&probed);
-    let mut found = pixels(&probed);
-    if measured || found.channels != RGB || !found.range.is_empty() {
-        probed = probe(source, channels, MEASURED);
-        found = pixels(&probed);
-    }
+    let probed = Probed::look(source, given, PROBED);
     Ok(Facts {
         images: source.len(),
-        median_size,
-        pixels: (found.images > 0).then_some(found),
+        median_size: probed.median_size(),
+        pixels: (!probed.forms.is_empty()).then(|| probed.pixels(source, given)),
         cores: machine::cores(),
         memory_bytes: machine::memory_bytes(),
         bf16: Cpu::bf16().is_some(),
@@ -56,30 +48,60 @@ pub fn gather(source: &Source, given: &Partial) -> Result<Facts, RunError> {
 
 /// What some images are like.
 struct Probed {
-    widths: Vec<u32>,
-    heights: Vec<u32>,
-    tallies: Vec<Tally>,
+    sizes: Vec<(u32, u32)>,
+    forms: Vec<Form>,
 }
 
-/// Looks at `count` images, evenly spread.
-fn probe(source: &Source, channels: Option<usize>, count: usize) -> Probed {
-    let mut probed = Probed { widths: Vec::new(), heights: Vec::new(), tallies: Vec::new() };
-    let reading = Reading { channels: channels.unwrap_or(RGB), ..Reading::default() };
-    for image in source.images.iter().step_by(source.len().div_ceil(count).max(1)) {
-        let found = image.read().and_then(|bytes| decode_samples(&bytes, &reading));
-        let Ok((samples, _)) = found else { continue };
-        probed.widths.push(samples.width);
-        probed.heights.push(samples.height);
-        probed.tallies.push(Tally::of(&samples, channels));
+impl Probed {
+    /// Looks at `count` images.
+    fn look(source: &Source, given: &Partial, count: usize) -> Self {
+        let reading = Reading { channels: given.whole("data.channels").unwrap_or(RGB), ..Reading::default() };
+        let look = |image: &SourceImage| {
+            let (samples, _) = image.read().and_then(|bytes| decode_samples(&bytes, &reading)).ok()?;
+            Some(((samples.width, samples.height), Form::of(&samples)))
+        };
+        let (sizes, forms) =
+            spread(source, count).into_par_iter().filter_map(look).collect::<Vec<_>>().into_iter().unzip();
+        Self { sizes, forms }
     }
-    probed
+
+    fn median_size(&self) -> Option<(u32, u32)> {
+        let (mut widths, mut heights): (Vec<u32>, Vec<u32>) = self.sizes.iter().copied().unzip();
+        widths.sort_unstable();
+        heights.sort_unstable();
+        Some((*widths.get(widths.len() / 2)?, *heights.get(heights.len() / 2)?))
+    }
+
+    /// The form of the images and, as far as they are needed, range, mean and deviation on more images than these.
+    fn pixels(&self, source: &Source, given: &Partial) -> PixelFacts {
+        let forms: Vec<&Form> = self.forms.iter().collect();
+        let usual = usual_channels(&forms);
+        let channels = given.whole("data.channels").unwrap_or(usual);
+        let (mut reading, images) = common(&forms, channels);
+        if channels != usual && 2 * images < forms.len() {
+            // What was asked for is not what is there; the plan says so.
+            return PixelFacts { images: 0, usual, ..sum_up(reading, std::iter::empty()) };
+        }
+        let stated: Option<Vec<[f32; 2]>> = given.value("data.range").and_then(|range| range.clone().try_into().ok());
+        if stated.is_none() && !reading.range.is_empty() {
+            let more = Self::look(source, given, MEASURED);
+            reading = common(&more.forms.iter().collect::<Vec<_>>(), channels).0;
+        }
+        reading.range = stated.unwrap_or(reading.range);
+        let is_list = |key: &&str| given.value(key).is_some_and(|value| value.is_array());
+        let asked = |key: &&str| given.text(key) == Some("measured");
+        let keys = ["data.mean", "data.std"];
+        if !(keys.iter().any(asked) || channels != RGB && !keys.iter().all(is_list)) {
+            let PixelFacts { channels, range, mean, std, .. } = sum_up(reading, std::iter::empty());
+            return PixelFacts { images, usual, channels, range, mean, std };
+        }
+        let read = |image: &SourceImage| image.decode(&reading).ok().map(|image| Moments::of(&image));
+        let moments: Vec<Moments> = spread(source, MEASURED).into_par_iter().filter_map(read).collect();
+        PixelFacts { usual, ..sum_up(reading, moments.iter()) }
+    }
 }
 
-fn median_size(probed: &Probed) -> Option<(u32, u32)> {
-    let median = |sides: &[u32]| {
-        let mut sides = sides.to_vec();
-        sides.sort_unstable();
-        sides.get(sides.len() / 2).copied()
-    };
-    Some((median(&probed.widths)?, median(&probed.heights)?))
+/// Some images, evenly spread.
+fn spread(source: &Source, count: usize) -> Vec<&SourceImage> {
+    source.images.iter().step_by(source.len().div_ceil(count).max(1)).collect()
 }

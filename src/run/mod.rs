@@ -13,6 +13,7 @@ mod error;
 pub mod export;
 pub mod facts;
 pub mod folder;
+mod found;
 mod images;
 pub mod input;
 pub mod interrupt;

@@ -7,8 +7,9 @@ use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
 use dinoxide_views::resample::{Filter, resize};
+use dinoxide_views::samples::{Alpha, Samples, Values};
 use dinoxide_views::source::SourceImage;
-use dinoxide_views::{Image, Reading, Skipped, Source, decode_samples};
+use dinoxide_views::{Image, Reading, Skipped, Source, Stored, decode_samples};
 use image::ExtendedColorType;
 use image::codecs::jpeg::JpegEncoder;
 use rayon::prelude::*;
@@ -112,8 +113,7 @@ fn packed(image: &SourceImage, side: u32) -> Result<Packed, Skipped> {
     let reading = Reading::upright();
     let (samples, stored) = decode_samples(&bytes, &reading).map_err(|error| bad(error.to_string()))?;
     let shorter = samples.width.min(samples.height);
-    // A JPEG would lose what is neither gray nor color, and all but 8 bits of the rest.
-    let photo = stored.bits == 8 && matches!(samples.opaque_channels(), 1 | 3);
+    let photo = is_photo(&samples, &stored);
     if shorter <= side || !photo {
         return Ok(Packed { name: image.name.to_string(), bytes, bytes_before, resized: false });
     }
@@ -124,6 +124,15 @@ fn packed(image: &SourceImage, side: u32) -> Result<Packed, Skipped> {
     // Two files that differ in their ending only stay two.
     let ending = if stored.format == "JPEG" { "" } else { ".jpg" };
     Ok(Packed { name: format!("{}{ending}", image.name), bytes, bytes_before, resized: true })
+}
+
+/// Whether a JPEG keeps what training reads: it would lose other channels, transparency, further pages and all but 8 bits.
+fn is_photo(samples: &Samples, stored: &Stored) -> bool {
+    let Values::U8(values) = &samples.values else { return false };
+    let mut last = values.iter().skip(samples.channels - 1).step_by(samples.channels);
+    let opaque = samples.alpha == Alpha::None || last.all(|&alpha| alpha == u8::MAX);
+    let pages = stored.format == "TIFF" && samples.channels == 1;
+    opaque && !pages && matches!(samples.opaque_channels(), 1 | 3)
 }
 
 fn jpeg(image: &Image) -> Result<Vec<u8>, image::ImageError> {

@@ -12,8 +12,9 @@ use super::RunError;
 use super::console::{Console, Figures, Verbosity};
 use super::device::{self, cpu};
 use super::environment::Environment;
-use super::facts::{gather, open_source};
-use super::folder::{RunFolder, Start, WhenExists, default_path, kept_images, stored_config};
+use super::facts::gather;
+use super::folder::{RunFolder, Start, WhenExists, default_path};
+use super::found::Images;
 use super::interrupt::Interrupt;
 use super::model::{dino_config, initialise};
 use super::observer::Observer;
@@ -111,11 +112,11 @@ pub(super) fn train_run<T: Send>(
     after: impl FnOnce(&Trained<'_>) -> Result<T, RunError> + Send,
 ) -> Result<Option<T>, RunError> {
     let interrupt = Interrupt::install().map_err(RunError::file("listen for signals in", "this process"))?;
-    let kept = kept(request, console);
-    let is_kept = kept.is_some();
-    let source = Arc::new(kept.map_or_else(|| open_source(&request.given), Ok)?);
-    let facts = gather(&source, &request.given)?;
-    let (config, choices) = resolve(&request.given, &facts)?;
+    let (out, when_exists) = (request.out.as_deref(), request.when_exists);
+    let Images { given, source, listed } = Images::find(&request.given, out, when_exists, console)?;
+    let source = Arc::new(source);
+    let facts = gather(&source, &given)?;
+    let (config, choices) = resolve(&given, &facts)?;
     let out = request.out.clone().unwrap_or_else(|| default_path(RUNS.as_ref(), &config));
     let plan = Plan { config: &config, choices: &choices, facts: &facts, out: &out };
     if request.goal == Goal::Plan {
@@ -123,7 +124,7 @@ pub(super) fn train_run<T: Send>(
         return Ok(None);
     }
     let folder = RunFolder::open(&out, &config, request.when_exists)?;
-    if !is_kept {
+    if !listed {
         folder.keep_images(&source)?;
     }
     // A run continued with its own configuration does not follow what was derived just now.
@@ -145,20 +146,6 @@ pub(super) fn train_run<T: Send>(
         last.failed().write(&out).ok();
     }
     outcome?.map(Some)
-}
-
-/// The images of a run that goes on, as it wrote them down: files that came or went since must not change its order.
-fn kept(request: &PretrainRequest, console: &Console) -> Option<Source> {
-    let out = request.out.as_deref().filter(|_| request.when_exists != WhenExists::Overwrite)?;
-    let config = stored_config(out).ok()??;
-    let places = request.given.value("data.train")?.as_array()?;
-    // Other data are another run; opening the folder says so.
-    let same = places.iter().map(|place| place.as_str()).eq(config.data.train.iter().map(|place| Some(place.as_str())));
-    let list = same.then(|| kept_images(out, places.len()))?;
-    list.unwrap_or_else(|error| {
-        console.warn(&format!("{}; looking for the images again", error.on_one_line()));
-        None
-    })
 }
 
 /// A run that is about to train.

@@ -1,120 +1,72 @@
 //! What the values of images are: how many to a pixel, in which range, around which mean.
+//!
+//! The range is found first, since mean and deviation are those of the bytes that a network is shown: clipped to the range.
 
-use dinoxide_views::samples::{Alpha, Samples, Values};
+use dinoxide_views::pixel::RGB;
+use dinoxide_views::samples::{Samples, Values};
+use dinoxide_views::{Image, Reading};
 
 use crate::config::PixelFacts;
 
 /// Pixels of an image that are looked at to find its range.
-const RANGE_PIXELS: usize = 4096;
+const RANGE_PIXELS: u64 = 4096;
 /// Share of the values that lies below, and above, the range.
 const OUTSIDE: f64 = 0.001;
 /// Largest 8-bit value.
 const WHITE: f64 = 255.0;
-/// Shares of red, green and blue in a gray level (ITU-R 601-2).
-const LUMA: [f32; 3] = [0.299, 0.587, 0.114];
-/// Red, green and blue.
-const RGB: usize = 3;
+/// Smallest deviation: a channel that never changes is not blown up to noise.
+const LEAST_STD: f64 = 1.0 / WHITE;
 
-/// What is remembered of the values of an image.
+/// How the values of an image are stored.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Tally {
+pub(super) struct Form {
     /// Values of a pixel.
     stored: usize,
     /// Those that are not alpha.
     opaque: usize,
-    /// Mean of each channel: 0 to 1 for 8 bits, as stored for wider values.
-    mean: Vec<f64>,
-    /// Mean of each channel's square.
-    square: Vec<f64>,
     /// Where nearly all values of a channel lie; empty for 8 bits.
     spread: Vec<[f32; 2]>,
 }
 
-impl Tally {
-    /// Counts an image; colors as gray levels if `wanted` is one.
-    pub fn of(samples: &Samples, wanted: Option<usize>) -> Self {
-        if wanted == Some(1) && samples.opaque_channels() == RGB {
-            return Self::of(&gray(samples), None);
-        }
+impl Form {
+    /// Looks at an image.
+    pub fn of(samples: &Samples) -> Self {
         let (stored, opaque) = (samples.channels, samples.opaque_channels());
-        if let Values::U8(values) = &samples.values {
-            let (mean, square) = moments(values, stored);
-            return Self { stored, opaque, mean, square, spread: Vec::new() };
-        }
-        let mut tally = Self { stored, opaque, mean: Vec::new(), square: Vec::new(), spread: Vec::new() };
-        let pixels = samples.values.len() / stored;
-        for channel in 0..stored {
-            let values = |step: usize| {
-                let values = (0..pixels).step_by(step).map(move |pixel| samples.values.at(pixel * stored + channel));
-                values.filter(|value| value.is_finite())
-            };
-            let (mut count, mut sum, mut square) = (0.0, 0.0, 0.0);
-            for value in values(1).map(f64::from) {
-                (count, sum, square) = (count + 1.0, sum + value, square + value * value);
-            }
-            tally.mean.push(sum / f64::max(count, 1.0));
-            tally.square.push(square / f64::max(count, 1.0));
-            tally.spread.push(spread(values(pixels.div_ceil(RANGE_PIXELS)).collect()));
-        }
-        tally
+        let wide = !matches!(samples.values, Values::U8(_));
+        let spread = if wide { (0..stored).map(|channel| spread(samples, channel)).collect() } else { Vec::new() };
+        Self { stored, opaque, spread }
     }
 
-    /// Returns the range of each channel of this image; empty for 8 bits.
-    pub fn range(&self) -> Vec<[f32; 2]> {
-        self.spread.iter().copied().map(widened).collect()
-    }
-
-    /// Returns the mean of all channels, 0 to 1 within `range`: that of each channel or of all.
-    pub fn brightness(&self, range: &[[f32; 2]]) -> f64 {
-        let wide = if self.spread.is_empty() { &[] } else { range };
-        let level = |(channel, mean): (usize, &f64)| {
-            let [low, high] = wide.get(channel).or(wide.last()).map_or([0.0, 1.0], |pair| pair.map(f64::from));
-            ((mean - low) / (high - low)).clamp(0.0, 1.0)
-        };
-        self.mean[..self.opaque].iter().enumerate().map(level).sum::<f64>() / self.opaque.max(1) as f64
+    /// Returns the form that shows this image alone best.
+    pub fn reading(&self) -> Reading {
+        let channels = if matches!(self.opaque, 1 | RGB) { RGB } else { self.stored };
+        Reading { channels, range: self.spread.iter().copied().map(widened).collect(), ..Reading::default() }
     }
 
     /// Where each of `channels` channels comes from; none if the image is not read as so many.
     fn sources(&self, channels: usize) -> Option<Vec<usize>> {
         match (self.opaque, channels) {
-            _ if self.stored == channels => Some((0..channels).collect()),
-            (opaque, _) if opaque == channels => Some((0..channels).collect()),
+            (opaque, _) if self.stored == channels || opaque == channels => Some((0..channels).collect()),
             (1, RGB) => Some(vec![0; RGB]),
+            (RGB, 1) => Some(vec![0, 1, 2]),
             _ => None,
         }
     }
 }
 
-/// Color as gray levels.
-fn gray(samples: &Samples) -> Samples {
-    let pixel =
-        |pixel: usize| (0..RGB).map(|color| LUMA[color] * samples.values.at(pixel * samples.channels + color)).sum();
-    let values: Vec<f32> = (0..samples.values.len() / samples.channels).map(pixel).collect();
-    let values = match &samples.values {
-        Values::U8(_) => Values::U8(values.iter().map(|value| value.round() as u8).collect()),
-        _ => Values::F32 { values, whole: [0.0, 1.0] },
+/// Where all values of a channel lie but a thousandth at each end.
+fn spread(samples: &Samples, channel: usize) -> [f32; 2] {
+    let pixels = (samples.values.len() / samples.channels) as u64;
+    // Steps of the golden ratio of all pixels: evenly spread, and never down one column.
+    let pixel = |number: u64| (number.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32).wrapping_mul(pixels) >> 32;
+    let numbers = 0..RANGE_PIXELS.max(1);
+    let value = |number| samples.values.at(pixel(number) as usize * samples.channels + channel);
+    let mut values: Vec<f32> = if pixels <= RANGE_PIXELS {
+        (0..pixels as usize).map(|pixel| samples.values.at(pixel * samples.channels + channel)).collect()
+    } else {
+        numbers.map(value).collect()
     };
-    Samples { channels: 1, alpha: Alpha::None, values, ..*samples }
-}
-
-/// Mean and mean square of each channel of 8-bit values, 0 to 1.
-fn moments(values: &[u8], channels: usize) -> (Vec<f64>, Vec<f64>) {
-    let (mut sums, mut squares) = (vec![0u64; channels], vec![0u64; channels]);
-    let mut add = |channel: usize, value: u8| {
-        let value = u64::from(value);
-        sums[channel] += value;
-        squares[channel] += value * value;
-    };
-    for pixel in values.chunks_exact(channels) {
-        pixel.iter().enumerate().for_each(|(channel, &value)| add(channel, value));
-    }
-    let count = (values.len() / channels).max(1) as f64;
-    let mean = |sums: Vec<u64>, unit: f64| sums.into_iter().map(|sum| sum as f64 / count / unit).collect();
-    (mean(sums, WHITE), mean(squares, WHITE * WHITE))
-}
-
-/// Where all values lie but a thousandth at each end.
-fn spread(mut values: Vec<f32>) -> [f32; 2] {
+    values.retain(|value| value.is_finite());
     values.sort_unstable_by(f32::total_cmp);
     let Some(last) = values.len().checked_sub(1) else { return [0.0, 1.0] };
     let at = |share: f64| values[(last as f64 * share).round() as usize];
@@ -130,61 +82,86 @@ fn widened([low, high]: [f32; 2]) -> [f32; 2] {
     }
 }
 
-/// What the values of all these images are, read with `wanted` channels, or with as many as most images have that are
-/// neither gray nor color; without such images in color.
-pub(super) fn sum_up(tallies: &[&Tally], wanted: Option<usize>) -> PixelFacts {
-    let channels = wanted.unwrap_or_else(|| usual_channels(tallies));
-    let read: Vec<(&Tally, Vec<usize>)> =
-        tallies.iter().filter_map(|tally| Some((*tally, tally.sources(channels)?))).collect();
-    let ranges = ranges(&read, channels);
-    let (mut mean, mut square) = (vec![0.0; channels], vec![0.0; channels]);
-    for (tally, sources) in &read {
-        for (channel, &source) in sources.iter().enumerate() {
-            let (m, s) = (tally.mean[source], tally.square[source]);
-            // Wide values are stretched from their range to 0 to 1.
-            let [low, high] = if tally.spread.is_empty() { [0.0, 1.0] } else { ranges[channel].map(f64::from) };
-            let width = high - low;
-            mean[channel] += (m - low) / width;
-            square[channel] += (s - 2.0 * low * m + low * low) / (width * width);
-        }
-    }
-    let images = read.len();
-    let count = images.max(1) as f64;
-    let std = |(mean, square): (&f64, &f64)| (square / count - (mean / count).powi(2)).max(0.0).sqrt();
-    let deep = read.iter().any(|(tally, _)| !tally.spread.is_empty());
-    let same = ranges.windows(2).all(|pair| pair[0] == pair[1]);
-    PixelFacts {
-        images,
-        channels,
-        range: if !deep {
-            Vec::new()
-        } else if same {
-            vec![ranges[0]]
-        } else {
-            ranges
-        },
-        std: mean.iter().zip(&square).map(std).map(|std| std.max(f64::from(f32::EPSILON)) as f32).collect(),
-        mean: mean.iter().map(|sum| (sum / count) as f32).collect(),
-    }
-}
-
-fn usual_channels(tallies: &[&Tally]) -> usize {
+/// The number of channels that most images can be read with: gray and color count together.
+pub(super) fn usual_channels(forms: &[&Form]) -> usize {
     let mut counts = std::collections::BTreeMap::new();
-    tallies.iter().for_each(|tally| *counts.entry(tally.opaque).or_insert(0_usize) += 1);
-    let most = counts.into_iter().max_by_key(|(_, count)| *count).map_or(RGB, |(channels, _)| channels);
-    if most == 1 { RGB } else { most }
+    for form in forms {
+        let channels = if form.opaque == 1 { RGB } else { form.opaque };
+        *counts.entry(channels).or_insert(0_usize) += 1;
+    }
+    // Of equally many the fewest channels.
+    let most = counts.into_iter().rev().max_by_key(|(_, count)| *count);
+    most.map_or(RGB, |(channels, _)| channels)
 }
 
-/// The range of each channel over all images with wide values: one for all where gray becomes color.
-fn ranges(read: &[(&Tally, Vec<usize>)], channels: usize) -> Vec<[f32; 2]> {
-    let deep = || read.iter().filter(|(tally, _)| !tally.spread.is_empty());
+/// The form in which all these images are read with `channels` channels, and how many of them can be.
+pub(super) fn common(forms: &[&Form], channels: usize) -> (Reading, usize) {
+    let read: Vec<(&Form, Vec<usize>)> =
+        forms.iter().filter_map(|form| Some((*form, form.sources(channels)?))).collect();
     let join = |[low, high]: [f32; 2], [l, h]: [f32; 2]| [low.min(l), high.max(h)];
     let nothing = [f32::INFINITY, f32::NEG_INFINITY];
-    let of_channel = |channel: usize| deep().map(|(tally, sources)| tally.spread[sources[channel]]).fold(nothing, join);
-    let mut ranges: Vec<[f32; 2]> = (0..channels).map(of_channel).collect();
-    if deep().any(|(tally, _)| tally.opaque == 1) {
-        let joined = ranges.iter().copied().fold(nothing, join);
-        ranges.fill(joined);
+    let wide: Vec<&(&Form, Vec<usize>)> = read.iter().filter(|(form, _)| !form.spread.is_empty()).collect();
+    let of_channel =
+        |channel: usize| wide.iter().map(|(form, sources)| form.spread[sources[channel]]).fold(nothing, join);
+    let mut range: Vec<[f32; 2]> = (0..channels).map(of_channel).collect();
+    // Gray that becomes color, and color that becomes gray, have one range for all.
+    if wide.iter().any(|(form, _)| form.opaque != channels && form.stored != channels) {
+        let everything = wide.iter().flat_map(|(form, _)| form.spread[..form.opaque].iter().copied());
+        range = vec![everything.fold(nothing, join)];
     }
-    ranges.into_iter().map(widened).collect()
+    if range.windows(2).all(|pair| pair[0] == pair[1]) {
+        range.truncate(1);
+    }
+    let range = if wide.is_empty() { Vec::new() } else { range.into_iter().map(widened).collect() };
+    (Reading { channels, range, ..Reading::default() }, read.len())
+}
+
+/// Mean and mean square of each channel of an image, 0 to 1.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Moments {
+    mean: Vec<f64>,
+    square: Vec<f64>,
+}
+
+impl Moments {
+    /// Of an image as a network is shown it.
+    pub fn of(image: &Image) -> Self {
+        let (mut sums, mut squares) = (vec![0u64; image.channels], vec![0u64; image.channels]);
+        for pixel in image.pixels.chunks_exact(image.channels) {
+            for (channel, &value) in pixel.iter().enumerate() {
+                let value = u64::from(value);
+                sums[channel] += value;
+                squares[channel] += value * value;
+            }
+        }
+        let count = (image.pixels.len() / image.channels).max(1) as f64;
+        let mean = |sums: Vec<u64>, unit: f64| sums.into_iter().map(|sum| sum as f64 / count / unit).collect();
+        Self { mean: mean(sums, WHITE), square: mean(squares, WHITE * WHITE) }
+    }
+
+    /// Returns the mean of all channels.
+    pub fn brightness(&self) -> f64 {
+        self.mean.iter().sum::<f64>() / self.mean.len().max(1) as f64
+    }
+}
+
+/// What is known of images read in one form: every image counts the same.
+pub(super) fn sum_up<'a>(reading: Reading, moments: impl Iterator<Item = &'a Moments>) -> PixelFacts {
+    let Reading { channels, range, .. } = reading;
+    let (mut mean, mut square, mut images) = (vec![0.0; channels], vec![0.0; channels], 0);
+    for of_image in moments {
+        mean.iter_mut().zip(&of_image.mean).for_each(|(sum, mean)| *sum += mean);
+        square.iter_mut().zip(&of_image.square).for_each(|(sum, square)| *sum += square);
+        images += 1;
+    }
+    let count = f64::from(images.max(1));
+    let std = |(mean, square): (&f64, &f64)| (square / count - (mean / count).powi(2)).max(0.0).sqrt().max(LEAST_STD);
+    PixelFacts {
+        images: images as usize,
+        usual: channels,
+        channels,
+        range,
+        std: mean.iter().zip(&square).map(std).map(|std| std as f32).collect(),
+        mean: mean.iter().map(|sum| (sum / count) as f32).collect(),
+    }
 }

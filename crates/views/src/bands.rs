@@ -1,15 +1,18 @@
 //! TIFF files of measurements: any number of channels, wide numbers and fractions, planes one after the other, pages.
 use std::io::Cursor;
 
+use image::metadata::Orientation;
 use tiff::ColorType;
 use tiff::decoder::{Decoder, DecodingResult, Limits};
 use tiff::tags::Tag;
 
-use crate::decode::{MAX_DECODER_BYTES, Stored, check_pixels};
+use crate::decode::{Exif, MAX_DECODER_BYTES, Stored, check_values};
 use crate::error::DecodeError;
-use crate::pixel::MAX_CHANNELS;
-use crate::samples::{Alpha, Samples, Values};
+use crate::samples::{Alpha, Reading, Samples, Values};
 
+/// `ExtraSamples` that say how opaque a pixel is.
+const ASSOCIATED_ALPHA: u16 = 1;
+const UNASSOCIATED_ALPHA: u16 = 2;
 /// `SampleFormat` of whole numbers without a sign.
 const UNSIGNED: u16 = 1;
 /// `PlanarConfiguration` of channels in planes of their own.
@@ -17,55 +20,58 @@ const PLANES: u16 = 2;
 
 type File<'a> = Decoder<Cursor<&'a [u8]>>;
 
-/// Decodes what the general decoder does not: none if that is the one to do it. A file of `wanted` gray pages gives as many
-/// channels, unless one or three are wanted.
-pub(crate) fn decode(bytes: &[u8], wanted: usize) -> Result<Option<(Samples, Stored)>, DecodeError> {
+/// Decodes what the general decoder does not: none if that is the one to do it. A file of gray pages gives as many
+/// channels, unless one or three are read.
+pub(crate) fn decode(bytes: &[u8], reading: &Reading) -> Result<Option<(Samples, Stored)>, DecodeError> {
     let mut limits = Limits::default();
     limits.decoding_buffer_size = MAX_DECODER_BYTES as usize;
     limits.intermediate_buffer_size = MAX_DECODER_BYTES as usize;
     let mut file = Decoder::new(Cursor::new(bytes)).map_err(broken)?.with_limits(limits);
     let (color, (width, height)) = (file.colortype().map_err(broken)?, file.dimensions().map_err(broken)?);
-    let samples: u16 = first(&mut file, Tag::SamplesPerPixel)?.unwrap_or(1);
-    let format = first(&mut file, Tag::SampleFormat)?.unwrap_or(UNSIGNED);
-    let planes = first(&mut file, Tag::PlanarConfiguration)? == Some(PLANES) && samples > 1;
-    let pages = samples == 1 && !matches!(wanted, 1 | 3) && file.more_images();
+    let samples = last(&mut file, Tag::SamplesPerPixel)?.unwrap_or(1);
+    let format = last(&mut file, Tag::SampleFormat)?.unwrap_or(UNSIGNED);
+    let planes = last(&mut file, Tag::PlanarConfiguration)? == Some(PLANES) && samples > 1;
+    let pages = samples == 1 && !matches!(reading.channels, 1 | 3) && file.more_images();
     let usual =
         !matches!(color, ColorType::Multiband { .. }) && samples == color.num_samples() && color.bit_depth() <= 16;
     if usual && format == UNSIGNED && !planes && !pages {
         return Ok(None);
     }
-    check_pixels(width.into(), height.into())?;
     if matches!(
         color,
         ColorType::Palette(_) | ColorType::CMYK(_) | ColorType::CMYKA(_) | ColorType::YCbCr(_) | ColorType::Lab(_)
     ) {
         return Err(broken(format!("{color:?} in this layout is not read; save it as RGB")));
     }
-    let channels = if pages { wanted } else { usize::from(samples) };
-    let count = width as usize * height as usize * channels;
-    if !(1..=MAX_CHANNELS).contains(&channels)
-        || count as u64 * u64::from(color.bit_depth()).div_ceil(8) > MAX_DECODER_BYTES
-    {
-        return Err(broken(format!(
-            "{width} x {height} pixels of {channels} values; 1 to {MAX_CHANNELS} values are read"
-        )));
-    }
-    let values = if pages { read_pages(&mut file, wanted)? } else { read(&mut file)? };
-    if values.len() != count {
-        return Err(broken(format!(
-            "its {channels} values a pixel cannot all be read; save it as planes or without a color model"
-        )));
-    }
+    let small = format == UNSIGNED && color.bit_depth() <= 16;
+    let channels = if pages { reading.channels } else { usize::from(samples) };
+    check_values((width.into(), height.into()), channels, if small { 2 } else { 8 })?;
+    let alpha = matches!(last(&mut file, Tag::ExtraSamples)?, Some(ASSOCIATED_ALPHA | UNASSOCIATED_ALPHA));
+    let turn = last(&mut file, Tag::Orientation)?.filter(|_| reading.exif == Exif::Apply);
+    let values = if pages { read_pages(&mut file, channels)? } else { read(&mut file)? };
+    // Of red, green, blue and something that is no alpha the reader gives the colors alone.
+    let pixels = width as usize * height as usize;
+    let (channels, alpha) = match values.len() / pixels {
+        _ if values.len() == pixels * channels => (channels, alpha),
+        read if values.len() == pixels * usize::from(color.num_samples()) && read > 0 => (read, false),
+        _ => {
+            return Err(broken(format!(
+                "its {channels} values a pixel cannot all be read; save it without a color model"
+            )));
+        }
+    };
     let values = if planes || pages { values.interleaved(channels) } else { values };
-    let alpha = if matches!(color, ColorType::RGBA(_) | ColorType::GrayA(_)) { Alpha::Last } else { Alpha::None };
+    let alpha = if alpha { Alpha::Last } else { Alpha::None };
     let stored = Stored { format: "TIFF", channels, bits: color.bit_depth().max(8).into() };
-    Ok(Some((Samples { width, height, channels, alpha, values }, stored)))
+    let samples = Samples { width, height, channels, alpha, values };
+    let turn = turn.and_then(|turn| u8::try_from(turn).ok()).and_then(Orientation::from_exif);
+    Ok(Some((samples.turned(turn.unwrap_or(Orientation::NoTransforms)), stored)))
 }
 
-/// The value of a tag, of several the first.
-fn first(file: &mut File<'_>, tag: Tag) -> Result<Option<u16>, DecodeError> {
+/// The value of a tag, of several the last.
+fn last(file: &mut File<'_>, tag: Tag) -> Result<Option<u16>, DecodeError> {
     let values: Option<Vec<u16>> = file.find_tag_unsigned_vec(tag).map_err(broken)?;
-    Ok(values.and_then(|values| values.first().copied()))
+    Ok(values.and_then(|values| values.last().copied()))
 }
 
 /// The next `pages` pages, one after the other.

@@ -8,9 +8,9 @@ use crate::planes::Planes;
 use crate::simd::{LANES, bytes, floats, larger, smaller, vectorised};
 
 /// Weights of red, green and blue in ITU-R 601-2 luma (.299, .587, .114), in Pillow's 16-bit fixed point.
-const LUMA: [u32; 3] = [19_595, 38_470, 7_471];
+pub(crate) const LUMA: [u32; 3] = [19_595, 38_470, 7_471];
 /// Bits after that point.
-const LUMA_BITS: u32 = 16;
+pub(crate) const LUMA_BITS: u32 = 16;
 
 /// One operation on the colors of every pixel.
 #[derive(Debug, Clone, Copy, PartialEq)]

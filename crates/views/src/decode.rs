@@ -10,7 +10,7 @@ use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 
 use crate::error::{DecodeError, guard};
-use crate::pixel::Image;
+use crate::pixel::{Image, MAX_CHANNELS};
 use crate::samples::{Alpha, Reading, Samples, Values};
 use crate::{bands, dicom, jpeg, npy};
 
@@ -20,6 +20,8 @@ pub const MAX_FILE_BYTES: u64 = 512 << 20;
 pub const MAX_PIXELS: u64 = 178_956_970;
 /// Longest side: rows are worked on whole, sixteen at a time.
 pub const MAX_SIDE: u64 = 1 << 18;
+/// Most values of a row: sixteen rows of them are held at a time.
+const MAX_SIDE_VALUES: u64 = MAX_SIDE * 4;
 /// Largest allocation of a decoder: sixteen bytes a pixel.
 pub(crate) const MAX_DECODER_BYTES: u64 = MAX_PIXELS * 16;
 
@@ -83,9 +85,10 @@ fn samples(bytes: &[u8], reading: &Reading) -> Result<(Samples, Stored), DecodeE
             let jpeg = jpeg::decode(bytes)?;
             let orientation = jpeg.exif.and_then(|block| Orientation::from_exif_chunk(&block));
             let stored = Stored { format: "JPEG", channels: jpeg.components.into(), bits: 8 };
-            Ok((color(orient(jpeg.image, orientation, reading.exif)), stored))
+            let turn = orientation.filter(|_| reading.exif == Exif::Apply).unwrap_or(Orientation::NoTransforms);
+            Ok((color(jpeg.image).turned(turn), stored))
         }
-        ImageFormat::Tiff => match bands::decode(bytes, reading.channels)? {
+        ImageFormat::Tiff => match bands::decode(bytes, reading)? {
             Some(found) => Ok(found),
             None => decode_other(bytes, format, reading.exif),
         },
@@ -106,6 +109,17 @@ pub(crate) fn check_pixels(width: u64, height: u64) -> Result<(), DecodeError> {
         Some(1..=MAX_PIXELS) if width.max(height) <= MAX_SIDE => Ok(()),
         _ => Err(DecodeError::PixelCount { width, height, limit: MAX_PIXELS, side: MAX_SIDE }),
     }
+}
+
+/// Checks the size of measurements: of values that take `bytes` each while they are read, and as much again when planes are mixed.
+pub(crate) fn check_values((width, height): (u64, u64), channels: usize, bytes: u64) -> Result<(), DecodeError> {
+    check_pixels(width, height)?;
+    let most = MAX_DECODER_BYTES / (2 * bytes);
+    let fits = |each: u64| width * height * each <= most && width.max(height) * each <= MAX_SIDE_VALUES;
+    if (1..=MAX_CHANNELS).contains(&channels) && fits(channels as u64) {
+        return Ok(());
+    }
+    Err(DecodeError::ValueCount { width, height, channels, limit: most })
 }
 
 pub(crate) fn read_limited(path: &Path) -> Result<Vec<u8>, DecodeError> {
@@ -185,20 +199,4 @@ fn from_dynamic(image: DynamicImage) -> Samples {
         }
     };
     Samples { width, height, channels: color.channel_count().into(), alpha, values }
-}
-
-fn orient(image: Image, orientation: Option<Orientation>, exif: Exif) -> Image {
-    let turn = match orientation {
-        Some(turn) if exif == Exif::Apply && turn != Orientation::NoTransforms => turn,
-        _ => return image,
-    };
-    let size = (image.width, image.height);
-    let Some(buffer) = image::RgbImage::from_raw(size.0, size.1, image.pixels) else {
-        // The buffer always has the size of its image, so this is never reached.
-        return Image::black(size.0, size.1, 3);
-    };
-    let mut turned = DynamicImage::ImageRgb8(buffer);
-    turned.apply_orientation(turn);
-    let (width, height) = (turned.width(), turned.height());
-    Image { width, height, channels: 3, pixels: turned.into_rgb8().into_raw() }
 }

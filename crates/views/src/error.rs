@@ -105,6 +105,20 @@ pub enum Error {
 /// Why one file gives no image.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
+    /// There are more values than memory is meant to hold.
+    #[error(
+        "{width} x {height} pixels of {channels} values; {limit} values in all, 32 a pixel, are the most that are read"
+    )]
+    ValueCount {
+        /// Width in pixels.
+        width: u64,
+        /// Height in pixels.
+        height: u64,
+        /// Values of a pixel.
+        channels: usize,
+        /// Most values of an image.
+        limit: u64,
+    },
     /// A pixel has another number of values than are read.
     #[error("{stored} values a pixel where {wanted} are read; see `data.channels`")]
     Channels {

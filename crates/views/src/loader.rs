@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result, Skipped};
 use crate::pool::{Pool, PoolConfig};
-use crate::random::Key;
+use crate::random::{Draws, Key};
 use crate::recipe::{CropRecipe, ViewRecipe};
 use crate::render::Renderer;
 use crate::sampler::{Draw, Sampler, epoch_permutation, steps_per_epoch, weighted_epoch};
@@ -213,7 +213,8 @@ fn check_weights(inputs: &[u32], weights: &[f64]) -> Result<()> {
     if weights.len() != inputs.len() {
         return bad(format!("{} numbers for {} inputs; one for each", weights.len(), inputs.len()));
     }
-    if weights.iter().any(|weight| !(weight.is_finite() && *weight >= 0.0)) || weights.iter().sum::<f64>() <= 0.0 {
+    let (sum, fits) = (weights.iter().sum::<f64>(), weights.iter().all(|weight| *weight >= 0.0));
+    if !(fits && sum > 0.0 && sum.is_finite()) {
         return bad(format!("{weights:?}; numbers of at least 0, not all 0"));
     }
     match inputs.iter().zip(weights).position(|(&images, &weight)| images == 0 && weight > 0.0) {
@@ -235,6 +236,14 @@ impl Order {
         match self {
             Self::Alike(order) => Draw { sample: order[position], repetition: 0 },
             Self::Weighted(order) => order[position],
+        }
+    }
+
+    /// Draws an image that takes the place of an unreadable one.
+    fn stand_in(&self, draws: &mut Draws) -> u32 {
+        match self {
+            Self::Alike(order) => draws.below(order.len() as u64) as u32,
+            Self::Weighted(order) => order[draws.below(order.len() as u64) as usize].sample,
         }
     }
 }
@@ -263,14 +272,19 @@ struct Plan {
 impl Plan {
     fn item(&self, renderer: &mut Renderer, step: u64, slot: u32) -> Item {
         let place = self.sampler.place(step, slot);
-        let Draw { sample, repetition } = self.order(place.epoch).at(place.position as usize);
+        let order = self.order(place.epoch);
+        let Draw { sample, repetition } = order.at(place.position as usize);
         let sample = u64::from(repetition) << u32::BITS | u64::from(sample);
         let key = Key { seed: self.seed, epoch: place.key_epoch(), sample };
         let mut groups = lock(&self.spare).pop().unwrap_or_default();
-        let found = self.shelf.find(&key, |image| {
-            renderer.render_groups(image, &self.recipe, &key, &mut groups);
-            std::mem::take(&mut groups)
-        });
+        let found = self.shelf.find(
+            &key,
+            |draws| order.stand_in(draws),
+            |image| {
+                renderer.render_groups(image, &self.recipe, &key, &mut groups);
+                std::mem::take(&mut groups)
+            },
+        );
         *lock(&self.rendering) += std::mem::take(&mut renderer.times);
         found
     }

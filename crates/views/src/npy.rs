@@ -1,9 +1,8 @@
 //! NumPy arrays: `[height, width]`, `[height, width, channels]` or `[channels, height, width]` of numbers.
 use npyz::{DType, NpyFile, Order, TypeChar};
 
-use crate::decode::{Stored, check_pixels};
+use crate::decode::{Stored, check_values};
 use crate::error::DecodeError;
-use crate::pixel::MAX_CHANNELS;
 use crate::samples::{Alpha, Samples, Values};
 
 /// First bytes of a file.
@@ -39,17 +38,15 @@ pub(crate) fn decode(bytes: &[u8], wanted: usize) -> Result<(Samples, Stored), D
             )));
         }
     };
-    check_pixels(width, height)?;
-    if !(1..=MAX_CHANNELS as u64).contains(&channels) {
-        return Err(broken(format!("its shape is {shape:?}; 1 to {MAX_CHANNELS} channels are read")));
-    }
     if order == Order::Fortran {
         return Err(broken("it is in Fortran's order; save np.ascontiguousarray(a)"));
     }
-    let (width, height, channels) = (width as u32, height as u32, channels as usize);
-    let values = width as usize * height as usize * channels;
     let DType::Plain(kind) = file.dtype() else { return Err(broken("it holds records instead of numbers")) };
     let (kind, size) = (kind.type_char(), kind.size_field());
+    let small = kind == TypeChar::Uint && size <= 2;
+    check_values((width, height), channels as usize, if small { 2 } else { 8 })?;
+    let (width, height, channels) = (width as u32, height as u32, channels as usize);
+    let values = width as usize * height as usize * channels;
     // Memory is taken for what is there, not for what the header promises.
     if (bytes.len() as u64) < values as u64 * size {
         return Err(DecodeError::Truncated);

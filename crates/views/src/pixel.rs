@@ -1,5 +1,7 @@
 //! Pixels: the one image type of this crate, and rectangles on it.
 
+/// Red, green and blue.
+pub const RGB: usize = 3;
 /// Most values of a pixel.
 pub const MAX_CHANNELS: usize = 32;
 

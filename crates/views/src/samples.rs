@@ -1,4 +1,7 @@
 //! Samples: the values of an image as they are stored, and how they become bytes of the form that is read.
+use image::metadata::Orientation;
+
+use crate::color::{LUMA, LUMA_BITS};
 use crate::decode::Exif;
 use crate::error::DecodeError;
 use crate::pixel::{Image, MAX_CHANNELS};
@@ -101,6 +104,29 @@ impl Values {
         }
     }
 
+    /// Returns an image of another size whose pixels come from `index(x, y)`.
+    fn moved(self, channels: usize, size: (usize, usize), index: impl Fn(usize, usize) -> usize) -> Self {
+        fn pixels<T: Copy>(
+            values: &[T],
+            channels: usize,
+            (width, height): (usize, usize),
+            index: impl Fn(usize, usize) -> usize,
+        ) -> Vec<T> {
+            let mut moved = Vec::with_capacity(values.len());
+            for y in 0..height {
+                for x in 0..width {
+                    moved.extend_from_slice(&values[index(x, y) * channels..][..channels]);
+                }
+            }
+            moved
+        }
+        match self {
+            Self::U8(values) => Self::U8(pixels(&values, channels, size, index)),
+            Self::U16(values) => Self::U16(pixels(&values, channels, size, index)),
+            Self::F32 { values, whole } => Self::F32 { values: pixels(&values, channels, size, index), whole },
+        }
+    }
+
     /// Returns one value.
     ///
     /// # Panics
@@ -118,6 +144,37 @@ impl Samples {
     /// Returns the values of a pixel without alpha.
     pub fn opaque_channels(&self) -> usize {
         self.channels - usize::from(self.alpha == Alpha::Last)
+    }
+
+    /// Returns the image turned as its orientation says.
+    pub(crate) fn turned(self, orientation: Orientation) -> Self {
+        let (width, height) = (self.width as usize, self.height as usize);
+        let across = matches!(
+            orientation,
+            Orientation::Rotate90 | Orientation::Rotate270 | Orientation::Rotate90FlipH | Orientation::Rotate270FlipH
+        );
+        if orientation == Orientation::NoTransforms {
+            return self;
+        }
+        // Where the pixel at x, y of the turned image comes from.
+        let (right, bottom) = (width - 1, height - 1);
+        let from = move |x: usize, y: usize| match orientation {
+            Orientation::NoTransforms => (x, y),
+            Orientation::FlipHorizontal => (right - x, y),
+            Orientation::FlipVertical => (x, bottom - y),
+            Orientation::Rotate180 => (right - x, bottom - y),
+            Orientation::Rotate90 => (y, bottom - x),
+            Orientation::Rotate270 => (right - y, x),
+            Orientation::Rotate90FlipH => (y, x),
+            Orientation::Rotate270FlipH => (right - y, bottom - x),
+        };
+        let size = if across { (height, width) } else { (width, height) };
+        let index = move |x: usize, y: usize| {
+            let (x, y) = from(x, y);
+            y * width + x
+        };
+        let values = self.values.moved(self.channels, size, index);
+        Self { width: size.0 as u32, height: size.1 as u32, values, ..self }
     }
 
     /// Returns the image in the form that is read.
@@ -154,10 +211,8 @@ fn each<const FROM: usize, const TO: usize>(bytes: &[u8], convert: impl Fn([u8; 
 
 /// Pillow's `convert("L")`.
 fn luma(color: [u8; 3]) -> u8 {
-    /// Shares of red, green and blue (ITU-R 601-2) of 2¹⁶.
-    const LUMA: [u32; 3] = [19_595, 38_470, 7_471];
     let sum: u32 = color.iter().zip(LUMA).map(|(&value, share)| u32::from(value) * share).sum();
-    ((sum + (1 << 15)) >> 16) as u8
+    ((sum + (1 << (LUMA_BITS - 1))) >> LUMA_BITS) as u8
 }
 
 fn to_bytes(values: Values, channels: usize, range: &[[f32; 2]]) -> Vec<u8> {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::error::{DecodeError, Error, Result, guard};
 use crate::pixel::Image;
-use crate::random::{Key, Purpose};
+use crate::random::{Draws, Key, Purpose};
 use crate::samples::Reading;
 use crate::source::Source;
 use crate::times::Times;
@@ -43,8 +43,13 @@ impl Shelf {
         Self { source, reading, kept, room: AtomicU64::new(bytes), bad: Mutex::default(), times: Mutex::default() }
     }
 
-    /// Applies `render` to the sample of the key or, if it is unreadable, to others drawn from the key.
-    pub fn find<T>(&self, key: &Key, mut render: impl FnMut(&Image) -> T) -> Result<Found<T>> {
+    /// Applies `render` to the sample of the key or, if it is unreadable, to others that `stand_in` draws.
+    pub fn find<T>(
+        &self,
+        key: &Key,
+        stand_in: impl Fn(&mut Draws) -> u32,
+        mut render: impl FnMut(&Image) -> T,
+    ) -> Result<Found<T>> {
         let mut unreadable = Vec::new();
         let mut sample = key.sample as u32;
         for attempt in 0..ATTEMPTS {
@@ -52,7 +57,7 @@ impl Shelf {
                 Ok(value) => return Ok(Found { sample, value, unreadable }),
                 Err(reason) => unreadable.push((sample, reason)),
             }
-            sample = key.draws(attempt, Purpose::Replacement).below(self.source.len() as u64) as u32;
+            sample = stand_in(&mut key.draws(attempt, Purpose::Replacement));
         }
         let last = unreadable.last().map(|&(sample, _)| self.describe(sample));
         Err(Error::NothingReadable { attempts: ATTEMPTS, last: last.unwrap_or_default() })

@@ -105,6 +105,17 @@ fn a_program_without_dicom_says_how_to_get_one_with_it() {
 }
 
 #[test]
+fn bands_are_turned_as_their_orientation_says() {
+    for case in cases()["upright"].as_array().unwrap() {
+        let (name, path) = (&case["file"], fixture(case["file"].as_str().unwrap()));
+        let image = decode_file(&path, &Reading { channels: 2, ..Reading::upright() }).unwrap();
+        assert_eq!(image.pixels, bytes(&case["bytes"]), "{name}");
+        let stored = decode_file(&path, &Reading { channels: 2, ..Reading::default() }).unwrap();
+        assert_eq!((stored.width, stored.height), (7, 5), "{name}");
+    }
+}
+
+#[test]
 fn another_number_of_channels_is_an_error_that_says_both() {
     for (name, stored, wanted) in
         [("u1-hwc.npy", 5, 3), ("u1-planes.tif", 5, 4), ("rgb.png", 3, 4), ("u1-pages.tif", 1, 4)]

@@ -1,11 +1,12 @@
 //! A look at one image: how it is stored, what its values are, and what it resembles.
 
+use dinoxide_views::pixel::RGB;
 use dinoxide_views::resample::{Filter, resize};
 use dinoxide_views::source::SourceImage;
 use dinoxide_views::{DecodeError, Image, Reading, Stored, decode_samples};
 use sha2::{Digest as _, Sha256};
 
-use crate::run::values::Tally;
+use crate::run::values::{Form, Moments};
 
 /// What is remembered of an image.
 #[derive(Debug, Clone, PartialEq)]
@@ -15,8 +16,10 @@ pub(super) struct Look {
     pub height: u32,
     /// Bytes of the file.
     pub bytes: usize,
-    /// What its values are.
-    pub tally: Tally,
+    /// How its values are stored.
+    pub form: Form,
+    /// What they are in the form that shows this image alone best.
+    pub moments: Moments,
     /// The same for files of the same bytes only.
     pub digest: u128,
     /// Nearly the same for pictures that look alike; none if there is next to nothing to see.
@@ -24,18 +27,19 @@ pub(super) struct Look {
 }
 
 impl Look {
-    /// Reads and decodes an image.
-    pub fn at(image: &SourceImage) -> Result<Self, DecodeError> {
+    /// Reads and decodes an image, of so many channels if a number is given.
+    pub fn at(image: &SourceImage, channels: Option<usize>) -> Result<Self, DecodeError> {
         let bytes = image.read()?;
-        let (samples, stored) = decode_samples(&bytes, &Reading::default())?;
-        let tally = Tally::of(&samples, None);
-        let usual = matches!(samples.opaque_channels(), 1 | 3);
-        let channels = if usual { 3 } else { samples.channels };
-        let reading = Reading { channels, range: tally.range(), ..Reading::default() };
-        let pixels = samples.into_image(&reading)?.shown();
+        let wanted = Reading { channels: channels.unwrap_or(RGB), ..Reading::default() };
+        let (samples, stored) = decode_samples(&bytes, &wanted)?;
+        let form = Form::of(&samples);
+        let own = form.reading();
+        let pixels = samples.into_image(&Reading { channels: channels.unwrap_or(own.channels), ..own })?;
+        let moments = Moments::of(&pixels);
+        let pixels = pixels.shown();
         let digest = Sha256::digest(&bytes).first_chunk().map_or(0, |first| u128::from_le_bytes(*first));
         let (width, height, bytes) = (pixels.width, pixels.height, bytes.len());
-        Ok(Self { stored, width, height, bytes, tally, digest, likeness: likeness(&pixels) })
+        Ok(Self { stored, width, height, bytes, form, moments, digest, likeness: likeness(&pixels) })
     }
 }
 

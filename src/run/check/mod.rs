@@ -17,7 +17,7 @@ use serde::Serialize;
 
 use super::console::{Console, Figures, Verbosity};
 use super::counter::Counter;
-use super::values::sum_up;
+use super::values::{Form, Moments, common, sum_up, usual_channels};
 use super::{RunError, device, machine};
 use crate::config::PixelFacts;
 use crate::eval::EvalError;
@@ -36,6 +36,8 @@ pub struct CheckRequest {
     pub page: Option<PathBuf>,
     /// Threads; all cores without a number.
     pub workers: Option<usize>,
+    /// Values of a pixel; what most images have without a number.
+    pub channels: Option<usize>,
 }
 
 /// What was found.
@@ -53,6 +55,8 @@ pub struct CheckReport {
     pub bits: BTreeMap<String, usize>,
     /// Values of a pixel that a training reads, unless told otherwise.
     pub channels_read: usize,
+    /// Readable images that have another number, and would be skipped.
+    pub other_channels: usize,
     /// What becomes 0 and 1 of values wider than 8 bits, of each channel or of all; empty if there are none.
     pub range: Vec<[f32; 2]>,
     /// Mean of each channel (red, green and blue), 0 to 1; every image counts the same.
@@ -106,6 +110,8 @@ struct Survey {
     source: Source,
     looks: Vec<Option<Look>>,
     near: Vec<Vec<usize>>,
+    /// Mean value of each image that a training reads.
+    levels: Vec<f64>,
     pixels: PixelFacts,
 }
 
@@ -129,7 +135,7 @@ pub fn check(request: &CheckRequest) -> Result<CheckReport, RunError> {
     let counter = Counter::start(source.len());
     let looked: Vec<Result<Look, String>> = pool.install(|| {
         let look = |image| {
-            let look = Look::at(image).map_err(|error| error.to_string());
+            let look = Look::at(image, request.channels).map_err(|error| error.to_string());
             counter.one();
             look
         };
@@ -150,8 +156,8 @@ pub fn check(request: &CheckRequest) -> Result<CheckReport, RunError> {
     let looks: Vec<Option<Look>> = looked.into_iter().map(Result::ok).collect();
     let exact = duplicates::exact(&looks);
     let near = duplicates::near(&looks, &exact);
-    let pixels = sum_up(&looks.iter().flatten().map(|look| &look.tally).collect::<Vec<_>>(), None);
-    let survey = Survey { source, looks, near, pixels };
+    let (levels, pixels) = pool.install(|| measure(&source, &looks, request.channels));
+    let survey = Survey { source, looks, near, levels, pixels };
     let report = report_on(&survey, &exact, bad, (seconds, threads));
     let Some(path) = &request.page else { return Ok(report) };
     if let Err(error) = page::write(path, &survey, &report, &request.data.join(" ")) {
@@ -160,6 +166,26 @@ pub fn check(request: &CheckRequest) -> Result<CheckReport, RunError> {
         return Ok(report);
     }
     Ok(CheckReport { page: Some(path.clone()), ..report })
+}
+
+/// Mean and deviation in the form that the images have in common, and the mean value of each. Values of more than 8 bits are read
+/// a second time, since their range has to be known first.
+fn measure(source: &Source, looks: &[Option<Look>], channels: Option<usize>) -> (Vec<f64>, PixelFacts) {
+    let forms: Vec<&Form> = looks.iter().flatten().map(|look| &look.form).collect();
+    let channels = channels.unwrap_or_else(|| usual_channels(&forms));
+    let (reading, _) = common(&forms, channels);
+    let known = |look: &Look| reading.range.is_empty() && look.form.reading().channels == channels;
+    let moments: Vec<Moments> = source
+        .images
+        .par_iter()
+        .zip(looks)
+        .filter_map(|(image, look)| match look {
+            Some(look) if known(look) => Some(look.moments.clone()),
+            Some(_) => image.decode(&reading).ok().map(|image| Moments::of(&image)),
+            None => None,
+        })
+        .collect();
+    (moments.iter().map(Moments::brightness).collect(), sum_up(reading, moments.iter()))
 }
 
 /// Unreadable files that are named when there is nothing else to say.
@@ -177,7 +203,7 @@ fn report_on(
         looks.iter().for_each(|look| *counts.entry(name(look)).or_insert(0) += 1);
         counts
     };
-    let PixelFacts { channels, range, mean, std, .. } = survey.pixels.clone();
+    let PixelFacts { images, channels, range, mean, std, .. } = survey.pixels.clone();
     let names = |groups: &[Vec<usize>]| {
         let name = |index: &usize| survey.source.images[*index].name.to_string();
         groups.iter().map(|group| group.iter().map(name).collect()).collect()
@@ -189,6 +215,7 @@ fn report_on(
         channels: count(|look| look.stored.channels.to_string()),
         bits: count(|look| look.stored.bits.to_string()),
         channels_read: channels,
+        other_channels: looks.len() - images,
         range,
         mean,
         std,

@@ -51,6 +51,9 @@ fn verdict(report: &CheckReport) -> Verdict {
     if !report.bad.is_empty() {
         sentence += &format!(", {} cannot", grouped(report.bad.len()));
     }
+    if report.other_channels > 0 {
+        sentence += &format!(", {} of them not with {} channels", grouped(report.other_channels), report.channels_read);
+    }
     let copies = CheckReport::copies(&report.duplicates) + CheckReport::copies(&report.near_duplicates);
     if copies > 0 {
         sentence += &format!("; {} repeat others", grouped(copies));
@@ -59,12 +62,19 @@ fn verdict(report: &CheckReport) -> Verdict {
         sentence += "; that is few to train on";
     }
     let many = copies as f64 > MANY_DUPLICATES * readable as f64;
-    let look = !report.bad.is_empty() || many || readable < FEW_IMAGES;
+    let look = !report.bad.is_empty() || report.other_channels > 0 || many || readable < FEW_IMAGES;
     Verdict { state: if look { VerdictState::Warning } else { VerdictState::Healthy }, sentence }
 }
 
 fn next_steps(report: &CheckReport) -> Vec<String> {
     let mut steps = Vec::new();
+    if report.other_channels > 0 {
+        steps.push(format!(
+            "{} images have another number of channels than {}: a training skips them; data.channels chooses.",
+            grouped(report.other_channels),
+            report.channels_read
+        ));
+    }
     if !report.bad.is_empty() {
         let share = report.bad.len() as f64 / report.images as f64;
         steps.push(format!(
@@ -85,18 +95,22 @@ fn next_steps(report: &CheckReport) -> Vec<String> {
         ));
     }
     if !report.range.is_empty() || report.channels_read != 3 {
-        let range =
-            if report.range.is_empty() { String::new() } else { format!(" --set data.range={:?}", report.range) };
+        let range = if report.range.is_empty() { String::new() } else { set("range", &report.range) };
         steps.push(format!(
-            "A training measures range, mean and deviation on up to 512 images; these are of all: --set data.mean={:?} --set \
-             data.std={:?}{range}",
-            report.mean, report.std
+            "A training measures range, mean and deviation on up to 512 images; these are of all:{}{}{range}",
+            set("mean", &report.mean),
+            set("std", &report.std)
         ));
     }
-    if report.channels.keys().all(|channels| channels == "1" || channels == "2") {
+    if report.channels_read == 3 && report.channels.keys().all(|channels| channels == "1" || channels == "2") {
         steps.push("All images are gray: --set views.recipe=gray leaves out what has no effect on them.".to_owned());
     }
     steps
+}
+
+/// What to type for a value of `data`; without spaces, which a shell would split at.
+fn set(key: &str, value: &impl std::fmt::Debug) -> String {
+    format!(" --set 'data.{key}={}'", format!("{value:?}").replace(' ', ""))
 }
 
 fn charts(survey: &Survey) -> Vec<Chart> {
@@ -126,7 +140,7 @@ fn charts(survey: &Survey) -> Vec<Chart> {
         chart(
             "Brightness",
             "mean value of an image",
-            vec![("images", values(&|look| 255.0 * look.tally.brightness(&survey.pixels.range)))],
+            vec![("images", survey.levels.iter().map(|level| 255.0 * level).collect())],
         ),
     ]
 }

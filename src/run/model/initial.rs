@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use dinoxide_engine::params::Params;
+use dinoxide_views::pixel::RGB;
 
 use super::recognise::square_root;
 use super::{open_run, part};
@@ -16,8 +17,6 @@ use crate::run::input::Network;
 const POSITIONS: &str = "pos_embed";
 /// Name of the patch embedding's kernel.
 const PATCHES: &str = "patch_embed.proj.weight";
-/// Red, green and blue.
-const RGB: usize = 3;
 
 /// Puts the weights at `path` (a run folder or a file; of several networks the teacher) into `student`, and says in words
 /// what was used.
@@ -101,16 +100,16 @@ fn fit_positions(expected: &[(String, Vec<usize>)], found: &mut [NamedTensor]) -
 }
 
 /// Inflates a patch embedding of red, green and blue to other channels, as timm's `adapt_input_conv` does: for one channel the
-/// three are added up; for more they take turns and are scaled by 3 / channels, so that equal channels give what they gave before.
+/// three are added up; for more they take turns and are scaled by 3 / channels.
 fn fit_channels(expected: &[(String, Vec<usize>)], found: &mut [NamedTensor]) -> Option<String> {
     let (_, shape) = expected.iter().find(|(name, _)| name == PATCHES)?;
     let stored = found.iter_mut().find(|tensor| tensor.name == PATCHES)?;
-    let (&[width, channels, patch, _], &[stored_width, RGB, stored_patch, _]) =
+    let (&[width, channels, patch, _], &[stored_width, RGB, rows, columns]) =
         (shape.as_slice(), stored.shape.as_slice())
     else {
         return None;
     };
-    if channels == RGB || (width, patch) != (stored_width, stored_patch) {
+    if channels == RGB || (width, patch, patch) != (stored_width, rows, columns) {
         return None;
     }
     let area = patch * patch;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use dinoxide_engine::kernels::Normalize;
-use dinoxide_views::pixel::MAX_CHANNELS;
+use dinoxide_views::pixel::{MAX_CHANNELS, RGB};
 use dinoxide_views::{EvalTransform, Exif, Reading};
 
 use super::Model;
@@ -21,7 +21,6 @@ const HEAD_DIM: usize = 64;
 /// Patch and grid that are expected where the tensors that show them are missing, so that these are listed as missing.
 const USUAL_PATCH: usize = 16;
 const USUAL_GRID: usize = 14;
-const USUAL_CHANNELS: usize = 3;
 /// Mean and standard deviation of other channels than red, green and blue where a file does not state them: the middle of 0 to 1.
 const MIDDLE: (f32, f32) = (0.5, 0.25);
 const USUAL_MLP_RATIO: usize = 4;
@@ -46,7 +45,7 @@ pub fn recognise(tensors: &[NamedTensor], texts: &Metadata, path: &Path) -> Resu
             let wanted = format!("[width, channels up to {MAX_CHANNELS}, patch, patch]");
             return Err(wrong(format!("`patch_embed.proj.weight` is {shape:?}, not {wanted}")));
         }
-        (None, Some(&[1, 1, width])) => (width, USUAL_CHANNELS, USUAL_PATCH),
+        (None, Some(&[1, 1, width])) => (width, RGB, USUAL_PATCH),
         _ => {
             let some = tensors.first().map_or("none at all", |tensor| &tensor.name);
             return Err(wrong(format!(
@@ -135,7 +134,7 @@ pub(super) fn reading(texts: &Metadata, channels: usize) -> Reading {
 pub(super) fn assumed(texts: &Metadata, config: &VitConfig) -> Option<String> {
     let channels = config.normalize.mean.len();
     let stated = stated(texts, "mean", channels).is_some() && stated(texts, "std", channels).is_some();
-    (channels != USUAL_CHANNELS && !stated).then(|| {
+    (channels != RGB && !stated).then(|| {
         let (mean, std) = MIDDLE;
         format!("the file does not state the mean and deviation of its {channels} channels; {mean} and {std} are used")
     })
@@ -153,7 +152,7 @@ fn num_heads(embed_dim: usize, texts: &Metadata, path: &Path) -> Result<usize, R
 /// ImageNet's statistics of colors unless others are stated.
 fn normalize(texts: &Metadata, channels: usize) -> Normalize {
     let usual = match channels {
-        USUAL_CHANNELS => DataConfig::default(),
+        RGB => DataConfig::default(),
         _ => DataConfig { mean: vec![MIDDLE.0; channels], std: vec![MIDDLE.1; channels], ..DataConfig::default() },
     };
     Normalize {

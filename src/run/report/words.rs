@@ -1,5 +1,7 @@
 //! The words of a page: how the run went, how to use its network, what to try next.
 
+use dinoxide_views::pixel::RGB;
+
 use super::numbers::Numbers;
 use crate::report::page::{Verdict, VerdictState};
 use crate::run::RunError;
@@ -96,16 +98,20 @@ pub(super) fn python(trained: &Trained<'_>) -> Result<String, RunError> {
     let vit = dino_config(&trained.folder.config)?.backbone;
     let run = trained.folder.path.display();
     let (mean, std) = (&vit.normalize.mean, &vit.normalize.std);
+    let channels = mean.len();
+    let kind = if channels == RGB { "RGB".to_owned() } else { format!("{channels} channels") };
+    let range = &trained.folder.config.data.range;
+    let values = if range.is_empty() { kind } else { format!("{kind}, {range:?} stretched to lie") };
     Ok(format!(
         "# once, in a shell: dinoxide export {run} -o {run}/backbone.safetensors\n\
          from safetensors.torch import load_file\n\
          from timm.models.vision_transformer import VisionTransformer\n\
          \n\
-         model = VisionTransformer(img_size={}, patch_size={}, embed_dim={}, depth={}, num_heads={},\n\
-         \x20                         mlp_ratio={}, num_classes=0, global_pool=\"token\")\n\
+         model = VisionTransformer(img_size={}, patch_size={}, in_chans={channels}, embed_dim={}, depth={},\n\
+         \x20                         num_heads={}, mlp_ratio={}, num_classes=0, global_pool=\"token\")\n\
          model.load_state_dict(load_file({:?}))\n\
          model.eval()\n\
-         # images: RGB in 0..1, [N, 3, {}, {}], minus {mean:?}, divided by {std:?}\n\
+         # images: {values} in 0..1, [N, {channels}, {}, {}], minus {mean:?}, divided by {std:?}\n\
          # features = model(images)   # [N, {}]",
         vit.image_size,
         vit.patch_size,

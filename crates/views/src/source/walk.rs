@@ -1,8 +1,10 @@
 //! Images and archives in folders: everything below, in sorted order.
 use std::collections::HashMap;
 use std::fs;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread::ScopedJoinHandle;
 
 use super::{Root, SourceImage, archive, is_image_name};
 use crate::error::{Error, Result};
@@ -79,7 +81,9 @@ fn look_at_all(root: &Path, folders: &[Folder]) -> Vec<Listed> {
         let share = folders.len().div_ceil(LISTERS);
         let part = |part| scope.spawn(move || Vec::from_iter(<[Folder]>::iter(part).map(look)));
         let parts: Vec<_> = folders.chunks(share).map(part).collect();
-        parts.into_iter().flat_map(|part| part.join().unwrap_or_default()).collect()
+        // A thread that panicked has said why; its folders must not go missing.
+        let joined = |part: ScopedJoinHandle<'_, Vec<Listed>>| part.join().unwrap_or_else(|panic| resume_unwind(panic));
+        parts.into_iter().flat_map(joined).collect()
     })
 }
 

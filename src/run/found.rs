@@ -1,0 +1,77 @@
+//! The images that a run trains on: looked for when it begins, those that it wrote down when it goes on.
+
+use std::path::Path;
+
+use dinoxide_views::Source;
+use toml::Value;
+
+use super::RunError;
+use super::console::Console;
+use super::facts::open_source;
+use super::folder::{IMAGES_FILE, WhenExists, kept_images, stored_config};
+use crate::config::{Config, ConfigError, Origin, Partial};
+
+/// The images, and the configuration as far as it is given.
+pub(super) struct Images {
+    /// What was given, and what was measured on these images before.
+    pub given: Partial,
+    /// The images.
+    pub source: Source,
+    /// Whether the run has written them down.
+    pub listed: bool,
+}
+
+impl Images {
+    /// Finds the images. A run that goes on keeps those that it wrote down, and what it measured on them: files that came or went
+    /// since change nothing.
+    ///
+    /// # Errors
+    /// If there are none, or the run's configuration cannot be read.
+    pub fn find(
+        given: &Partial,
+        out: Option<&Path>,
+        when_exists: WhenExists,
+        console: &Console,
+    ) -> Result<Self, RunError> {
+        let mut given = given.clone();
+        let out = out.filter(|_| when_exists != WhenExists::Overwrite);
+        let stored = out.map(stored_config).transpose()?.flatten();
+        let (Some(out), Some(stored)) = (out, stored) else {
+            let source = open_source(&given)?;
+            return Ok(Self { given, source, listed: false });
+        };
+        let same = strings(given.value("data.train")) == stored.data.train;
+        if !same && when_exists != WhenExists::MustResume {
+            // Other data are another run; opening the folder says so.
+            let source = open_source(&given)?;
+            return Ok(Self { given, source, listed: false });
+        }
+        keep_measured(&mut given, &stored)?;
+        let listed = kept_images(out, stored.data.train.len()).unwrap_or_else(|error| {
+            console.warn(&format!("{}; looking for the images again", error.on_one_line()));
+            None
+        });
+        if let Some(source) = listed {
+            let list = out.join(IMAGES_FILE);
+            console.say(&format!("the images are those of `{}`; without it they are looked for again", list.display()));
+            return Ok(Self { given, source, listed: true });
+        }
+        let source = Source::open(&stored.data.train)?;
+        Ok(Self { given, source, listed: false })
+    }
+}
+
+/// Takes over what was measured on the images, unless it is given now.
+fn keep_measured(given: &mut Partial, stored: &Config) -> Result<(), ConfigError> {
+    for (key, value) in stored.measured()? {
+        if !given.has(key) || given.text(key).is_some() {
+            given.insert(key, value, Origin::Derived)?;
+        }
+    }
+    Ok(())
+}
+
+fn strings(value: Option<&Value>) -> Vec<String> {
+    let values = value.and_then(Value::as_array).into_iter().flatten();
+    values.filter_map(|value| value.as_str().map(str::to_owned)).collect()
+}

@@ -10,6 +10,8 @@ use crate::config::PixelFacts;
 
 /// Pixels of an image that are looked at to find its range.
 const RANGE_PIXELS: u64 = 4096;
+/// 2⁶⁴ divided by the golden ratio.
+const GOLDEN_RATIO: u64 = 0x9E37_79B9_7F4A_7C15;
 /// Share of the values that lies below, and above, the range.
 const OUTSIDE: f64 = 0.001;
 /// Largest 8-bit value.
@@ -58,15 +60,10 @@ impl Form {
 fn spread(samples: &Samples, channel: usize) -> [f32; 2] {
     let pixels = (samples.values.len() / samples.channels) as u64;
     // Steps of the golden ratio of all pixels: evenly spread, and never down one column.
-    let pixel = |number: u64| (number.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32).wrapping_mul(pixels) >> 32;
-    let numbers = 0..RANGE_PIXELS.max(1);
-    let value = |number| samples.values.at(pixel(number) as usize * samples.channels + channel);
-    let mut values: Vec<f32> = if pixels <= RANGE_PIXELS {
-        (0..pixels as usize).map(|pixel| samples.values.at(pixel * samples.channels + channel)).collect()
-    } else {
-        numbers.map(value).collect()
-    };
-    values.retain(|value| value.is_finite());
+    let some = |number: u64| ((number.wrapping_mul(GOLDEN_RATIO) >> 32) * pixels) >> 32;
+    let pixel = |number: u64| if pixels <= RANGE_PIXELS { number } else { some(number) };
+    let value = |number: u64| samples.values.at(pixel(number) as usize * samples.channels + channel);
+    let mut values: Vec<f32> = (0..pixels.min(RANGE_PIXELS)).map(value).filter(|value| value.is_finite()).collect();
     values.sort_unstable_by(f32::total_cmp);
     let Some(last) = values.len().checked_sub(1) else { return [0.0, 1.0] };
     let at = |share: f64| values[(last as f64 * share).round() as usize];

@@ -69,10 +69,14 @@ struct SeenArgs {
 /// How a command ended, if not with an error.
 enum Ending {
     Done,
+    Collapsed,
     Interrupted,
 }
 
-/// Runs the command of this process. Exit codes: 0 done, 1 failed, 2 usage, 130 interrupted after saving.
+/// Exit code of a run that was stopped because it had collapsed.
+const EXIT_COLLAPSED: u8 = 3;
+
+/// Runs the command of this process. Exit codes: 0 done, 1 failed, 2 usage, 3 collapsed (with --strict-health), 130 interrupted after saving.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let ending = match cli.command {
@@ -90,6 +94,7 @@ pub fn main() -> ExitCode {
     };
     match ending {
         Ok(Ending::Done) => ExitCode::SUCCESS,
+        Ok(Ending::Collapsed) => ExitCode::from(EXIT_COLLAPSED),
         Ok(Ending::Interrupted) => ExitCode::from(EXIT_INTERRUPTED),
         Err(error) => {
             writeln!(std::io::stderr(), "{}", describe(&error)).ok();

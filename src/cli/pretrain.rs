@@ -11,6 +11,7 @@ use crate::config::{ConfigError, Origin, Partial, Precision};
 use crate::run::RunError;
 use crate::run::console::{Figures, Verbosity};
 use crate::run::folder::{CONFIG_FILE, WhenExists};
+use crate::run::observer::WhenCollapsed;
 use crate::run::pretrain::{Goal, Outcome, PretrainRequest, pretrain};
 
 /// Train a network on images without labels.
@@ -55,6 +56,9 @@ pub(super) struct PretrainArgs {
     /// Delete the run in the run folder and start anew
     #[arg(long, conflicts_with = "resume")]
     overwrite: bool,
+    /// Save and stop with exit code 3 if the run collapses
+    #[arg(long)]
+    strict_health: bool,
     /// Print the plan and stop
     #[arg(long)]
     dry_run: bool,
@@ -94,6 +98,7 @@ pub(super) fn run(arguments: PretrainArgs) -> anyhow::Result<Ending> {
     let outcome = pretrain(&request)?;
     Ok(match outcome {
         Outcome::Planned | Outcome::Finished { .. } => Ending::Done,
+        Outcome::Collapsed { .. } => Ending::Collapsed,
         Outcome::Interrupted { .. } => Ending::Interrupted,
     })
 }
@@ -120,6 +125,7 @@ fn request(arguments: PretrainArgs) -> Result<PretrainRequest, RunError> {
         given,
         out: arguments.out.or_else(|| arguments.given.config.as_deref().and_then(run_of)),
         when_exists,
+        when_collapsed: if arguments.strict_health { WhenCollapsed::Stop } else { WhenCollapsed::GoOn },
         goal: if arguments.dry_run { Goal::Plan } else { Goal::Train },
         verbosity: match (arguments.quiet, arguments.verbose) {
             (true, _) => Verbosity::Quiet,

@@ -15,6 +15,7 @@ use super::RunError;
 use super::console::{Console, Figures, Verbosity};
 use super::folder::{CONFIG_FILE, DATA_FOLDER, WhenExists};
 use super::model::dino_config;
+use super::observer::WhenCollapsed;
 use super::pretrain::{Goal, PretrainRequest, train_run};
 use super::report::{self, Additions, Numbers, Sight, attention_maps, attention_row};
 use super::trained::Trained;
@@ -109,6 +110,7 @@ pub fn demo(request: &DemoRequest) -> Result<DemoOutcome, RunError> {
         when_exists: if out.join(CONFIG_FILE).exists() { WhenExists::MustResume } else { WhenExists::Resume },
         out: Some(out.clone()),
         goal: Goal::Train,
+        when_collapsed: WhenCollapsed::GoOn,
         verbosity: request.verbosity,
         figures: Figures::Talk,
     };

@@ -14,6 +14,7 @@ pub mod export;
 pub mod facts;
 pub mod folder;
 mod found;
+pub mod health;
 mod images;
 pub mod input;
 pub mod interrupt;

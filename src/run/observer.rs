@@ -1,6 +1,6 @@
 //! What happens after each step besides training: figures, progress, checkpoints, evaluations, signals.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use dinoxide_views::Times;
@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::console::Console;
 use super::folder::RunFolder;
+use super::health::{Finding, Monitor, Pulse};
 use super::interrupt::Interrupt;
 use super::metrics::{EpochSums, EvalRow, Metrics, StepRow};
 use super::progress::Snapshot;
@@ -33,6 +34,8 @@ const TREND_ROWS: usize = 10;
 struct Carried {
     sums: EpochSums,
     knn: Option<(f64, usize)>,
+    #[serde(default)]
+    findings: BTreeSet<Finding>,
 }
 
 /// Watches a run.
@@ -52,6 +55,18 @@ pub struct Observer<'a> {
     times: Times,
     /// Whether the hint about waiting has been given.
     waiting_noted: bool,
+    monitor: Monitor,
+    when_collapsed: WhenCollapsed,
+}
+
+/// What to do when a run has collapsed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WhenCollapsed {
+    /// Say so and go on.
+    #[default]
+    GoOn,
+    /// Say so, save and stop.
+    Stop,
 }
 
 /// Images and waiting since the last row.
@@ -100,6 +115,8 @@ impl<'a> Observer<'a> {
             skips_noted: 0,
             times: Times::default(),
             waiting_noted: false,
+            monitor: Monitor::new(&folder.config, schedule.steps_per_epoch()),
+            when_collapsed: WhenCollapsed::default(),
         })
     }
 
@@ -111,6 +128,7 @@ impl<'a> Observer<'a> {
         let epochs = state.step / self.schedule.steps_per_epoch();
         self.metrics = Some(Metrics::open(&self.folder.path, state.step, epochs)?);
         self.carried = serde_json::from_value(carried).unwrap_or_default();
+        self.monitor.continue_from(self.carried.findings.clone());
         self.rate = Rate { begun: Instant::now(), first_step: state.step };
         self.since_row = Interval::new();
         Ok(())
@@ -128,14 +146,17 @@ impl<'a> Observer<'a> {
         self.carried.sums.add(seen.report.loss, seen.at.lr, seen.at.weight_decay);
         self.note_skipped(loader)?;
         let epoch_ends = state.step.is_multiple_of(per_epoch);
+        let mut collapsed = false;
         if state.step.is_multiple_of(config.log.every_steps.max(1)) || state.step == total {
             self.row(state, loader, seen)?;
+            collapsed = self.diagnose(state.step, seen);
         }
         if epoch_ends {
             let row = std::mem::take(&mut self.carried.sums).row(seen.at.epoch);
             self.metrics().map(|metrics| metrics.epoch(&row)).transpose()?;
         }
-        let stop = self.interrupt.requested() && state.step < total;
+        let asked = self.interrupt.requested() || collapsed && self.when_collapsed == WhenCollapsed::Stop;
+        let stop = asked && state.step < total;
         let due = state.step.is_multiple_of(config.run.checkpoint_every_steps.max(1));
         if due && !stop && state.step < total {
             self.save(state)?;
@@ -151,6 +172,35 @@ impl<'a> Observer<'a> {
             return Ok(Next::Stop);
         }
         Ok(Next::Step)
+    }
+
+    /// Stops the run when it has collapsed, if that is asked for.
+    #[must_use]
+    pub fn when_collapsed(self, when_collapsed: WhenCollapsed) -> Self {
+        Self { when_collapsed, ..self }
+    }
+
+    /// What was found to go wrong in this run, in this process or an earlier one.
+    pub fn findings(&self) -> &BTreeSet<Finding> {
+        self.monitor.told()
+    }
+
+    /// Says what has begun to go wrong; returns whether the run has collapsed just now.
+    fn diagnose(&mut self, step: usize, seen: Observed<'_>) -> bool {
+        let report = seen.report;
+        let pulse = Pulse {
+            loss: report.loss,
+            entropy: report.entropy,
+            kl: report.kl(),
+            batch_entropy: report.batch_entropy,
+            grad_norm: report.grad_norm,
+        };
+        let found = self.monitor.look(step, &pulse);
+        for (_, words) in &found {
+            self.console.warn(&format!("step {step}: {words}"));
+        }
+        self.carried.findings.clone_from(self.monitor.told());
+        found.iter().any(|(finding, _)| finding.is_collapse())
     }
 
     /// Writes the checkpoint `last`.
@@ -280,7 +330,8 @@ impl<'a> Observer<'a> {
     }
 
     fn status(&self, state: State, step: usize) -> Status {
-        Status::now(state, step, self.schedule.total_steps(), self.schedule.steps_per_epoch())
+        let status = Status::now(state, step, self.schedule.total_steps(), self.schedule.steps_per_epoch());
+        Status { health: self.findings().iter().copied().collect(), ..status }
     }
 
     /// Time to the end at the speed of this process so far; unknown before its first step.

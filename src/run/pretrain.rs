@@ -17,7 +17,7 @@ use super::folder::{RunFolder, Start, WhenExists, default_path};
 use super::found::Images;
 use super::interrupt::Interrupt;
 use super::model::{dino_config, initialise};
-use super::observer::Observer;
+use super::observer::{Observer, WhenCollapsed};
 use super::plan::Plan;
 use super::report;
 use super::status::{State, Status};
@@ -49,6 +49,8 @@ pub struct PretrainRequest {
     pub when_exists: WhenExists,
     /// How far to go.
     pub goal: Goal,
+    /// What to do if the run collapses.
+    pub when_collapsed: WhenCollapsed,
     /// How much to say.
     pub verbosity: Verbosity,
     /// Where figures go.
@@ -75,6 +77,11 @@ pub enum Outcome {
         /// The run folder.
         run: PathBuf,
     },
+    /// Stopped after saving because it had collapsed.
+    Collapsed {
+        /// The run folder.
+        run: PathBuf,
+    },
     /// Stopped by a signal after saving.
     Interrupted {
         /// The run folder.
@@ -96,10 +103,17 @@ pub fn pretrain(request: &PretrainRequest) -> Result<Outcome, RunError> {
         let run = trained.folder.path.clone();
         Ok(match trained.end {
             End::Finished => Outcome::Finished { run },
+            End::Stopped if request.when_collapsed == WhenCollapsed::Stop && has_collapsed(trained) => {
+                Outcome::Collapsed { run }
+            }
             End::Stopped => Outcome::Interrupted { run },
         })
     })?;
     Ok(outcome.unwrap_or(Outcome::Planned))
+}
+
+fn has_collapsed(trained: &Trained<'_>) -> bool {
+    trained.findings.iter().any(|finding| finding.is_collapse())
 }
 
 /// Trains, and does `after` on the run's compute threads; `None` if only the plan was asked for.
@@ -136,7 +150,7 @@ pub(super) fn train_run<T: Send>(
     plan.warnings().iter().chain(&folder.notices).for_each(|line| console.warn(line));
     Environment::current().write(&out)?;
     let threads = device::threads(folder.config.run.threads)?;
-    let run = Run { folder: &folder, source, console, interrupt };
+    let run = Run { folder: &folder, source, console, interrupt, when_collapsed: request.when_collapsed };
     let outcome = threads.install(|| run.go(&lines).map(|trained| after(&trained)));
     if let Err(error) = &outcome {
         console.end_progress();
@@ -154,6 +168,7 @@ struct Run<'a> {
     source: Arc<Source>,
     console: &'a Console,
     interrupt: Interrupt,
+    when_collapsed: WhenCollapsed,
 }
 
 impl<'a> Run<'a> {
@@ -173,7 +188,8 @@ impl<'a> Run<'a> {
         let (cpu, pool) = (cpu(config.run.precision, self.console), Pool::new());
         let device = Device { kernels: &cpu, pool: &pool };
         let validation = Validation::open(config, &self.source, self.console)?;
-        let mut observer = Observer::new(self.folder, &schedule, self.console, self.interrupt.clone())?;
+        let observer = Observer::new(self.folder, &schedule, self.console, self.interrupt.clone())?;
+        let mut observer = observer.when_collapsed(self.when_collapsed);
         observer.continue_from(carried, &state)?;
         observer.validate_if_due(&validation, &state, device)?;
         let begun = Instant::now();
@@ -189,7 +205,8 @@ impl<'a> Run<'a> {
         self.console.end_progress();
         let took = begun.elapsed();
         observer.close(end, &state, took)?;
-        Ok(Trained { folder: self.folder, source: self.source, plan, state, validation, end, took })
+        let findings = observer.findings().clone();
+        Ok(Trained { folder: self.folder, source: self.source, plan, state, validation, end, findings, took })
     }
 
     /// The state before the next step, from nothing, from weights or from a checkpoint, and what the checkpoint carried.

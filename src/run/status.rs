@@ -5,6 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::RunError;
+use super::health::Finding;
 use crate::checkpoint::atomic::write_atomic;
 
 /// What a run is doing.
@@ -38,13 +39,17 @@ pub struct Status {
     pub heartbeat: String,
     /// Process.
     pub pid: u32,
+    /// What was found to go wrong so far.
+    #[serde(default)]
+    pub health: Vec<Finding>,
 }
 
 impl Status {
     /// A status of this process at this moment, without an estimate of the end.
     pub fn now(state: State, step: usize, total_steps: usize, steps_per_epoch: usize) -> Self {
         let epoch = step / steps_per_epoch.max(1);
-        Self { state, step, total_steps, epoch, eta_seconds: None, heartbeat: heartbeat(), pid: std::process::id() }
+        let (heartbeat, pid) = (heartbeat(), std::process::id());
+        Self { state, step, total_steps, epoch, eta_seconds: None, heartbeat, pid, health: Vec::new() }
     }
 
     /// The same place, given up by this process at this moment.

@@ -1,11 +1,13 @@
 //! What training leaves behind: the state of both networks and everything the page is made from.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use dinoxide_views::Source;
 
 use super::folder::RunFolder;
+use super::health::Finding;
 use super::validation::Validation;
 use crate::report::page::PlanLine;
 use crate::train::End;
@@ -25,6 +27,8 @@ pub struct Trained<'a> {
     pub validation: Option<Validation>,
     /// How the loop ended.
     pub end: End,
+    /// What was found to go wrong.
+    pub findings: BTreeSet<Finding>,
     /// Time in the loop of this process.
     pub took: Duration,
 }

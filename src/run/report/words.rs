@@ -5,16 +5,13 @@ use dinoxide_views::pixel::RGB;
 use super::numbers::Numbers;
 use crate::report::page::{Verdict, VerdictState};
 use crate::run::RunError;
+use crate::run::health::{Pulse, Scale};
 use crate::run::model::dino_config;
 use crate::run::trained::Trained;
 use crate::train::End;
 
-/// Share of ln K from which on the teacher's entropy means that it tells nothing apart.
-const UNIFORM: f64 = 0.98;
-/// Share of the largest possible entropy of a batch's mean target below which few prototypes are in use.
-const FEW_PROTOTYPES: f64 = 0.1;
-/// Divergence below which the student has nothing left to learn, nats.
-const NOTHING_LEFT: f64 = 1e-3;
+/// Share of ln K from which on the teacher's entropy and the loss are those of an untrained network.
+const AT_START: f64 = 0.98;
 /// k-NN points by which a network should beat what needs no training, and which count as a rise.
 const CLEARLY: f64 = 1.0;
 /// Logged steps at the end over which the last values are averaged: the last tenth.
@@ -44,23 +41,20 @@ fn finding(trained: &Trained<'_>, numbers: &Numbers) -> (VerdictState, String) {
     let entropy = last.iter().map(|step| step.entropy).sum::<f64>() / count;
     let kl = last.iter().map(|step| step.kl).sum::<f64>() / count;
     let ln_k = (config.head.out_dim as f64).ln();
-    let rows = (config.run.batch * config.views.global.count as usize) as f64;
-    let widest = ln_k.min(rows.ln());
-    if entropy > UNIFORM * ln_k && loss > UNIFORM * ln_k {
+    // The norm of the gradient is not among the figures of a page.
+    let batch_entropy = numbers.batch_entropy.unwrap_or(f64::INFINITY);
+    let pulse = Pulse { loss, entropy, kl, batch_entropy, grad_norm: f64::INFINITY };
+    let scale = Scale::of(config);
+    if let Some(finding) = scale.signs(&pulse).into_iter().next() {
+        let state = if finding.is_collapse() { VerdictState::Failed } else { VerdictState::Warning };
+        return (state, scale.words(finding, &pulse));
+    }
+    if entropy > AT_START * ln_k && loss > AT_START * ln_k {
         let sentence = format!(
-            "collapsed: the teacher gives every prototype the same share (entropy {entropy:.2} of ln K = {ln_k:.2}); \
-             lower `dino.teacher_temp` or the learning rate"
+            "the loss has not left ln K = {ln_k:.2}: the teacher tells hardly anything apart; train longer, or lower \
+             `dino.teacher_temp` or the learning rate"
         );
         return (VerdictState::Failed, sentence);
-    }
-    if numbers.batch_entropy.is_some_and(|batch| batch < FEW_PROTOTYPES * widest) {
-        let sentence = "collapsed: all images share a few prototypes; raise `dino.teacher_temp`, or set \
-                        `dino.centering` to sinkhorn_knopp";
-        return (VerdictState::Failed, sentence.to_owned());
-    }
-    if kl < NOTHING_LEFT {
-        let sentence = format!("the student has nothing left to learn (KL {kl:.4}); more or stronger crops would help");
-        return (VerdictState::Warning, sentence);
     }
     match numbers.trained {
         Some(top1) => knn_finding(top1, numbers),

@@ -12,6 +12,7 @@ mod pack;
 mod pretrain;
 mod preview;
 mod recipes;
+mod runs;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -49,6 +50,7 @@ enum Command {
     Pack(pack::PackArgs),
     Bench(bench::BenchArgs),
     Recipes(recipes::RecipesArgs),
+    Runs(runs::RunsArgs),
 }
 
 /// Which network looks at the images, and at what size.
@@ -91,6 +93,7 @@ pub fn main() -> ExitCode {
         Command::Pack(arguments) => pack::run(arguments),
         Command::Bench(arguments) => bench::run(arguments),
         Command::Recipes(arguments) => recipes::run(arguments),
+        Command::Runs(arguments) => runs::run(arguments),
     };
     match ending {
         Ok(Ending::Done) => ExitCode::SUCCESS,

@@ -52,6 +52,18 @@ pub enum RunError {
         /// The folder.
         path: PathBuf,
     },
+    /// There is no run.
+    #[error("no run in `{}`; a run folder has a `config.toml`, and `dinoxide pretrain` makes one", path.display())]
+    NoRuns {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// No run was evaluated.
+    #[error("no run in `{}` was evaluated; `dinoxide pretrain --val DIR` does that while training", path.display())]
+    NotEvaluated {
+        /// The folder.
+        path: PathBuf,
+    },
     /// There is no run to resume.
     #[error("nothing to resume: `{}` holds no run; leave `--resume must` away to start one", path.display())]
     NothingToResume {

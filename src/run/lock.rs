@@ -74,6 +74,16 @@ impl Lock {
     }
 }
 
+/// Whether the holder of `folder` seems to be alive, without touching the lock: a look must not keep a run from starting. On
+/// another machine, and where the system has no `/proc`, it is believed.
+pub fn is_held(folder: &Path) -> bool {
+    let text = std::fs::read_to_string(folder.join(LOCK_FILE)).unwrap_or_default();
+    let Ok(holder) = serde_json::from_str::<Holder>(&text) else { return false };
+    let processes = Path::new("/proc");
+    let here = holder.host == machine::host() && processes.is_dir();
+    !here || processes.join(holder.pid.to_string()).exists()
+}
+
 impl Drop for Lock {
     fn drop(&mut self) {
         // An empty file says that the last run ended in order. Errors have no one left to tell.

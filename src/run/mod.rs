@@ -31,6 +31,7 @@ pub mod pretrain;
 pub mod preview;
 pub mod progress;
 pub mod report;
+pub mod runs;
 pub mod status;
 pub mod trained;
 pub mod validation;

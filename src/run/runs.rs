@@ -1,0 +1,151 @@
+//! `dinoxide runs`: what is known of the runs under a folder.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::RunError;
+use super::folder::{CONFIG_FILE, stored_config};
+use super::health::Finding;
+use super::json_lines::JsonLines;
+use super::lock::is_held;
+use super::metrics::{EvalRow, StepRow};
+use super::status::{State, Status};
+
+/// Folders below the given one that are searched: `runs/NAME`, and `project/runs/NAME`.
+const DEPTH: usize = 2;
+
+/// What is known of a run.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RunSummary {
+    /// The run folder.
+    pub path: PathBuf,
+    /// What it is doing; a run whose process died without saying so has failed. `None` before its first checkpoint.
+    pub state: Option<State>,
+    /// What it trains on.
+    pub data: Vec<String>,
+    /// The network, in timm's spelling.
+    pub model: String,
+    /// Recipe that its values started from.
+    pub recipe: String,
+    /// Steps that are logged.
+    pub step: usize,
+    /// Steps of the whole run; 0 before its first checkpoint.
+    pub total_steps: usize,
+    /// Last logged loss.
+    pub loss: Option<f64>,
+    /// Last logged speed.
+    pub images_per_second: Option<f64>,
+    /// Last k-NN top-1 of the teacher, percent.
+    pub knn_top1: Option<f64>,
+    /// Best k-NN top-1 of the teacher, percent.
+    pub best_knn_top1: Option<f64>,
+    /// Epoch of the best.
+    pub best_epoch: Option<usize>,
+    /// What was found to go wrong.
+    pub health: Vec<Finding>,
+    /// Last sign of life, UTC.
+    pub heartbeat: Option<String>,
+}
+
+/// The runs in a folder and up to two folders below, by path; the folder itself if it is a run.
+///
+/// # Errors
+/// If the folder cannot be read, or holds no run.
+pub fn list(folder: &Path) -> Result<Vec<RunSummary>, RunError> {
+    let mut found = Vec::new();
+    find(folder, DEPTH, &mut found)?;
+    if found.is_empty() {
+        return Err(RunError::NoRuns { path: folder.to_path_buf() });
+    }
+    found.sort();
+    // One run that cannot be read does not hide the others.
+    Ok(found.iter().filter_map(|run| summary(run).ok()).collect())
+}
+
+fn find(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<(), RunError> {
+    if folder.join(CONFIG_FILE).exists() {
+        found.push(folder.to_path_buf());
+        return Ok(());
+    }
+    let entries = std::fs::read_dir(folder).map_err(RunError::file("read", folder))?;
+    for entry in entries.filter_map(Result::ok) {
+        if depth > 0 && entry.path().is_dir() {
+            // What may not be read holds no run for this user.
+            find(&entry.path(), depth - 1, found).ok();
+        }
+    }
+    Ok(())
+}
+
+/// What is known of one run.
+///
+/// # Errors
+/// If there is no run, or its configuration cannot be read.
+pub fn summary(run: &Path) -> Result<RunSummary, RunError> {
+    let config = stored_config(run)?.ok_or_else(|| RunError::NoRuns { path: run.to_path_buf() })?;
+    let status = Status::read(run);
+    let (mut last, mut knn, mut best): (Option<StepRow>, Option<EvalRow>, Option<EvalRow>) = (None, None, None);
+    for row in JsonLines::read(&run.join("metrics.jsonl")) {
+        if row.get("eval").is_none() {
+            last = serde_json::from_value(row).ok().or(last);
+        } else if let Ok(row) = serde_json::from_value::<EvalRow>(row) {
+            if best.as_ref().is_none_or(|best| row.knn_top1 > best.knn_top1) {
+                best = Some(row.clone());
+            }
+            knn = Some(row);
+        }
+    }
+    let state = status.as_ref().map(|status| match status.state {
+        State::Running if !is_held(run) => State::Failed,
+        state => state,
+    });
+    Ok(RunSummary {
+        path: run.to_path_buf(),
+        state,
+        model: config.model.full_name(),
+        data: config.data.train,
+        recipe: config.recipe,
+        step: last.as_ref().map_or(0, |row| row.step),
+        total_steps: status.as_ref().map_or(0, |status| status.total_steps),
+        loss: last.as_ref().map(|row| row.loss),
+        images_per_second: last.as_ref().map(|row| row.images_per_second),
+        knn_top1: knn.map(|row| row.knn_top1),
+        best_knn_top1: best.as_ref().map(|row| row.knn_top1),
+        best_epoch: best.map(|row| row.epoch),
+        health: status.as_ref().map(|status| status.health.clone()).unwrap_or_default(),
+        heartbeat: status.map(|status| status.heartbeat),
+    })
+}
+
+/// The run with the best k-NN accuracy under a folder.
+///
+/// # Errors
+/// Those of [`list`], and if no run was evaluated.
+pub fn best(folder: &Path) -> Result<RunSummary, RunError> {
+    let top1 = |run: &RunSummary| run.best_knn_top1.unwrap_or(f64::NEG_INFINITY);
+    let evaluated = list(folder)?.into_iter().filter(|run| run.best_knn_top1.is_some());
+    let best = evaluated.max_by(|a, b| top1(a).total_cmp(&top1(b)));
+    best.ok_or_else(|| RunError::NotEvaluated { path: folder.to_path_buf() })
+}
+
+/// A value in which two runs differ.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Difference {
+    /// Dotted key.
+    pub key: String,
+    /// Its value in the first run.
+    pub first: String,
+    /// Its value in the second run.
+    pub second: String,
+}
+
+/// The values in which the configurations of two runs differ.
+///
+/// # Errors
+/// If one of them is no run.
+pub fn differences(first: &Path, second: &Path) -> Result<Vec<Difference>, RunError> {
+    let config = |run: &Path| stored_config(run)?.ok_or_else(|| RunError::NoRuns { path: run.to_path_buf() });
+    let all = config(first)?.differences(&config(second)?)?;
+    Ok(all.into_iter().map(|(key, first, second)| Difference { key, first, second }).collect())
+}

@@ -10,6 +10,7 @@ use super::given::GivenArgs;
 use crate::config::{ConfigError, Origin, Partial, Precision};
 use crate::run::RunError;
 use crate::run::console::{Figures, Verbosity};
+use crate::run::environment::ENVIRONMENT_FILE;
 use crate::run::folder::{CONFIG_FILE, WhenExists};
 use crate::run::observer::WhenCollapsed;
 use crate::run::pretrain::{Goal, Outcome, PretrainRequest, pretrain};
@@ -56,7 +57,7 @@ pub(super) struct PretrainArgs {
     /// Delete the run in the run folder and start anew
     #[arg(long, conflicts_with = "resume")]
     overwrite: bool,
-    /// Save and stop with exit code 3 if the run collapses
+    /// Save and stop if the run collapses; exit code 3 if it ever did
     #[arg(long)]
     strict_health: bool,
     /// Print the plan and stop
@@ -139,7 +140,7 @@ fn request(arguments: PretrainArgs) -> Result<PretrainRequest, RunError> {
 /// The run a configuration file belongs to: `-c RUN/config.toml` continues RUN unless `-o` says otherwise.
 fn run_of(config: &Path) -> Option<PathBuf> {
     let folder = config.parent()?;
-    let is_run = config.file_name()? == CONFIG_FILE && folder.join("environment.json").exists();
+    let is_run = config.file_name()? == CONFIG_FILE && folder.join(ENVIRONMENT_FILE).exists();
     is_run.then(|| folder.to_owned())
 }
 

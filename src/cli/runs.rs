@@ -1,5 +1,6 @@
 //! `dinoxide runs`.
 
+use std::io::Write as _;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
@@ -7,7 +8,7 @@ use clap::{Args, Subcommand};
 use super::{Ending, print_json};
 use crate::run::console::print_line;
 use crate::run::progress::grouped;
-use crate::run::runs::{RunSummary, best, differences, list, summary};
+use crate::run::runs::{Listing, RunSummary, best, differences, list, summary};
 use crate::run::status::State;
 
 /// List, show and compare runs.
@@ -52,7 +53,10 @@ pub(super) fn run(arguments: RunsArgs) -> anyhow::Result<Ending> {
     let json = arguments.json;
     match arguments.action {
         Action::Ls { folder } => {
-            let runs = list(&folder)?;
+            let Listing { runs, unreadable } = list(&folder)?;
+            for run in unreadable {
+                writeln!(std::io::stderr(), "warning: `{}`: {}", run.path.display(), run.reason).ok();
+            }
             if json {
                 print_json(&runs)?;
             } else {
@@ -130,11 +134,10 @@ fn table(runs: &[RunSummary]) -> Vec<String> {
 
 fn state(run: &RunSummary) -> &'static str {
     match run.state {
-        Some(State::Running) => "running",
-        Some(State::Interrupted) => "interrupted",
-        Some(State::Failed) => "failed",
-        Some(State::Finished) => "finished",
-        None => "beginning",
+        State::Running => "running",
+        State::Interrupted => "interrupted",
+        State::Failed => "failed",
+        State::Finished => "finished",
     }
 }
 

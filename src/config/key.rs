@@ -40,7 +40,7 @@ const fn found(name: &'static str, comment: &'static str, words: &'static [&'sta
 /// The choice is left to the program.
 pub(super) const AUTO: &str = "auto";
 /// What the images of this run have.
-pub(super) const MEASURED: &str = "measured";
+pub(crate) const MEASURED: &str = "measured";
 /// What networks trained on ImageNet expect.
 pub(super) const IMAGENET: &str = "imagenet";
 

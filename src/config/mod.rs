@@ -18,6 +18,7 @@ mod write;
 
 pub use derive::{flops_per_image, images_per_second};
 pub use error::ConfigError;
+pub(crate) use key::MEASURED;
 pub use key::{KEYS, Key};
 pub use partial::{Origin, Partial};
 pub use plan::{Choice, Facts, PixelFacts, resolve};

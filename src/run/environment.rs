@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 use super::{RunError, machine};
 use crate::checkpoint::atomic::write_atomic;
 
+/// Name of the description of machine and program in a run folder.
+pub const ENVIRONMENT_FILE: &str = "environment.json";
+
 /// The program, the machine and the command of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Environment {
@@ -57,7 +60,7 @@ impl Environment {
     /// # Errors
     /// [`RunError::File`].
     pub fn write(&self, folder: &Path) -> Result<(), RunError> {
-        let path = folder.join("environment.json");
+        let path = folder.join(ENVIRONMENT_FILE);
         write_atomic(&path, |file| {
             serde_json::to_writer_pretty(&mut *file, self)?;
             file.write_all(b"\n")

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 
 use super::values::{Form, Moments, common, sum_up, usual_channels};
 use super::{RunError, machine};
-use crate::config::{Facts, Partial, PixelFacts};
+use crate::config::{Facts, MEASURED as BY_MEASURING, Partial, PixelFacts};
 
 /// Images opened to find out what they are like.
 const PROBED: usize = 48;
@@ -77,7 +77,7 @@ impl Probed {
         let forms: Vec<&Form> = self.forms.iter().collect();
         let usual = usual_channels(&forms);
         let channels = given.whole("data.channels").unwrap_or(usual);
-        let (mut reading, images) = common(&forms, channels);
+        let (mut reading, mut images) = common(&forms, channels);
         if channels != usual && 2 * images < forms.len() {
             // What was asked for is not what is there; the plan says so.
             return PixelFacts { images: 0, usual, ..sum_up(reading, std::iter::empty()) };
@@ -85,11 +85,11 @@ impl Probed {
         let stated: Option<Vec<[f32; 2]>> = given.value("data.range").and_then(|range| range.clone().try_into().ok());
         if stated.is_none() && !reading.range.is_empty() {
             let more = Self::look(source, given, MEASURED);
-            reading = common(&more.forms.iter().collect::<Vec<_>>(), channels).0;
+            (reading, images) = common(&more.forms.iter().collect::<Vec<_>>(), channels);
         }
         reading.range = stated.unwrap_or(reading.range);
         let is_list = |key: &&str| given.value(key).is_some_and(|value| value.is_array());
-        let asked = |key: &&str| given.text(key) == Some("measured");
+        let asked = |key: &&str| given.text(key) == Some(BY_MEASURING);
         let keys = ["data.mean", "data.std"];
         if !(keys.iter().any(asked) || channels != RGB && !keys.iter().all(is_list)) {
             let PixelFacts { channels, range, mean, std, .. } = sum_up(reading, std::iter::empty());

@@ -9,7 +9,7 @@ use super::RunError;
 use super::console::Console;
 use super::facts::open_source;
 use super::folder::{IMAGES_FILE, WhenExists, kept_images, stored_config};
-use crate::config::{Config, ConfigError, Origin, Partial};
+use crate::config::{Config, ConfigError, DataConfig, MEASURED, Origin, Partial};
 
 /// The images, and the configuration as far as it is given.
 pub(super) struct Images {
@@ -61,10 +61,13 @@ impl Images {
     }
 }
 
-/// Takes over what was measured on the images, unless it is given now.
+/// Takes over what was measured on the images, unless numbers are given now. What is asked for in a word counts: a run of
+/// ImageNet's mean is another one than one of the images' own.
 fn keep_measured(given: &mut Partial, stored: &Config) -> Result<(), ConfigError> {
+    let usual = DataConfig::default();
+    let was_measured = stored.data.mean != usual.mean || stored.data.std != usual.std;
     for (key, value) in stored.measured()? {
-        if !given.has(key) || given.text(key).is_some() {
+        if !given.has(key) || given.text(key) == Some(MEASURED) && was_measured {
             given.insert(key, value, Origin::Derived)?;
         }
     }

@@ -61,7 +61,10 @@ impl Finding {
             Self::NothingLeft => {
                 "use more or stronger crops (`views.local.count`, `views.color_jitter`), or a larger batch"
             }
-            Self::NotLearning => "look whether `optim.lr` is 0 and whether the images differ (`dinoxide check`)",
+            Self::NotLearning => {
+                "look whether the images differ (`dinoxide check`), and whether `--init` weights or a very low \
+                 `dino.student_temp` leave the softmax without a slope"
+            }
         }
     }
 
@@ -134,17 +137,23 @@ impl Scale {
     }
 }
 
+/// What a monitor remembers, also over an interruption.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Memory {
+    /// Step since which each sign has been there.
+    since: BTreeMap<Finding, usize>,
+    /// What has been told.
+    told: BTreeSet<Finding>,
+}
+
 /// Watches the figures of a run.
 #[derive(Debug, Clone)]
 pub struct Monitor {
     scale: Scale,
     patience: usize,
-    /// Step from which on signs count: the learning rate has to have risen.
+    /// Step from which on signs count: the learning rate has to have risen, if the run is long enough for that.
     from: usize,
-    /// Step since which each sign has been there.
-    since: BTreeMap<Finding, usize>,
-    /// What has been told.
-    told: BTreeSet<Finding>,
+    memory: Memory,
 }
 
 impl Monitor {
@@ -152,33 +161,36 @@ impl Monitor {
     pub fn new(config: &Config, steps_per_epoch: usize) -> Self {
         let (steps, share) = PATIENCE;
         let total = config.run.epochs * steps_per_epoch;
-        Self {
-            scale: Scale::of(config),
-            patience: steps.min((share * total as f64) as usize),
-            from: warmup_steps(config.optim.warmup_epochs, steps_per_epoch),
-            since: BTreeMap::new(),
-            told: BTreeSet::new(),
-        }
+        let patience = steps.min((share * total as f64) as usize).max(1);
+        let warmup = warmup_steps(config.optim.warmup_epochs, steps_per_epoch);
+        let from = warmup.min(total.saturating_sub(2 * patience));
+        Self { scale: Scale::of(config), patience, from, memory: Memory::default() }
     }
 
     /// What has been told so far.
     pub fn told(&self) -> &BTreeSet<Finding> {
-        &self.told
+        &self.memory.told
     }
 
-    /// Takes over what an earlier process told, so that it is said once in a run.
-    pub fn continue_from(&mut self, told: BTreeSet<Finding>) {
-        self.told = told;
+    /// What it remembers.
+    pub fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
+    /// Goes on where an earlier process stopped.
+    pub fn continue_from(&mut self, memory: Memory) {
+        self.memory = memory;
     }
 
     /// Looks at a step; returns what has now lasted long enough, with its words.
     pub fn look(&mut self, step: usize, pulse: &Pulse) -> Vec<(Finding, String)> {
         let signs = if step < self.from { Vec::new() } else { self.scale.signs(pulse) };
-        self.since.retain(|finding, _| signs.contains(finding));
+        let Memory { since, told } = &mut self.memory;
+        since.retain(|finding, _| signs.contains(finding));
         let mut found = Vec::new();
         for finding in signs {
-            let since = *self.since.entry(finding).or_insert(step);
-            if step - since >= self.patience && self.told.insert(finding) {
+            let since = *since.entry(finding).or_insert(step);
+            if step - since >= self.patience && told.insert(finding) {
                 found.push((finding, self.scale.words(finding, pulse)));
             }
         }

@@ -77,7 +77,11 @@ impl Lock {
 /// Whether the holder of `folder` seems to be alive, without touching the lock: a look must not keep a run from starting. On
 /// another machine, and where the system has no `/proc`, it is believed.
 pub fn is_held(folder: &Path) -> bool {
-    let text = std::fs::read_to_string(folder.join(LOCK_FILE)).unwrap_or_default();
+    let text = match std::fs::read_to_string(folder.join(LOCK_FILE)) {
+        Ok(text) => text,
+        // Some systems forbid reading what is locked.
+        Err(error) => return error.kind() != std::io::ErrorKind::NotFound,
+    };
     let Ok(holder) = serde_json::from_str::<Holder>(&text) else { return false };
     let processes = Path::new("/proc");
     let here = holder.host == machine::host() && processes.is_dir();

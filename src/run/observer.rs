@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::console::Console;
 use super::folder::RunFolder;
-use super::health::{Finding, Monitor, Pulse};
+use super::health::{Finding, Memory, Monitor, Pulse};
 use super::interrupt::Interrupt;
 use super::metrics::{EpochSums, EvalRow, Metrics, StepRow};
 use super::progress::Snapshot;
@@ -35,7 +35,7 @@ struct Carried {
     sums: EpochSums,
     knn: Option<(f64, usize)>,
     #[serde(default)]
-    findings: BTreeSet<Finding>,
+    health: Memory,
 }
 
 /// Watches a run.
@@ -57,6 +57,8 @@ pub struct Observer<'a> {
     waiting_noted: bool,
     monitor: Monitor,
     when_collapsed: WhenCollapsed,
+    /// Whether the run was stopped because it had collapsed.
+    gave_up: bool,
 }
 
 /// What to do when a run has collapsed.
@@ -117,6 +119,7 @@ impl<'a> Observer<'a> {
             waiting_noted: false,
             monitor: Monitor::new(&folder.config, schedule.steps_per_epoch()),
             when_collapsed: WhenCollapsed::default(),
+            gave_up: false,
         })
     }
 
@@ -128,7 +131,7 @@ impl<'a> Observer<'a> {
         let epochs = state.step / self.schedule.steps_per_epoch();
         self.metrics = Some(Metrics::open(&self.folder.path, state.step, epochs)?);
         self.carried = serde_json::from_value(carried).unwrap_or_default();
-        self.monitor.continue_from(self.carried.findings.clone());
+        self.monitor.continue_from(self.carried.health.clone());
         self.rate = Rate { begun: Instant::now(), first_step: state.step };
         self.since_row = Interval::new();
         Ok(())
@@ -146,17 +149,17 @@ impl<'a> Observer<'a> {
         self.carried.sums.add(seen.report.loss, seen.at.lr, seen.at.weight_decay);
         self.note_skipped(loader)?;
         let epoch_ends = state.step.is_multiple_of(per_epoch);
-        let mut collapsed = false;
+        let collapsed = self.diagnose(state.step, seen);
         if state.step.is_multiple_of(config.log.every_steps.max(1)) || state.step == total {
             self.row(state, loader, seen)?;
-            collapsed = self.diagnose(state.step, seen);
         }
         if epoch_ends {
             let row = std::mem::take(&mut self.carried.sums).row(seen.at.epoch);
             self.metrics().map(|metrics| metrics.epoch(&row)).transpose()?;
         }
-        let asked = self.interrupt.requested() || collapsed && self.when_collapsed == WhenCollapsed::Stop;
-        let stop = asked && state.step < total;
+        let gives_up = collapsed && self.when_collapsed == WhenCollapsed::Stop;
+        let stop = (self.interrupt.requested() || gives_up) && state.step < total;
+        self.gave_up = stop && gives_up;
         let due = state.step.is_multiple_of(config.run.checkpoint_every_steps.max(1));
         if due && !stop && state.step < total {
             self.save(state)?;
@@ -180,6 +183,19 @@ impl<'a> Observer<'a> {
         Self { when_collapsed, ..self }
     }
 
+    /// Whether the run was stopped because it had collapsed.
+    pub fn gave_up(&self) -> bool {
+        self.gave_up
+    }
+
+    /// Says that the run is under way.
+    ///
+    /// # Errors
+    /// If `status.json` cannot be written.
+    pub fn begin(&self, state: &TrainState) -> Result<(), RunError> {
+        self.status(State::Running, state.step).write(&self.folder.path)
+    }
+
     /// What was found to go wrong in this run, in this process or an earlier one.
     pub fn findings(&self) -> &BTreeSet<Finding> {
         self.monitor.told()
@@ -199,7 +215,7 @@ impl<'a> Observer<'a> {
         for (_, words) in &found {
             self.console.warn(&format!("step {step}: {words}"));
         }
-        self.carried.findings.clone_from(self.monitor.told());
+        self.carried.health.clone_from(self.monitor.memory());
         found.iter().any(|(finding, _)| finding.is_collapse())
     }
 

@@ -77,7 +77,7 @@ pub enum Outcome {
         /// The run folder.
         run: PathBuf,
     },
-    /// Stopped after saving because it had collapsed.
+    /// Stopped after saving because it had collapsed, or came to its end all the same.
     Collapsed {
         /// The run folder.
         run: PathBuf,
@@ -102,10 +102,11 @@ pub fn pretrain(request: &PretrainRequest) -> Result<Outcome, RunError> {
         }
         let run = trained.folder.path.clone();
         Ok(match trained.end {
-            End::Finished => Outcome::Finished { run },
-            End::Stopped if request.when_collapsed == WhenCollapsed::Stop && has_collapsed(trained) => {
+            End::Stopped if trained.gave_up => Outcome::Collapsed { run },
+            End::Finished if request.when_collapsed == WhenCollapsed::Stop && has_collapsed(trained) => {
                 Outcome::Collapsed { run }
             }
+            End::Finished => Outcome::Finished { run },
             End::Stopped => Outcome::Interrupted { run },
         })
     })?;
@@ -191,6 +192,7 @@ impl<'a> Run<'a> {
         let observer = Observer::new(self.folder, &schedule, self.console, self.interrupt.clone())?;
         let mut observer = observer.when_collapsed(self.when_collapsed);
         observer.continue_from(carried, &state)?;
+        observer.begin(&state)?;
         observer.validate_if_due(&validation, &state, device)?;
         let begun = Instant::now();
         let end = train::<RunError>(&mut state, &mut loader, &schedule, device, |state, loader, observed| {
@@ -205,8 +207,8 @@ impl<'a> Run<'a> {
         self.console.end_progress();
         let took = begun.elapsed();
         observer.close(end, &state, took)?;
-        let findings = observer.findings().clone();
-        Ok(Trained { folder: self.folder, source: self.source, plan, state, validation, end, findings, took })
+        let (gave_up, findings) = (observer.gave_up(), observer.findings().clone());
+        Ok(Trained { folder: self.folder, source: self.source, plan, state, validation, end, gave_up, findings, took })
     }
 
     /// The state before the next step, from nothing, from weights or from a checkpoint, and what the checkpoint carried.

@@ -2,9 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use dinoxide_views::Skipped;
 use serde::Serialize;
 
 use super::RunError;
+use super::environment::ENVIRONMENT_FILE;
 use super::folder::{CONFIG_FILE, stored_config};
 use super::health::Finding;
 use super::json_lines::JsonLines;
@@ -20,8 +22,8 @@ const DEPTH: usize = 2;
 pub struct RunSummary {
     /// The run folder.
     pub path: PathBuf,
-    /// What it is doing; a run whose process died without saying so has failed. `None` before its first checkpoint.
-    pub state: Option<State>,
+    /// What it is doing; a run whose process died without saying so has failed.
+    pub state: State,
     /// What it trains on.
     pub data: Vec<String>,
     /// The network, in timm's spelling.
@@ -30,7 +32,7 @@ pub struct RunSummary {
     pub recipe: String,
     /// Steps that are logged.
     pub step: usize,
-    /// Steps of the whole run; 0 before its first checkpoint.
+    /// Steps of the whole run.
     pub total_steps: usize,
     /// Last logged loss.
     pub loss: Option<f64>,
@@ -52,19 +54,36 @@ pub struct RunSummary {
 ///
 /// # Errors
 /// If the folder cannot be read, or holds no run.
-pub fn list(folder: &Path) -> Result<Vec<RunSummary>, RunError> {
+pub fn list(folder: &Path) -> Result<Listing, RunError> {
     let mut found = Vec::new();
     find(folder, DEPTH, &mut found)?;
     if found.is_empty() {
         return Err(RunError::NoRuns { path: folder.to_path_buf() });
     }
     found.sort();
-    // One run that cannot be read does not hide the others.
-    Ok(found.iter().filter_map(|run| summary(run).ok()).collect())
+    let (mut runs, mut unreadable) = (Vec::new(), Vec::new());
+    for path in found {
+        match summary(&path) {
+            Ok(run) => runs.push(run),
+            // One run that cannot be read does not hide the others.
+            Err(error) => unreadable.push(Skipped { path, reason: error.on_one_line() }),
+        }
+    }
+    Ok(Listing { runs, unreadable })
+}
+
+/// The runs under a folder.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Listing {
+    /// By path.
+    pub runs: Vec<RunSummary>,
+    /// Those whose configuration cannot be read, and why.
+    pub unreadable: Vec<Skipped>,
 }
 
 fn find(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<(), RunError> {
-    if folder.join(CONFIG_FILE).exists() {
+    // A configuration alone may be one that somebody wrote.
+    if folder.join(CONFIG_FILE).exists() && folder.join(ENVIRONMENT_FILE).exists() {
         found.push(folder.to_path_buf());
         return Ok(());
     }
@@ -96,10 +115,11 @@ pub fn summary(run: &Path) -> Result<RunSummary, RunError> {
             knn = Some(row);
         }
     }
-    let state = status.as_ref().map(|status| match status.state {
-        State::Running if !is_held(run) => State::Failed,
-        state => state,
-    });
+    let state = match status.as_ref().map(|status| status.state) {
+        _ if is_held(run) => State::Running,
+        Some(State::Running) | None => State::Failed,
+        Some(state) => state,
+    };
     Ok(RunSummary {
         path: run.to_path_buf(),
         state,
@@ -124,7 +144,7 @@ pub fn summary(run: &Path) -> Result<RunSummary, RunError> {
 /// Those of [`list`], and if no run was evaluated.
 pub fn best(folder: &Path) -> Result<RunSummary, RunError> {
     let top1 = |run: &RunSummary| run.best_knn_top1.unwrap_or(f64::NEG_INFINITY);
-    let evaluated = list(folder)?.into_iter().filter(|run| run.best_knn_top1.is_some());
+    let evaluated = list(folder)?.runs.into_iter().filter(|run| run.best_knn_top1.is_some());
     let best = evaluated.max_by(|a, b| top1(a).total_cmp(&top1(b)));
     best.ok_or_else(|| RunError::NotEvaluated { path: folder.to_path_buf() })
 }

@@ -14,7 +14,7 @@ use crate::checkpoint::atomic::write_atomic;
 pub enum State {
     /// Training.
     Running,
-    /// Stopped by a signal after saving.
+    /// Stopped after saving, by a signal or because it had collapsed.
     Interrupted,
     /// Ended with an error.
     Failed,

@@ -27,6 +27,8 @@ pub struct Trained<'a> {
     pub validation: Option<Validation>,
     /// How the loop ended.
     pub end: End,
+    /// Whether it was stopped because it had collapsed.
+    pub gave_up: bool,
     /// What was found to go wrong.
     pub findings: BTreeSet<Finding>,
     /// Time in the loop of this process.

@@ -119,7 +119,7 @@ pub(crate) fn check_values((width, height): (u64, u64), channels: usize, bytes: 
     if (1..=MAX_CHANNELS).contains(&channels) && fits(channels as u64) {
         return Ok(());
     }
-    Err(DecodeError::ValueCount { width, height, channels, limit: most })
+    Err(DecodeError::ValueCount { width, height, channels, row: MAX_SIDE_VALUES, limit: most })
 }
 
 pub(crate) fn read_limited(path: &Path) -> Result<Vec<u8>, DecodeError> {

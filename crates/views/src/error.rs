@@ -107,7 +107,7 @@ pub enum Error {
 pub enum DecodeError {
     /// There are more values than memory is meant to hold.
     #[error(
-        "{width} x {height} pixels of {channels} values; {limit} values in all, 32 a pixel, are the most that are read"
+        "{width} x {height} pixels of {channels} values; at most 32 a pixel, {row} along a side and {limit} in all are read"
     )]
     ValueCount {
         /// Width in pixels.
@@ -116,6 +116,8 @@ pub enum DecodeError {
         height: u64,
         /// Values of a pixel.
         channels: usize,
+        /// Most values along a side.
+        row: u64,
         /// Most values of an image.
         limit: u64,
     },

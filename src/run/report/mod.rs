@@ -17,6 +17,7 @@ pub use numbers::Numbers;
 
 use super::RunError;
 use super::console::Console;
+use super::environment::ENVIRONMENT_FILE;
 use super::environment::Environment;
 use super::folder::RunFolder;
 use super::trained::Trained;
@@ -161,7 +162,7 @@ fn picture_file(path: &Path, picture: &Picture) -> Result<Vec<u8>, RunError> {
 
 /// The content of `environment.json` that a reader of the page may want.
 fn environment(run: &Path) -> Vec<(String, String)> {
-    let text = std::fs::read_to_string(run.join("environment.json")).unwrap_or_default();
+    let text = std::fs::read_to_string(run.join(ENVIRONMENT_FILE)).unwrap_or_default();
     let Ok(found) = serde_json::from_str::<Environment>(&text) else { return Vec::new() };
     let memory = format!("{:.1} GiB", found.memory_bytes as f64 / f64::from(1 << 30));
     let rows = [

@@ -5,7 +5,7 @@ use dinoxide_views::pixel::RGB;
 use super::numbers::Numbers;
 use crate::report::page::{Verdict, VerdictState};
 use crate::run::RunError;
-use crate::run::health::{Pulse, Scale};
+use crate::run::health::{Finding, Pulse, Scale};
 use crate::run::model::dino_config;
 use crate::run::trained::Trained;
 use crate::train::End;
@@ -41,13 +41,16 @@ fn finding(trained: &Trained<'_>, numbers: &Numbers) -> (VerdictState, String) {
     let entropy = last.iter().map(|step| step.entropy).sum::<f64>() / count;
     let kl = last.iter().map(|step| step.kl).sum::<f64>() / count;
     let ln_k = (config.head.out_dim as f64).ln();
-    // The norm of the gradient is not among the figures of a page.
+    // The norm of the gradient is not among the figures of a page; the monitor has seen it.
     let batch_entropy = numbers.batch_entropy.unwrap_or(f64::INFINITY);
     let pulse = Pulse { loss, entropy, kl, batch_entropy, grad_norm: f64::INFINITY };
     let scale = Scale::of(config);
+    let state = |finding: Finding| if finding.is_collapse() { VerdictState::Failed } else { VerdictState::Warning };
     if let Some(finding) = scale.signs(&pulse).into_iter().next() {
-        let state = if finding.is_collapse() { VerdictState::Failed } else { VerdictState::Warning };
-        return (state, scale.words(finding, &pulse));
+        return (state(finding), scale.words(finding, &pulse));
+    }
+    if let Some(finding) = trained.findings.first() {
+        return (state(*finding), format!("{} on the way (train.log says when): {}", finding.name(), finding.remedy()));
     }
     if entropy > AT_START * ln_k && loss > AT_START * ln_k {
         let sentence = format!(

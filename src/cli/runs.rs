@@ -69,14 +69,14 @@ pub(super) fn run(arguments: RunsArgs) -> anyhow::Result<Ending> {
             let all = differences(&first, &second)?;
             if json {
                 print_json(&all)?;
-            } else if all.is_empty() {
+                return Ok(Ending::Done);
+            }
+            if all.is_empty() {
                 print_line("no differences");
             }
-            if !json {
-                let width = all.iter().map(|difference| difference.key.len()).max().unwrap_or(0);
-                for difference in all {
-                    print_line(&format!("{:width$}  {}  {}", difference.key, difference.first, difference.second));
-                }
+            let width = all.iter().map(|difference| difference.key.len()).max().unwrap_or(0);
+            for difference in all {
+                print_line(&format!("{:width$}  {}  {}", difference.key, difference.first, difference.second));
             }
         }
     }

@@ -19,9 +19,13 @@ const MEASURED: usize = 512;
 
 /// The images of `data.train`; none if it is not given.
 pub(super) fn open_source(given: &Partial) -> Result<Source, RunError> {
-    let places = given.value("data.train").and_then(|value| value.as_array().cloned()).unwrap_or_default();
-    let places: Vec<String> = places.iter().filter_map(|place| place.as_str().map(str::to_owned)).collect();
-    Ok(Source::open(&places)?)
+    Ok(Source::open(&places(given))?)
+}
+
+/// The entries of `data.train`; none if it is not given.
+pub(super) fn places(given: &Partial) -> Vec<String> {
+    let places = given.value("data.train").and_then(|value| value.as_array()).into_iter().flatten();
+    places.filter_map(|place| place.as_str().map(str::to_owned)).collect()
 }
 
 /// Looks at the images and at the machine.
@@ -92,8 +96,7 @@ impl Probed {
         let asked = |key: &&str| given.text(key) == Some(BY_MEASURING);
         let keys = ["data.mean", "data.std"];
         if !(keys.iter().any(asked) || channels != RGB && !keys.iter().all(is_list)) {
-            let PixelFacts { channels, range, mean, std, .. } = sum_up(reading, std::iter::empty());
-            return PixelFacts { images, usual, channels, range, mean, std };
+            return PixelFacts { images, usual, ..sum_up(reading, std::iter::empty()) };
         }
         let read = |image: &SourceImage| image.decode(&reading).ok().map(|image| Moments::of(&image));
         let moments: Vec<Moments> = spread(source, MEASURED).into_par_iter().filter_map(read).collect();

@@ -3,11 +3,10 @@
 use std::path::Path;
 
 use dinoxide_views::Source;
-use toml::Value;
 
 use super::RunError;
 use super::console::Console;
-use super::facts::open_source;
+use super::facts::{open_source, places};
 use super::folder::{IMAGES_FILE, WhenExists, kept_images, stored_config};
 use crate::config::{Config, ConfigError, DataConfig, MEASURED, Origin, Partial};
 
@@ -33,19 +32,14 @@ impl Images {
         when_exists: WhenExists,
         console: &Console,
     ) -> Result<Self, RunError> {
-        let mut given = given.clone();
         let out = out.filter(|_| when_exists != WhenExists::Overwrite);
         let stored = out.map(stored_config).transpose()?.flatten();
-        let (Some(out), Some(stored)) = (out, stored) else {
-            let source = open_source(&given)?;
-            return Ok(Self { given, source, listed: false });
+        // Other data are another run, unless that one is to go on whatever is given; opening the folder says so.
+        let goes_on = |stored: &Config| when_exists == WhenExists::MustResume || places(given) == stored.data.train;
+        let (Some(out), Some(stored)) = (out, stored.filter(goes_on)) else {
+            return Ok(Self { given: given.clone(), source: open_source(given)?, listed: false });
         };
-        let same = strings(given.value("data.train")) == stored.data.train;
-        if !same && when_exists != WhenExists::MustResume {
-            // Other data are another run; opening the folder says so.
-            let source = open_source(&given)?;
-            return Ok(Self { given, source, listed: false });
-        }
+        let mut given = given.clone();
         keep_measured(&mut given, &stored)?;
         let listed = kept_images(out, stored.data.train.len()).unwrap_or_else(|error| {
             console.warn(&format!("{}; looking for the images again", error.on_one_line()));
@@ -72,9 +66,4 @@ fn keep_measured(given: &mut Partial, stored: &Config) -> Result<(), ConfigError
         }
     }
     Ok(())
-}
-
-fn strings(value: Option<&Value>) -> Vec<String> {
-    let values = value.and_then(Value::as_array).into_iter().flatten();
-    values.filter_map(|value| value.as_str().map(str::to_owned)).collect()
 }

@@ -131,7 +131,7 @@ impl<'a> Observer<'a> {
         let epochs = state.step / self.schedule.steps_per_epoch();
         self.metrics = Some(Metrics::open(&self.folder.path, state.step, epochs)?);
         self.carried = serde_json::from_value(carried).unwrap_or_default();
-        self.monitor.continue_from(self.carried.health.clone());
+        self.monitor.continue_from(std::mem::take(&mut self.carried.health));
         self.rate = Rate { begun: Instant::now(), first_step: state.step };
         self.since_row = Interval::new();
         Ok(())
@@ -215,7 +215,6 @@ impl<'a> Observer<'a> {
         for (_, words) in &found {
             self.console.warn(&format!("step {step}: {words}"));
         }
-        self.carried.health.clone_from(self.monitor.memory());
         found.iter().any(|(finding, _)| finding.is_collapse())
     }
 
@@ -309,8 +308,8 @@ impl<'a> Observer<'a> {
     }
 
     fn carry(&self) -> Result<Value, RunError> {
-        serde_json::to_value(&self.carried)
-            .map_err(|error| RunError::file("write", self.folder.checkpoints())(error.into()))
+        let carried = Carried { health: self.monitor.memory().clone(), ..self.carried.clone() };
+        serde_json::to_value(&carried).map_err(|error| RunError::file("write", self.folder.checkpoints())(error.into()))
     }
 
     fn row(&mut self, state: &TrainState, loader: &Loader, seen: Observed<'_>) -> Result<(), RunError> {

@@ -104,23 +104,16 @@ fn read_pages(file: &mut File<'_>, pages: usize) -> Result<Values, DecodeError> 
 fn read(file: &mut File<'_>) -> Result<Values, DecodeError> {
     let mut found = DecodingResult::U8(Vec::new());
     file.read_image_to_buffer(&mut found).map_err(broken)?;
-    let wide = |values: Vec<f32>, low: f64, high: f64| Values::F32 { values, whole: [low as f32, high as f32] };
     Ok(match found {
         DecodingResult::U8(values) => Values::U8(values),
         DecodingResult::U16(values) => Values::U16(values),
-        DecodingResult::U32(values) => wide(values.iter().map(|&value| value as f32).collect(), 0.0, u32::MAX.into()),
-        DecodingResult::I8(values) => {
-            wide(values.iter().map(|&value| value.into()).collect(), i8::MIN.into(), i8::MAX.into())
-        }
-        DecodingResult::I16(values) => {
-            wide(values.iter().map(|&value| value.into()).collect(), i16::MIN.into(), i16::MAX.into())
-        }
-        DecodingResult::I32(values) => {
-            wide(values.iter().map(|&value| value as f32).collect(), i32::MIN.into(), i32::MAX.into())
-        }
-        DecodingResult::F16(values) => wide(values.iter().map(|value| value.to_f32()).collect(), 0.0, 1.0),
-        DecodingResult::F32(values) => wide(values, 0.0, 1.0),
-        DecodingResult::F64(values) => wide(values.iter().map(|&value| value as f32).collect(), 0.0, 1.0),
+        DecodingResult::U32(values) => Values::wide(values),
+        DecodingResult::I8(values) => Values::wide(values),
+        DecodingResult::I16(values) => Values::wide(values),
+        DecodingResult::I32(values) => Values::wide(values),
+        DecodingResult::F16(values) => Values::wide(Vec::from_iter(values.iter().map(|value| value.to_f32()))),
+        DecodingResult::F32(values) => Values::wide(values),
+        DecodingResult::F64(values) => Values::wide(values),
         DecodingResult::U64(_) | DecodingResult::I64(_) => return Err(broken("whole numbers of 64 bits are not read")),
     })
 }

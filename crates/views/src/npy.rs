@@ -1,9 +1,9 @@
 //! NumPy arrays: `[height, width]`, `[height, width, channels]` or `[channels, height, width]` of numbers.
-use npyz::{DType, NpyFile, Order, TypeChar};
+use npyz::{DType, Deserialize, NpyFile, Order, TypeChar};
 
 use crate::decode::{Stored, check_values};
 use crate::error::DecodeError;
-use crate::samples::{Alpha, Samples, Values};
+use crate::samples::{Alpha, Samples, Values, Wide};
 
 /// First bytes of a file.
 const MAGIC: &[u8] = b"\x93NUMPY";
@@ -57,12 +57,12 @@ pub(crate) fn decode(bytes: &[u8], wanted: usize) -> Result<(Samples, Stored), D
         }
         (TypeChar::Uint, 1) => Values::U8(file.into_vec().map_err(truncated)?),
         (TypeChar::Uint, 2) => Values::U16(file.into_vec().map_err(truncated)?),
-        (TypeChar::Uint, 4) => wide(file.into_vec::<u32>(), [0.0, u32::MAX as f32], |value| value as f32)?,
-        (TypeChar::Int, 1) => wide(file.into_vec::<i8>(), [i8::MIN.into(), i8::MAX.into()], f32::from)?,
-        (TypeChar::Int, 2) => wide(file.into_vec::<i16>(), [i16::MIN.into(), i16::MAX.into()], f32::from)?,
-        (TypeChar::Int, 4) => wide(file.into_vec::<i32>(), [i32::MIN as f32, i32::MAX as f32], |value| value as f32)?,
-        (TypeChar::Float, 4) => wide(file.into_vec::<f32>(), [0.0, 1.0], |value| value)?,
-        (TypeChar::Float, 8) => wide(file.into_vec::<f64>(), [0.0, 1.0], |value| value as f32)?,
+        (TypeChar::Uint, 4) => wide::<u32>(file)?,
+        (TypeChar::Int, 1) => wide::<i8>(file)?,
+        (TypeChar::Int, 2) => wide::<i16>(file)?,
+        (TypeChar::Int, 4) => wide::<i32>(file)?,
+        (TypeChar::Float, 4) => wide::<f32>(file)?,
+        (TypeChar::Float, 8) => wide::<f64>(file)?,
         _ => {
             return Err(broken(format!(
                 "numbers of type {kind:?} with {size} bytes; whole ones up to 4 bytes, f4 and f8 are read"
@@ -88,8 +88,8 @@ fn check_header(bytes: &[u8]) -> Result<(), DecodeError> {
     Ok(())
 }
 
-fn wide<T>(values: std::io::Result<Vec<T>>, whole: [f32; 2], value: impl Fn(T) -> f32) -> Result<Values, DecodeError> {
-    Ok(Values::F32 { values: values.map_err(truncated)?.into_iter().map(value).collect(), whole })
+fn wide<T: Wide + Deserialize>(file: NpyFile<&[u8]>) -> Result<Values, DecodeError> {
+    Ok(Values::wide(file.into_vec::<T>().map_err(truncated)?))
 }
 
 fn truncated(error: std::io::Error) -> DecodeError {

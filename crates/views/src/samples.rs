@@ -140,6 +140,37 @@ impl Values {
     }
 }
 
+/// A type of numbers wider than 8 and 16 bits without a sign.
+pub(crate) trait Wide: Copy {
+    /// What becomes 0 and 255 if nothing else is said: all whole numbers of the type, and 0 to 1 of fractions.
+    const WHOLE: [f32; 2];
+
+    /// The value, rounded if it has more digits.
+    fn rounded(self) -> f32;
+}
+
+/// Implements [`Wide`].
+macro_rules! wide {
+    ($($type:ty: $low:expr, $high:expr);*) => {$(
+        impl Wide for $type {
+            const WHOLE: [f32; 2] = [$low as f32, $high as f32];
+
+            fn rounded(self) -> f32 {
+                self as f32
+            }
+        }
+    )*};
+}
+
+wide!(u32: u32::MIN, u32::MAX; i8: i8::MIN, i8::MAX; i16: i16::MIN, i16::MAX; i32: i32::MIN, i32::MAX; f32: 0, 1; f64: 0, 1);
+
+impl Values {
+    /// Returns wide numbers as values.
+    pub(crate) fn wide<T: Wide>(values: Vec<T>) -> Self {
+        Self::F32 { values: values.into_iter().map(T::rounded).collect(), whole: T::WHOLE }
+    }
+}
+
 impl Samples {
     /// Returns the values of a pixel without alpha.
     pub fn opaque_channels(&self) -> usize {

@@ -1,0 +1,96 @@
+//! Derived from speed and number of steps: length, schedules, evaluation, checkpoints, log.
+
+use super::network::images_per_second;
+use super::{Draft, pair, short, small_data, step_up, tuned, whole};
+use crate::config::ConfigError;
+
+/// Length of the run.
+pub(in crate::config) fn epochs(draft: &mut Draft<'_>) -> Result<(), ConfigError> {
+    let cores = draft.facts.cores.max(1);
+    let speed = images_per_second(&draft.config, cores);
+    let (fewest, most) = tuned::EPOCHS_RANGE;
+    let epochs = (tuned::TARGET_SECONDS * speed / draft.facts.images as f64) as usize;
+    let epochs = epochs.clamp(fewest, most);
+    let minutes = (epochs * draft.facts.images) as f64 / speed / 60.0;
+    let reason = format!("about {minutes:.0} minutes at an estimated {speed:.0} images per second on {cores} cores");
+    draft.choose("run.epochs", whole(epochs), reason)
+}
+
+/// Everything that follows from the number of steps.
+pub(in crate::config) fn schedules(draft: &mut Draft<'_>) -> Result<(), ConfigError> {
+    teacher(draft)?;
+    let (steps, per_epoch) = (draft.total_steps(), draft.steps_per_epoch());
+    let warmup_steps = ((steps as f64 * tuned::WARMUP_SHARE) as usize).min(tuned::WARMUP_STEPS);
+    let warmup = short(warmup_steps as f64 / per_epoch as f64);
+    draft.choose(
+        "optim.warmup_epochs",
+        warmup,
+        format!("{warmup_steps} of {steps} steps, at most a tenth of the run"),
+    )?;
+    let epochs = draft.config.run.epochs;
+    if draft.config.optim.warmup_epochs > epochs as f64 {
+        let reason = format!("the warm-up asked for is longer than the {epochs} epochs; a tenth of the run instead");
+        draft.adjust("optim.warmup_epochs", short(epochs as f64 * tuned::WARMUP_SHARE), reason)?;
+    }
+    let frozen = ((steps as f64 * tuned::FREEZE_SHARE) as usize).min(per_epoch);
+    let reason = "one epoch, at most a twentieth of the run, so that the features settle first";
+    draft.choose("dino.freeze_last_layer_steps", whole(frozen), reason)?;
+    let lr = step_up(&tuned::LR_BY_BATCH, draft.config.run.batch);
+    draft.choose("optim.lr", lr, "short runs with small batches need more than the paper's 5e-4")
+}
+
+/// Momentum and temperature of the teacher.
+fn teacher(draft: &mut Draft<'_>) -> Result<(), ConfigError> {
+    let (steps, images) = (draft.total_steps(), draft.facts.images);
+    let (lowest, highest) = tuned::MOMENTUM_RANGE;
+    let rate = short(tuned::TEACHER_WINDOWS / steps.max(1) as f64);
+    // Rounded again: 1 - 0.0142 is 0.9858 to a reader, 0.9858000000000000… to the machine.
+    let momentum = ((1.0 - rate).clamp(lowest, highest) * 1e6).round() / 1e6;
+    let reason = format!("the teacher remembers about a twentieth of {steps} steps");
+    draft.choose("dino.momentum", pair(momentum, 1.0), reason)?;
+    let (centering, reason) = if small_data(draft.facts) {
+        ("sinkhorn_knopp", "a running centre cannot follow so sharp a teacher on so small batches")
+    } else {
+        ("centering", "as in the paper")
+    };
+    draft.choose("dino.centering", centering, reason)?;
+    let (start, end) = step_up(&tuned::TEACHER_TEMP_BY_IMAGES, images);
+    let reason = if small_data(draft.facts) {
+        "small data needs a teacher sharp enough to act on what an untrained network sees"
+    } else {
+        "large data bears a softer teacher"
+    };
+    draft.choose("dino.teacher_temp", pair(start, end), format!("{images} images: {reason}"))?;
+    let epochs = draft.config.run.epochs;
+    let [start, end] = draft.config.dino.teacher_temp;
+    let warmup = if start == end { 0 } else { (epochs as f64 * tuned::TEACHER_TEMP_WARMUP_SHARE).round() as usize };
+    draft.choose(
+        "dino.teacher_temp_warmup_epochs",
+        whole(warmup),
+        if warmup == 0 { "the temperature is constant" } else { "a tenth of the run" },
+    )?;
+    if draft.config.dino.teacher_temp_warmup_epochs > epochs {
+        let shorter = (epochs as f64 * tuned::TEACHER_TEMP_WARMUP_SHARE).round() as usize;
+        let reason = format!("the warm-up asked for is longer than the {epochs} epochs");
+        draft.adjust("dino.teacher_temp_warmup_epochs", whole(shorter), reason)?;
+    }
+    Ok(())
+}
+
+/// Evaluation, checkpoints, log.
+pub(in crate::config) fn bookkeeping(draft: &mut Draft<'_>) -> Result<(), ConfigError> {
+    let (epochs, per_epoch) = (draft.config.run.epochs, draft.steps_per_epoch());
+    let every = (epochs / tuned::EVALUATIONS).max(1);
+    let times = epochs / every;
+    let reason = match draft.facts.val_classes {
+        Some(classes) => format!("{times} times in the run ({classes} classes)"),
+        None => format!("{times} times in the run, once --val names a labelled folder"),
+    };
+    draft.choose("eval.every_epochs", whole(every), reason)?;
+    draft.choose("eval.knn_k", whole(tuned::KNN_K), "the k of the paper")?;
+    let (fewest, most) = tuned::CHECKPOINT_STEPS;
+    let steps = per_epoch.clamp(fewest, most);
+    draft.choose("run.checkpoint_every_steps", whole(steps), format!("at most {steps} steps of work are lost"))?;
+    let rows = (per_epoch / tuned::ROWS_PER_EPOCH).clamp(1, tuned::ROW_STEPS);
+    draft.choose("log.every_steps", whole(rows), "about ten rows per epoch")
+}

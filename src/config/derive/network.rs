@@ -1,0 +1,162 @@
+//! Derived from the size and number of the images: network, crops, head, batch.
+
+use toml::Value;
+
+use super::{Draft, pair, short, small_data, step_up, tuned, whole};
+use crate::config::{Config, ConfigError, Facts};
+
+/// Name, patch and size of the network.
+pub(in crate::config) fn model(draft: &mut Draft<'_>) -> Result<(), ConfigError> {
+    draft.choose("model.name", "vit_tiny", "the smallest named model; a CPU trains it in reasonable time")?;
+    let class = image_class(draft.facts);
+    let (global, why) = match draft.given.whole("model.image_size") {
+        Some(size) => (size, "the network's image size".to_owned()),
+        None => (class.global_px, median_reason(class, draft.facts)),
+    };
+    draft.choose("views.global.size", whole(global), why)?;
+    let global = draft.config.views.global.size as usize;
+    let patch = step_up(&tuned::PATCH_BY_CROP, global);
+    let grid = global / patch;
+    draft.choose("model.patch_size", whole(patch), format!("a crop of {global} px becomes {grid} × {grid} patches"))?;
+    draft.choose("model.image_size", whole(global), "the side of a global crop")
+}
+
+fn image_class(facts: &Facts) -> &'static tuned::ImageClass {
+    let [_, _, photos] = &tuned::IMAGE_CLASSES;
+    let Some((width, height)) = facts.median_size else { return photos };
+    let side = width.min(height);
+    tuned::IMAGE_CLASSES.iter().find(|class| side <= class.up_to_px).unwrap_or(photos)
+}
+
+fn median_reason(class: &tuned::ImageClass, facts: &Facts) -> String {
+    match facts.median_size {
+        Some((width, height)) => format!("{} (median {width}×{height})", class.called),
+        None => "the size for photos on a CPU".to_owned(),
+    }
+}
+
+/// Local crops and blur.
+pub(in crate::config) fn views(draft: &mut Draft<'_>) -> Result<(), ConfigError> {
+    let global = draft.config.views.global.size as usize;
+    let patch = draft.config.model.patch_size.max(1);
+    let local = ((global as f64 * tuned::LOCAL_SHARE / patch as f64).round() as usize).max(1) * patch;
+    draft.choose("views.local.size", whole(local), format!("half a global crop, in whole patches of {patch} px"))?;
+    draft.choose(
+        "views.local.count",
+        whole(tuned::LOCAL_COUNT),
+        "most of the gain of multi-crop at three quarters of its cost",
+    )?;
+    if small_data(draft.facts) {
+        easy_crops_strong_colours(draft)?;
+    }
+    if global <= tuned::NO_BLUR_UP_TO_PX {
+        let none = Value::Array(vec![Value::Float(0.0); 3]);
+        return draft.choose("views.blur", none, format!("crops of {global} px have no detail to lose"));
+    }
+    let radius = short(tuned::BLUR_RADIUS_PX * global as f64 / tuned::BLUR_REFERENCE_PX).max(tuned::BLUR_RADIUS_MIN_PX);
+    let reason = format!("2 px at 224 px, in proportion at {global} px");
+    draft.choose("views.blur_radius", pair(tuned::BLUR_RADIUS_MIN_PX, radius), reason)
+}
+
+/// Crops that still share something, and colours that do not tell which crops belong together.
+fn easy_crops_strong_colours(draft: &mut Draft<'_>) -> Result<(), ConfigError> {
+    let [global, local] = tuned::SMALL_DATA_SCALES;
+    draft.choose(
+        "views.global.scale",
+        pair(global.0, global.1),
+        "small data: crops that share more are learnt sooner",
+    )?;
+    draft.choose(
+        "views.local.scale",
+        pair(local.0, local.1),
+        "small data: crops large enough to show a part of something",
+    )?;
+    for (name, value) in tuned::SMALL_DATA_JITTER {
+        let reason = "small data: colour is what a short run would learn first, and last";
+        draft.choose(&format!("views.color_jitter.{name}"), value, reason)?;
+    }
+    draft.choose("views.gray", tuned::SMALL_DATA_GRAY, "small data: as for the jitter of colours")
+}
+
+/// Number of prototypes.
+pub(in crate::config) fn head(draft: &mut Draft<'_>) -> Result<(), ConfigError> {
+    let (fewest, most) = tuned::OUT_DIM_RANGE;
+    let images = draft.facts.images;
+    let wanted = (images / tuned::IMAGES_PER_PROTOTYPE).clamp(fewest, most);
+    let power = 1_usize << wanted.ilog2();
+    draft.choose(
+        "head.out_dim",
+        whole(power),
+        format!("about one prototype for 16 of {images} images, a power of two"),
+    )?;
+    let small = small_data(draft.facts);
+    let reason = if small { "gets short runs on small data off the ground sooner" } else { "as in the paper" };
+    draft.choose("head.use_bn", small, reason)
+}
+
+/// Effective batch and micro-batch.
+pub(in crate::config) fn batch(draft: &mut Draft<'_>) -> Result<(), ConfigError> {
+    let images = draft.facts.images;
+    let batch = step_up(&tuned::BATCH_BY_IMAGES, images);
+    draft.choose(
+        "run.batch",
+        whole(batch),
+        format!("for {images} images: enough for the centre, and many steps per epoch"),
+    )?;
+    if draft.config.run.batch > images {
+        let asked = draft.config.run.batch;
+        draft.adjust(
+            "run.batch",
+            whole(images),
+            format!("there are only {images} images, fewer than a batch of {asked}"),
+        )?;
+    }
+    let batch = draft.config.run.batch;
+    let fits = (draft.facts.memory_bytes as f64 * tuned::ACTIVATION_SHARE / bytes_per_image(&draft.config)) as usize;
+    let micro = batch.min(fits.max(1));
+    let reason = if micro == batch {
+        "the whole batch fits into memory"
+    } else {
+        "what fits into half the memory; accumulated exactly"
+    };
+    draft.choose("run.micro_batch", whole(micro), reason)
+}
+
+/// Tokens of one image: `(student, teacher)`.
+fn tokens(config: &Config) -> (f64, f64) {
+    let patch = config.model.patch_size.max(1);
+    let of = |side: usize| ((side / patch).pow(2) + 1) as f64;
+    let teacher = config.views.global.count as f64 * of(config.views.global.size as usize);
+    let student = teacher + config.views.local.count as f64 * of(config.views.local.size as usize);
+    (student, teacher)
+}
+
+/// Activations kept for the backward pass of one image, bytes.
+fn bytes_per_image(config: &Config) -> f64 {
+    // Per token and block: inputs of both branches, queries, keys, values, attention's result, and one row of the MLP's hidden
+    // width, f32; when they are computed again, one row of each block and everything of one.
+    let Some(shape) = config.model.shape() else { return 1.0 };
+    let (block, depth) = (6.0 + config.model.mlp_ratio, shape.depth as f64);
+    let rows = shape.embed_dim as f64 * if config.run.recompute { depth + block } else { depth * block };
+    let logits = config.crops_per_image() as f64 * (config.head.out_dim + 4 * config.head.hidden_dim) as f64;
+    4.0 * (tokens(config).0 * rows + logits)
+}
+
+/// Floating-point operations of one training step per image: student forward and backward, teacher forward.
+pub fn flops_per_image(config: &Config) -> f64 {
+    let Some(shape) = config.model.shape() else { return 0.0 };
+    let (student, teacher) = tokens(config);
+    let width = shape.embed_dim as f64;
+    let block = width * width * (4.0 + 2.0 * config.model.mlp_ratio) * shape.depth as f64;
+    let (hidden, neck) = (config.head.hidden_dim as f64, config.head.bottleneck_dim as f64);
+    let middle = hidden * hidden * config.head.layers.saturating_sub(2) as f64;
+    let head = width * hidden + middle + hidden * neck + neck * config.head.out_dim as f64;
+    let globals = config.views.global.count as f64;
+    let forward = |tokens: f64, rows: f64| 2.0 * (tokens * block + rows * head);
+    3.0 * forward(student, config.crops_per_image() as f64) + forward(teacher, globals)
+}
+
+/// Estimated training speed on `cores` cores, images per second.
+pub fn images_per_second(config: &Config, cores: usize) -> f64 {
+    tuned::FLOPS_PER_CORE * cores.max(1) as f64 / flops_per_image(config).max(1.0)
+}

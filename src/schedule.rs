@@ -5,6 +5,8 @@
 
 use std::f64::consts::PI;
 
+use serde::{Deserialize, Serialize};
+
 use crate::config::Config;
 
 /// The scheduled values of one step.
@@ -41,7 +43,8 @@ impl Schedule {
     /// The schedule of `config` for epochs of `steps_per_epoch` steps.
     pub fn new(config: &Config, steps_per_epoch: usize) -> Self {
         let epochs = config.run.epochs;
-        let total = epochs * steps_per_epoch;
+        let all = epochs * steps_per_epoch;
+        let total = config.run.steps.map_or(all, |steps| steps.min(all));
         let warmup = warmup_steps(config.optim.warmup_epochs, steps_per_epoch).min(total);
         let [decay_start, decay_end] = config.optim.weight_decay;
         let [momentum_start, momentum_end] = config.dino.momentum;
@@ -55,9 +58,14 @@ impl Schedule {
         }
     }
 
-    /// Steps of the whole run.
-    pub fn total_steps(&self) -> usize {
+    /// Steps of the whole run at its planned pace.
+    pub fn planned_steps(&self) -> usize {
         self.lr.len()
+    }
+
+    /// Steps of the whole run at `pace`.
+    pub fn total_steps(&self, pace: &Pace) -> usize {
+        pace.total_steps(self.planned_steps())
     }
 
     /// Steps of one epoch.
@@ -65,20 +73,67 @@ impl Schedule {
         self.steps_per_epoch
     }
 
-    /// The values of `step`, counted from 0; `None` after the last one.
-    pub fn at(&self, step: usize) -> Option<Scheduled> {
+    /// The values of `step`, counted from 0, at `pace`; `None` after the last one.
+    pub fn at(&self, step: usize, pace: &Pace) -> Option<Scheduled> {
         let epoch = step.checked_div(self.steps_per_epoch)?;
+        if step >= self.total_steps(pace) {
+            return None;
+        }
+        let place = (pace.place(step) as usize).min(self.planned_steps() - 1);
         Some(Scheduled {
             step,
             epoch,
-            lr: *self.lr.get(step)?,
-            weight_decay: *self.weight_decay.get(step)?,
-            momentum: *self.momentum.get(step)?,
-            teacher_temp: *self.teacher_temp.get(epoch)?,
-            freeze_last_layer: step < self.freeze_last_layer_steps,
+            lr: *self.lr.get(place)?,
+            weight_decay: *self.weight_decay.get(place)?,
+            momentum: *self.momentum.get(place)?,
+            teacher_temp: *self.teacher_temp.get(place / self.steps_per_epoch)?,
+            freeze_last_layer: place < self.freeze_last_layer_steps,
         })
     }
 }
+
+/// How fast a run goes through its schedule. A run that has to end on time goes faster or slower through the rest of it, so that every
+/// curve still comes to its end, without a jump.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Pace {
+    /// The step since which this is the pace.
+    since: usize,
+    /// The place in the schedule at that step.
+    place: f64,
+    /// Places per step.
+    rate: f64,
+}
+
+impl Default for Pace {
+    /// One place per step from the beginning on.
+    fn default() -> Self {
+        Self { since: 0, place: 0.0, rate: 1.0 }
+    }
+}
+
+impl Pace {
+    /// The pace that from `step` on brings a schedule of `planned` places to its end in `left` steps, at least one.
+    #[must_use]
+    pub fn ending_in(&self, left: usize, step: usize, planned: usize) -> Self {
+        let place = self.place(step);
+        Self { since: step, place, rate: ((planned as f64 - place) / left.max(1) as f64).max(f64::EPSILON) }
+    }
+
+    /// The place in the schedule at `step`.
+    fn place(&self, step: usize) -> f64 {
+        self.place + (step as f64 - self.since as f64) * self.rate
+    }
+
+    /// Steps until a schedule of `planned` places is at its end.
+    fn total_steps(&self, planned: usize) -> usize {
+        // What rounding leaves of a place is not worth a step.
+        let rest = (planned as f64 - self.place) / self.rate - ROUNDING;
+        self.since + rest.ceil().max(0.0) as usize
+    }
+}
+
+/// Places, as a share of one, that rounding may have left over.
+const ROUNDING: f64 = 1e-6;
 
 /// Whole steps of a warm-up that may be a fraction of an epoch.
 pub fn warmup_steps(warmup_epochs: f64, steps_per_epoch: usize) -> usize {

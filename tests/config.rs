@@ -15,6 +15,7 @@ fn facts(images: usize, side: u32) -> Facts {
         bf16: false,
         val_classes: None,
         pixels: None,
+        speed: None,
     }
 }
 

@@ -1,13 +1,13 @@
 //! Collapses that really happen are named, with what to do; healthy figures are left alone.
 #![cfg(unix)]
-#![expect(clippy::unwrap_used, reason = "a failed preparation is a failed test")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a failed preparation is a failed test")]
 
 mod running;
 
 use std::path::Path;
 
 use dinoxide::config::Config;
-use dinoxide::run::health::{Finding, Monitor, Pulse};
+use dinoxide::run::health::{Finding, Monitor, Pulse, Sighting};
 use running::{Said, make_images, pretrain, run};
 
 /// Trains the tiny network on a few images with some values changed.
@@ -54,6 +54,60 @@ fn a_teacher_without_centering_is_a_one_prototype_collapse() {
         "optim.warmup_epochs=1",
     ];
     trained(folder.path(), &values).expect(0).saying(&["one-prototype collapse", "sinkhorn_knopp"]);
+}
+
+/// A teacher that is centred by a running mean, at a rate that the tiny network can follow.
+const CENTERED: [&str; 5] = [
+    "dino.centering=centering",
+    "dino.teacher_temp=[0.04, 0.04]",
+    "run.epochs=90",
+    "optim.lr=0.02",
+    "optim.warmup_epochs=1",
+];
+
+#[test]
+fn a_teacher_without_momentum_is_unstable() {
+    let folder = tempfile::tempdir().unwrap();
+    let said = trained(folder.path(), &[&CENTERED[..], &["dino.momentum=[0.0, 0.0]"]].concat());
+    said.expect(0).saying(&["unstable", "raise `dino.momentum`"]);
+}
+
+#[test]
+fn a_learning_rate_too_high_is_unstable() {
+    let folder = tempfile::tempdir().unwrap();
+    let said = trained(folder.path(), &[&CENTERED[..], &["optim.lr=100.0"]].concat());
+    said.expect(0).saying(&["unstable", "lower `optim.lr`"]);
+    let health = status(folder.path())["health"].to_string();
+    assert!(health.contains("unstable"), "{health}");
+}
+
+#[test]
+fn copies_of_one_image_are_named_before_the_first_step() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, out) = (folder.path().join("data"), folder.path().join("run"));
+    make_images(&data, 1);
+    let one = data.join("cat/00.jpg");
+    std::fs::remove_dir_all(data.join("dog")).unwrap();
+    for number in 1..8 {
+        std::fs::copy(&one, data.join(format!("cat/{number:02}.jpg"))).unwrap();
+    }
+    let said = run(pretrain(&data, &out, &[]));
+    said.expect(0).saying(&["step 0: images alike", "dinoxide check"]);
+}
+
+#[test]
+fn a_run_that_forgets_the_weights_it_started_from_stops_and_keeps_the_best() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, first, second) = (folder.path().join("data"), folder.path().join("first"), folder.path().join("second"));
+    make_images(&data, 8);
+    let labelled = ["--val", data.to_str().unwrap(), "--eval-every", "1"];
+    run(pretrain(&data, &first, &labelled)).expect(0);
+    let ruin = ["--init", first.to_str().unwrap(), "--set", "optim.lr=1000.0", "--set", "dino.momentum=[0.0, 0.0]"];
+    let ruin = [&labelled[..], &ruin, &["--set", "run.epochs=30", "--set", "optim.warmup_epochs=0"]].concat();
+    run(pretrain(&data, &second, &ruin)).expect(3).saying(&["forgetting", "at the start", "saved after step"]);
+    let state = std::fs::read(second.join("checkpoints/best/state.json")).unwrap();
+    let state: serde_json::Value = serde_json::from_slice(&state).unwrap();
+    assert!(state.to_string().contains("\"step\":"), "{state}");
 }
 
 #[test]
@@ -115,4 +169,59 @@ fn each_sign_has_its_name_and_healthy_figures_have_none() {
             (100..400).step_by(10).flat_map(|step| monitor.look(step, &pulse)).map(|(finding, _)| finding).collect();
         assert_eq!(found, Vec::from_iter(expected), "{pulse:?}");
     }
+}
+
+#[test]
+fn swings_count_and_a_rise_and_a_fall_do_not() {
+    let ln_k = 4096f64.ln();
+    let found = |curve: &[f64]| {
+        let mut monitor = monitor();
+        let look = |(step, share): (usize, &f64)| monitor.look(step, &Pulse { entropy: share * ln_k, ..pulse() });
+        curve.iter().enumerate().flat_map(look).map(|(finding, _)| finding).collect::<Vec<_>>()
+    };
+    // From ln K down, up with the temperature, and down again.
+    let healthy: Vec<f64> = (0..600).map(|step| 0.55 + 0.4 * (step as f64 / 130.0).cos()).collect();
+    assert_eq!(found(&healthy), []);
+    let swinging: Vec<f64> = (0..600).map(|step| 0.5 + 0.4 * (step as f64 / 30.0).cos()).collect();
+    assert_eq!(found(&swinging), [Finding::Unstable]);
+}
+
+#[test]
+fn features_of_few_directions_are_a_collapse_only_where_nothing_is_left_to_learn() {
+    let found = |kl: f64, ranks: &[f64]| {
+        let mut monitor = monitor();
+        monitor.look(0, &Pulse { kl, ..pulse() });
+        let sight = |rank: &f64| Sighting { rank: Some(*rank), feature_std: Some(0.01), knn_top1: None };
+        let looks = ranks.iter().enumerate().flat_map(|(step, rank)| monitor.look_at_features(step, sight(rank)));
+        looks.map(|(finding, _)| finding).collect::<Vec<_>>()
+    };
+    assert_eq!(found(0.01, &[10.4, 2.4]), [Finding::DimensionalCollapse]);
+    // The demo's first epochs.
+    assert_eq!(found(3.0, &[10.4, 2.4, 3.3, 4.8]), []);
+}
+
+#[test]
+fn a_step_that_is_not_finite_is_kept_and_can_be_seen_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, out) = (folder.path().join("data"), folder.path().join("run"));
+    make_images(&data, 8);
+    let ruin = ["--set", "optim.lr=1e30", "--set", "optim.warmup_epochs=0", "--set", "run.checkpoint_every_steps=1000"];
+    run(pretrain(&data, &out, &ruin)).expect(1).saying(&["not", "nothing was updated", "dinoxide replay"]);
+    let kept: Vec<_> = std::fs::read_dir(out.join("debug")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let [step] = &kept[..] else { panic!("one step is kept: {kept:?}") };
+    let replay = |more: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_dinoxide"));
+        command.arg("replay").arg(step).args(more);
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let json: serde_json::Value = serde_json::from_str(&replay(&["--json"])).unwrap();
+    assert_eq!(json["fails_again"], json["failed"]["error"], "the same step fails the same way");
+    assert_eq!(json["failed"]["images"].as_array().unwrap().len(), 4);
+    assert!(json["values"].as_array().unwrap().iter().any(|tensor| tensor["not_finite"] != 0), "{json}");
+    assert!(replay(&[]).contains("not finite"));
+    let other = std::process::Command::new(env!("CARGO_BIN_EXE_dinoxide")).arg("replay").arg(&out).output().unwrap();
+    assert_eq!(other.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&other.stderr).contains("debug/step-120"));
 }

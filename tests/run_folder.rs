@@ -19,6 +19,7 @@ use dinoxide::run::status::{State, Status};
 fn facts() -> Facts {
     Facts {
         pixels: None,
+        speed: None,
         images: 5000,
         median_size: Some((640, 480)),
         cores: 2,
@@ -56,11 +57,12 @@ fn step_row(step: usize) -> StepRow {
         grad_norm: 1.0,
         images_per_second: 100.0,
         data_wait: 0.0,
+        ..StepRow::default()
     }
 }
 
 fn eval_row(step: usize) -> EvalRow {
-    EvalRow { eval: true, step, epoch: step / 10, knn_top1: 30.0, knn_top1_student: None, knn_k: 20 }
+    EvalRow { eval: true, step, epoch: step / 10, knn_top1: Some(30.0), knn_k: Some(20), ..EvalRow::default() }
 }
 
 #[test]

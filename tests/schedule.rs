@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed preparation is a failed test")]
 
 use dinoxide::config::Config;
-use dinoxide::schedule::{Schedule, cosine, temperatures, warmup_steps};
+use dinoxide::schedule::{Pace, Schedule, cosine, temperatures, warmup_steps};
 
 fn schedule(epochs: usize, steps_per_epoch: usize) -> (Config, Schedule) {
     let mut config = Config::default();
@@ -17,14 +17,14 @@ fn schedule(epochs: usize, steps_per_epoch: usize) -> (Config, Schedule) {
 #[test]
 fn learning_rate_starts_at_zero_peaks_twice_and_stays_above_its_end() {
     let (config, schedule) = schedule(100, 7);
-    let lr = |step| schedule.at(step).unwrap().lr;
-    assert_eq!(schedule.total_steps(), 700);
+    let lr = |step| schedule.at(step, &Pace::default()).unwrap().lr;
+    assert_eq!(schedule.planned_steps(), 700);
     assert_eq!(lr(0), 0.0);
     assert_eq!(lr(69), config.peak_lr());
     assert_eq!(lr(70), config.peak_lr());
     assert!(lr(71) < lr(70));
     assert!(lr(699) > config.optim.min_lr);
-    assert!(schedule.at(700).is_none());
+    assert!(schedule.at(700, &Pace::default()).is_none());
 }
 
 #[test]
@@ -39,8 +39,8 @@ fn peak_is_scaled_by_the_batch_and_the_end_is_not() {
 #[test]
 fn momentum_starts_at_its_value_and_rises_towards_one() {
     let (_, schedule) = schedule(100, 7);
-    assert_eq!(schedule.at(0).unwrap().momentum, 0.996);
-    let last = schedule.at(699).unwrap().momentum;
+    assert_eq!(schedule.at(0, &Pace::default()).unwrap().momentum, 0.996);
+    let last = schedule.at(699, &Pace::default()).unwrap().momentum;
     assert!(last < 1.0 && last > 0.99999);
 }
 
@@ -48,8 +48,8 @@ fn momentum_starts_at_its_value_and_rises_towards_one() {
 fn weight_decay_rises_without_warmup() {
     let (_, schedule) = schedule(100, 7);
     // 0.4 − 0.36 in the order of the reference: one rounding away from 0.04.
-    assert!((schedule.at(0).unwrap().weight_decay - 0.04).abs() < 1e-15);
-    let middle = schedule.at(350).unwrap().weight_decay;
+    assert!((schedule.at(0, &Pace::default()).unwrap().weight_decay - 0.04).abs() < 1e-15);
+    let middle = schedule.at(350, &Pace::default()).unwrap().weight_decay;
     assert!((middle - 0.22).abs() < 1e-12, "{middle}");
 }
 
@@ -77,7 +77,7 @@ fn temperature_is_constant_within_an_epoch() {
     config.dino.teacher_temp = [0.04, 0.07];
     config.dino.teacher_temp_warmup_epochs = 30;
     let schedule = Schedule::new(&config, 7);
-    let temperature = |step| schedule.at(step).unwrap().teacher_temp;
+    let temperature = |step| schedule.at(step, &Pace::default()).unwrap().teacher_temp;
     assert_eq!(temperature(0), temperature(6));
     assert!(temperature(7) > temperature(6));
     assert_eq!(temperature(29 * 7), 0.07);
@@ -86,8 +86,8 @@ fn temperature_is_constant_within_an_epoch() {
 #[test]
 fn prototypes_are_frozen_for_the_first_steps_only() {
     let (_, schedule) = schedule(100, 7);
-    assert!(schedule.at(6).unwrap().freeze_last_layer);
-    assert!(!schedule.at(7).unwrap().freeze_last_layer);
+    assert!(schedule.at(6, &Pace::default()).unwrap().freeze_last_layer);
+    assert!(!schedule.at(7, &Pace::default()).unwrap().freeze_last_layer);
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn warmup_may_be_a_fraction_of_an_epoch_and_never_leaves_the_run() {
     let mut config = Config::default();
     config.run.epochs = 2;
     config.optim.warmup_epochs = 10.0;
-    assert_eq!(Schedule::new(&config, 5).total_steps(), 10);
+    assert_eq!(Schedule::new(&config, 5).planned_steps(), 10);
 }
 
 /// Arrays written by `parity/generate/schedule.py`.
@@ -136,5 +136,29 @@ fn temperatures_equal_the_reference_arrays() {
         let whole = |key: &str| number(key) as usize;
         let ours = temperatures([number("start"), number("end")], whole("warmup_epochs"), whole("epochs"));
         assert_eq!(largest_difference(&ours, &case["values"]), 0.0, "{case}");
+    }
+}
+
+#[test]
+fn another_pace_ends_the_schedule_where_it_is_asked_to_without_a_jump() {
+    let mut config = Config::default();
+    (config.run.epochs, config.run.steps, config.optim.warmup_epochs) = (10, Some(950), 1.0);
+    let schedule = Schedule::new(&config, 100);
+    let planned = Pace::default();
+    assert_eq!((schedule.planned_steps(), schedule.total_steps(&planned)), (950, 950));
+    for left in [1, 7, 300, 551, 849, 2000] {
+        let pace = planned.ending_in(left, 400, 950);
+        let total = schedule.total_steps(&pace);
+        assert_eq!(total, 400 + left);
+        assert_eq!(schedule.at(400, &pace), schedule.at(400, &planned), "where it changes, nothing jumps");
+        assert!(schedule.at(total, &pace).is_none());
+        let last = schedule.at(total - 1, &pace).unwrap();
+        let end = schedule.at(949, &planned).unwrap().lr;
+        // The last step stands for all places that are left: with 300 steps for 550 places, almost two.
+        let places = (550 / left + 1) as f64;
+        assert!(last.lr - end < places * places * 2e-9 || left < 10, "{left}: {} against {end}", last.lr);
+        // Changed once more, it still ends where it is asked to.
+        let again = pace.ending_in(5, total - 1, 950);
+        assert_eq!(schedule.total_steps(&again), total + 4);
     }
 }

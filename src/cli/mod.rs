@@ -12,6 +12,7 @@ mod pack;
 mod pretrain;
 mod preview;
 mod recipes;
+mod replay;
 mod runs;
 
 use std::io::Write as _;
@@ -23,7 +24,7 @@ use crate::config::{ConfigError, Precision};
 use crate::run::RunError;
 use crate::run::console::print_line;
 use crate::run::input::{ImageSize, Network};
-use crate::run::interrupt::EXIT_INTERRUPTED;
+use crate::run::interrupt::{EXIT_INTERRUPTED, EXIT_REQUEUE};
 
 /// Exit code after an error in what was typed.
 const EXIT_USAGE: u8 = 2;
@@ -50,6 +51,7 @@ enum Command {
     Pack(pack::PackArgs),
     Bench(bench::BenchArgs),
     Recipes(recipes::RecipesArgs),
+    Replay(replay::ReplayArgs),
     Runs(runs::RunsArgs),
 }
 
@@ -73,12 +75,14 @@ enum Ending {
     Done,
     Collapsed,
     Interrupted,
+    Preempted,
 }
 
 /// Exit code of a run that was stopped because it had collapsed.
 const EXIT_COLLAPSED: u8 = 3;
 
-/// Runs the command of this process. Exit codes: 0 done, 1 failed, 2 usage, 3 collapsed (with --strict-health), 130 interrupted after saving.
+/// Runs the command of this process. Exit codes: 0 done, 1 failed, 2 usage, 3 collapsed (with
+/// --strict-health) or forgetting, 75 stopped by a scheduler after saving, 130 interrupted after saving.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let ending = match cli.command {
@@ -93,12 +97,14 @@ pub fn main() -> ExitCode {
         Command::Pack(arguments) => pack::run(arguments),
         Command::Bench(arguments) => bench::run(arguments),
         Command::Recipes(arguments) => recipes::run(arguments),
+        Command::Replay(arguments) => replay::run(arguments),
         Command::Runs(arguments) => runs::run(arguments),
     };
     match ending {
         Ok(Ending::Done) => ExitCode::SUCCESS,
         Ok(Ending::Collapsed) => ExitCode::from(EXIT_COLLAPSED),
         Ok(Ending::Interrupted) => ExitCode::from(EXIT_INTERRUPTED),
+        Ok(Ending::Preempted) => ExitCode::from(EXIT_REQUEUE),
         Err(error) => {
             writeln!(std::io::stderr(), "{}", describe(&error)).ok();
             if is_usage(&error) { ExitCode::from(EXIT_USAGE) } else { ExitCode::FAILURE }

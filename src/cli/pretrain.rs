@@ -33,6 +33,9 @@ pub(super) struct PretrainArgs {
     /// Passes over the images
     #[arg(short, long, value_name = "N")]
     epochs: Option<i64>,
+    /// Time the run may take, such as 8h or 1h30m: its speed is measured and the schedule planned to end by then
+    #[arg(short, long, value_name = "TIME", conflicts_with = "epochs")]
+    time: Option<String>,
     /// Images per optimizer step
     #[arg(short, long, value_name = "N")]
     batch: Option<i64>,
@@ -101,6 +104,7 @@ pub(super) fn run(arguments: PretrainArgs) -> anyhow::Result<Ending> {
         Outcome::Planned | Outcome::Finished { .. } => Ending::Done,
         Outcome::Collapsed { .. } => Ending::Collapsed,
         Outcome::Interrupted { .. } => Ending::Interrupted,
+        Outcome::Preempted { .. } => Ending::Preempted,
     })
 }
 
@@ -146,7 +150,12 @@ fn run_of(config: &Path) -> Option<PathBuf> {
 
 /// The flags of this command alone.
 fn insert_flags(arguments: &PretrainArgs, given: &mut Partial) -> Result<(), ConfigError> {
-    for (key, flag, text) in [("model.init", "--init", &arguments.init), ("data.val", "--val", &arguments.val)] {
+    let texts = [
+        ("model.init", "--init", &arguments.init),
+        ("data.val", "--val", &arguments.val),
+        ("run.time", "--time", &arguments.time),
+    ];
+    for (key, flag, text) in texts {
         if let Some(text) = text {
             given.insert(key, Value::String(text.clone()), Origin::Flag(flag))?;
         }

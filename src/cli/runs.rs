@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use super::{Ending, print_json};
 use crate::run::console::print_line;
 use crate::run::progress::grouped;
-use crate::run::runs::{Listing, RunSummary, best, differences, list, summary};
+use crate::run::runs::{Listing, RunSummary, best, csv, differences, list, summary};
 use crate::run::status::State;
 
 /// List, show and compare runs.
@@ -31,6 +31,11 @@ enum Action {
     },
     /// What is known of a run
     Show {
+        /// The run folder
+        run: PathBuf,
+    },
+    /// The figures of a run as CSV: a row for each logged step and each evaluation
+    Csv {
         /// The run folder
         run: PathBuf,
     },
@@ -64,6 +69,7 @@ pub(super) fn run(arguments: RunsArgs) -> anyhow::Result<Ending> {
             }
         }
         Action::Show { run } => tell(&summary(&run)?, json)?,
+        Action::Csv { run } => print_line(csv(&run)?.trim_end()),
         Action::Best { folder } => tell(&best(&folder)?, json)?,
         Action::Diff { first, second } => {
             let all = differences(&first, &second)?;

@@ -1,10 +1,15 @@
 //! Ranges and relations of the values of a resolved configuration.
 
+use std::time::Duration;
+
 use dinoxide_views::pixel::MAX_CHANNELS;
 use dinoxide_views::recipe::{MAX_BLUR_RADIUS, MAX_COUNT, MAX_SIZE};
 
 use super::section::MODELS;
 use super::{Config, ConfigError, Partial};
+
+/// Shortest time that a run can be planned for: measuring its speed takes a part of it.
+const SHORTEST_RUN: Duration = Duration::from_secs(10);
 
 impl Config {
     /// Checks every value and every relation between values.
@@ -187,6 +192,10 @@ fn optim_and_run(config: &Config, check: &Checker<'_>) -> Result<(), ConfigError
     check.require(decays, "optim.weight_decay", format!("{:?}", optim.weight_decay), "two numbers, 0 or more")?;
     let run = &config.run;
     check.at_least("run.epochs", run.epochs, 1)?;
+    check.at_least("run.steps", run.steps.unwrap_or(1), 1)?;
+    let understood = run.time.is_none() || run.time_limit().is_some_and(|limit| limit >= SHORTEST_RUN);
+    let time = run.time.clone().unwrap_or_default();
+    check.require(understood, "run.time", time, "a time such as \"8h\", \"1h30m\" or \"10m\", at least 10s")?;
     let fits = (0.0..=run.epochs as f64).contains(&optim.warmup_epochs);
     check.require(fits, "optim.warmup_epochs", optim.warmup_epochs, &format!("0 to run.epochs, {}", run.epochs))?;
     check.at_least("run.batch", run.batch, 1)?;
@@ -195,6 +204,7 @@ fn optim_and_run(config: &Config, check: &Checker<'_>) -> Result<(), ConfigError
     check.at_least("run.checkpoint_every_steps", run.checkpoint_every_steps, 1)?;
     check.at_least("eval.every_epochs", config.eval.every_epochs, 1)?;
     check.at_least("eval.knn_k", config.eval.knn_k, 1)?;
+    check.at_least("eval.most_images", config.eval.most_images, 4)?;
     check.at_least("log.every_steps", config.log.every_steps, 1)
 }
 

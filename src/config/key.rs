@@ -118,6 +118,8 @@ pub const KEYS: &[Key] = &[
     fixed("optim.clip_mode", "\"tensor\" clips each parameter by itself, as the original; \"global\" all together"),
     length("optim.warmup_epochs", "epochs of linear warm-up; fractions allowed", Unit::FractionalEpochs),
     fixed("run.epochs", "passes over the images"),
+    fixed("run.steps", "optimizer steps of the whole run, where the last epoch is cut short"),
+    fixed("run.time", "time the run may take, such as \"8h\": the schedule is paced to end by then"),
     fixed("run.batch", "images per optimizer step"),
     free("run.micro_batch", "images per forward pass; gradients are accumulated up to run.batch"),
     fixed("run.precision", "what products multiply: \"f32\", \"bf16\", or \"auto\", bf16 where the processor can"),
@@ -131,7 +133,12 @@ pub const KEYS: &[Key] = &[
     free("run.keep_every_epochs", "epochs between two checkpoints kept for good; 0 = none"),
     fixed("eval.every_epochs", "epochs between two evaluations"),
     fixed("eval.knn_k", "neighbours that vote"),
+    fixed(
+        "eval.most_images",
+        "labelled images that vote or are classified, at most; evenly spread where there are more",
+    ),
     fixed("log.every_steps", "steps between two rows of metrics.jsonl"),
+    free("log.tensorboard", "whether event files for TensorBoard are written"),
 ];
 
 /// The key of that name.

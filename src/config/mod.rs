@@ -21,7 +21,7 @@ pub use error::ConfigError;
 pub(crate) use key::MEASURED;
 pub use key::{KEYS, Key};
 pub use partial::{Origin, Partial};
-pub use plan::{Choice, Facts, PixelFacts, resolve};
+pub use plan::{Choice, Facts, PixelFacts, Speed, resolve};
 pub use section::{
     Centering, ClipMode, DataConfig, DinoConfig, EvalConfig, ExifMode, HeadConfig, LogConfig, ModelConfig, OptimConfig,
     OptimizerName, Precision, RunConfig, Shape,
@@ -100,7 +100,8 @@ impl Config {
 
     /// Optimizer steps of the whole run over `images` images.
     pub fn total_steps(&self, images: usize) -> usize {
-        self.steps_per_epoch(images) * self.run.epochs
+        let all = self.steps_per_epoch(images) * self.run.epochs;
+        self.run.steps.map_or(all, |steps| steps.min(all))
     }
 
     /// Crops of one image that the student sees.

@@ -24,6 +24,19 @@ pub struct Facts {
     pub val_classes: Option<usize>,
     /// What the values of the images are; `None` if no image was opened.
     pub pixels: Option<PixelFacts>,
+    /// How fast this very run is; `None` if that was not measured.
+    pub speed: Option<Speed>,
+}
+
+/// How fast a run is on this machine, and what it has taken before its first step. All in seconds.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
+pub struct Speed {
+    /// One optimizer step, waiting for its images included.
+    pub step: f64,
+    /// One evaluation; 0 without one.
+    pub evaluation: f64,
+    /// From the beginning of the process to the end of the measurement.
+    pub spent: f64,
 }
 
 /// What the values of some images are.
@@ -68,7 +81,9 @@ pub struct Choice {
 /// given.set("data.train=photos")?;
 /// given.set("run.epochs=20")?;
 /// let (median_size, val_classes) = (Some((640, 480)), None);
-/// let facts = Facts { images: 5000, median_size, cores: 2, memory_bytes: 8 << 30, bf16: false, val_classes, pixels: None };
+/// let facts = Facts {
+///     images: 5000, median_size, cores: 2, memory_bytes: 8 << 30, bf16: false, val_classes, pixels: None, speed: None,
+/// };
 /// let (config, choices) = resolve(&given.on_recipe()?, &facts)?;
 /// assert_eq!(config.run.epochs, 20);
 /// assert!(choices.iter().any(|choice| choice.key == "head.out_dim"));
@@ -150,7 +165,8 @@ impl<'a> Draft<'a> {
             let (Some(unit), Some(text)) = (unit, value.as_str()) else { continue };
             let Some(length) = Span::parse(text) else { continue };
             let per_epoch = self.config.steps_per_epoch(self.facts.images);
-            self.assign(name, length.in_unit(unit, self.config.run.epochs, per_epoch))?;
+            let epochs = self.config.total_steps(self.facts.images) as f64 / per_epoch as f64;
+            self.assign(name, length.in_unit(unit, epochs, per_epoch))?;
         }
         Ok(())
     }

@@ -1,7 +1,10 @@
 //! The sections of the configuration. Field comments say what a value means; `key.rs` holds the text users see.
 
+use std::time::Duration;
+
 use clap::ValueEnum;
 use dinoxide_views::pixel::RGB;
+use jiff::SpanRelativeTo;
 use serde::{Deserialize, Serialize};
 
 /// Batch size for which `optim.lr` is stated (DINO, `main_dino.py`: `lr * batch / 256`).
@@ -302,6 +305,10 @@ pub enum Precision {
 pub struct RunConfig {
     /// Passes over the images.
     pub epochs: usize,
+    /// Optimizer steps of the whole run, where the last epoch is cut short.
+    pub steps: Option<usize>,
+    /// Time the run may take, such as `8h` or `1h30m`: the schedule is paced to come to its end by then.
+    pub time: Option<String>,
     /// Images per optimizer step.
     pub batch: usize,
     /// Images per forward pass; gradients are accumulated up to `batch`.
@@ -324,6 +331,8 @@ impl Default for RunConfig {
     fn default() -> Self {
         Self {
             epochs: 100,
+            steps: None,
+            time: None,
             batch: 64,
             micro_batch: 64,
             precision: Precision::F32,
@@ -336,6 +345,15 @@ impl Default for RunConfig {
     }
 }
 
+impl RunConfig {
+    /// The time the run may take; `None` if it is not limited, or not said in a way that is understood.
+    pub fn time_limit(&self) -> Option<Duration> {
+        let span: jiff::Span = self.time.as_ref()?.parse().ok()?;
+        let length = span.to_duration(SpanRelativeTo::days_are_24_hours()).ok()?;
+        Duration::try_from(length).ok()
+    }
+}
+
 /// Evaluation while training.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -344,11 +362,13 @@ pub struct EvalConfig {
     pub every_epochs: usize,
     /// Neighbours that vote.
     pub knn_k: usize,
+    /// Labelled images that vote or are classified, at most; evenly spread where there are more.
+    pub most_images: usize,
 }
 
 impl Default for EvalConfig {
     fn default() -> Self {
-        Self { every_epochs: 10, knn_k: 20 }
+        Self { every_epochs: 10, knn_k: 20, most_images: 20_000 }
     }
 }
 
@@ -358,10 +378,12 @@ impl Default for EvalConfig {
 pub struct LogConfig {
     /// Steps between two rows of `metrics.jsonl`.
     pub every_steps: usize,
+    /// Whether TensorBoard's event files are written.
+    pub tensorboard: bool,
 }
 
 impl Default for LogConfig {
     fn default() -> Self {
-        Self { every_steps: 10 }
+        Self { every_steps: 10, tensorboard: true }
     }
 }

@@ -41,10 +41,10 @@ impl Span {
     }
 
     /// The length in `unit` for a run of `epochs` epochs of `steps_per_epoch` steps.
-    pub(super) fn in_unit(self, unit: Unit, epochs: usize, steps_per_epoch: usize) -> toml::Value {
+    pub(super) fn in_unit(self, unit: Unit, epochs: f64, steps_per_epoch: usize) -> toml::Value {
         let per_epoch = steps_per_epoch as f64;
         let length = match self {
-            Self::Share(share) => share * epochs as f64,
+            Self::Share(share) => share * epochs,
             Self::Epochs(length) => length,
             Self::Steps(steps) => steps / per_epoch,
         };

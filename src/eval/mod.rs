@@ -9,5 +9,6 @@ pub mod features;
 pub mod knn;
 pub mod labels;
 pub mod pixels;
+pub mod representation;
 
 pub use error::EvalError;

@@ -133,6 +133,11 @@ impl Outputs {
         self.entropy_sum / self.rows as f64
     }
 
+    /// Share of the prototype that the mean of the teacher's rows prefers.
+    pub fn largest_share(&self) -> f64 {
+        self.prob_sums.iter().copied().fold(0.0, f32::max) as f64 / self.rows as f64
+    }
+
     /// Entropy of the mean of the teacher's rows in nats: how many prototypes the batch uses.
     pub fn batch_entropy(&self) -> f64 {
         let rows = self.rows as f64;

@@ -158,6 +158,12 @@ pub enum RunError {
         /// Steps of the schedule.
         total: usize,
     },
+    /// What should be a kept step is none.
+    #[error("`{}` holds no step that failed; give a folder such as RUN/debug/step-120", path.display())]
+    NotABundle {
+        /// The folder.
+        path: PathBuf,
+    },
     /// The threads cannot be started.
     #[error("cannot start the compute threads; try a smaller `run.threads`")]
     Threads {

@@ -47,6 +47,7 @@ pub fn gather(source: &Source, given: &Partial) -> Result<Facts, RunError> {
         memory_bytes: machine::memory_bytes(),
         bf16: Cpu::bf16().is_some(),
         val_classes,
+        speed: None,
     })
 }
 

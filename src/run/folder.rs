@@ -6,6 +6,7 @@ use dinoxide_views::Source;
 
 use super::RunError;
 use super::lock::{LOCK_FILE, Lock};
+use super::tensorboard::EVENT_FILES;
 use crate::checkpoint::atomic::write_atomic;
 use crate::config::{Config, KEYS};
 
@@ -17,7 +18,7 @@ pub const IMAGES_FILE: &str = "images.csv.gz";
 /// Folder of the pictures that `dinoxide demo` makes before its run begins.
 pub(super) const DATA_FOLDER: &str = "data";
 
-/// Everything a run writes; `--overwrite` deletes these and nothing else.
+/// Everything a run writes but its event files; `--overwrite` deletes these and nothing else.
 const OWN_ENTRIES: [&str; 14] = [
     "command.txt",
     "environment.json",
@@ -218,8 +219,11 @@ fn continued(path: &Path, config: &Config, notices: &mut Vec<String>) -> Result<
 }
 
 fn delete_run(path: &Path) -> Result<(), RunError> {
-    for name in OWN_ENTRIES {
-        let entry = path.join(name);
+    let entries = std::fs::read_dir(path).map_err(RunError::file("read", path))?.filter_map(Result::ok);
+    let events = entries
+        .map(|entry| entry.path())
+        .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(EVENT_FILES)));
+    for entry in events.chain(OWN_ENTRIES.map(|name| path.join(name))) {
         let deleted = if entry.is_dir() { std::fs::remove_dir_all(&entry) } else { std::fs::remove_file(&entry) };
         match deleted {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use dinoxide_views::Source;
+use toml::Value;
 
 use super::RunError;
 use super::console::Console;
@@ -41,6 +42,7 @@ impl Images {
         };
         let mut given = given.clone();
         keep_measured(&mut given, &stored)?;
+        keep_length(&mut given, &stored)?;
         let listed = kept_images(out, stored.data.train.len()).unwrap_or_else(|error| {
             console.warn(&format!("{}; looking for the images again", error.on_one_line()));
             None
@@ -53,6 +55,20 @@ impl Images {
         let source = Source::open(&stored.data.train)?;
         Ok(Self { given, source, listed: false })
     }
+}
+
+/// Takes over how long a run is that was planned for a time, unless that is another one now.
+fn keep_length(given: &mut Partial, stored: &Config) -> Result<(), ConfigError> {
+    let same = stored.run.time.is_some() && given.text("run.time") == stored.run.time.as_deref();
+    let steps = stored.run.steps.filter(|_| same);
+    for (key, value) in
+        steps.into_iter().flat_map(|steps| [("run.steps", steps), ("eval.every_epochs", stored.eval.every_epochs)])
+    {
+        if !given.has(key) {
+            given.insert(key, Value::Integer(value as i64), Origin::Derived)?;
+        }
+    }
+    Ok(())
 }
 
 /// Takes over what was measured on the images, unless numbers are given now. What is asked for in a word counts: a run of

@@ -20,6 +20,22 @@ const FEW_PROTOTYPES: f64 = 0.1;
 const NOTHING_LEFT: f64 = 1e-3;
 /// Gradient norm below which nothing moves.
 const NO_GRADIENT: f64 = 1e-6;
+/// Share of ln K by which the teacher's entropy has to go up and down again, and how many turns are too many: a healthy run falls from
+/// ln K and may rise once, when the teacher's temperature does.
+const SWING: f64 = 0.25;
+const TURNS: usize = 3;
+/// Standard deviation of the features, as a share of what even spreading gives, below which all images look the same.
+const ALIKE: f64 = 1e-3;
+/// Share of the dimensions below which the features use few directions, if the rank has fallen to this share of its best.
+const FEW_DIRECTIONS: f64 = 0.1;
+const RANK_LOST: f64 = 0.5;
+/// Divergence, as a share of ln K, below which the student has little left to learn. A healthy run's rank falls at its beginning too,
+/// but not with so small a divergence.
+const LITTLE_LEFT: f64 = 0.02;
+/// Share of k-NN accuracy that a run which started from weights may lose, and, without labels, of the rank, which also falls where a
+/// network only comes to care for other things.
+const FORGOTTEN: f64 = 0.2;
+const RANK_FORGOTTEN: f64 = 0.6;
 /// Steps for which a sign has to last, or this share of a short run.
 const PATIENCE: (usize, f64) = (200, 0.2);
 
@@ -35,6 +51,14 @@ pub enum Finding {
     NothingLeft,
     /// No gradient.
     NotLearning,
+    /// The teacher jumps between telling nothing apart and preferring few prototypes.
+    Unstable,
+    /// All images have the same features.
+    ImagesAlike,
+    /// The features use few directions, and ever fewer.
+    DimensionalCollapse,
+    /// The features are worse than those of the weights that the run started from.
+    Forgetting,
 }
 
 impl Finding {
@@ -45,6 +69,10 @@ impl Finding {
             Self::OnePrototypeCollapse => "one-prototype collapse",
             Self::NothingLeft => "nothing left to learn",
             Self::NotLearning => "not learning",
+            Self::Unstable => "unstable",
+            Self::ImagesAlike => "images alike",
+            Self::DimensionalCollapse => "dimensional collapse",
+            Self::Forgetting => "forgetting",
         }
     }
 
@@ -65,12 +93,27 @@ impl Finding {
                 "look whether the images differ (`dinoxide check`), and whether `--init` weights or a very low \
                  `dino.student_temp` leave the softmax without a slope"
             }
+            Self::Unstable => {
+                "lower `optim.lr` or warm it up longer (`optim.warmup_epochs`), raise `dino.momentum` (0.996 to 0.9995), \
+                 or set `dino.centering` to sinkhorn_knopp"
+            }
+            Self::ImagesAlike => "look whether the images differ (`dinoxide check`); if they do, lower `optim.lr`",
+            Self::DimensionalCollapse => "use a larger batch, a weaker `optim.weight_decay`, or a lower `optim.lr`",
+            Self::Forgetting => {
+                "lower `optim.lr` (a tenth), raise `dino.momentum`, freeze the prototypes longer \
+                 (`dino.freeze_last_layer_steps`); the checkpoint `best` holds the best network"
+            }
         }
     }
 
     /// Whether going on is a waste of time.
     pub fn is_collapse(self) -> bool {
-        matches!(self, Self::UniformCollapse | Self::OnePrototypeCollapse)
+        matches!(self, Self::UniformCollapse | Self::OnePrototypeCollapse | Self::DimensionalCollapse)
+    }
+
+    /// Whether a run stops for it by itself.
+    pub fn ends_the_run(self) -> bool {
+        self == Self::Forgetting
     }
 }
 
@@ -131,9 +174,61 @@ impl Scale {
                 format!("entropy of the mean target {:.2} of {:.2}", pulse.batch_entropy, self.widest)
             }
             Finding::NothingLeft => format!("KL {:.4}", pulse.kl),
-            Finding::NotLearning => format!("gradient norm {:.1e}", pulse.grad_norm),
+            Finding::Unstable => {
+                format!("the teacher's entropy has turned {TURNS} times by a quarter of ln K = {:.2}", self.ln_k)
+            }
+            // Those of the features are seen at evaluations.
+            _ => format!("gradient norm {:.1e}", pulse.grad_norm),
         };
-        format!("{} ({figures}): {}", finding.name(), finding.remedy())
+        words(finding, &figures)
+    }
+}
+
+fn words(finding: Finding, figures: &str) -> String {
+    format!("{} ({figures}): {}", finding.name(), finding.remedy())
+}
+
+/// Follows a curve up and down.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+struct Swing {
+    /// Lowest and highest value since the last turn.
+    range: Option<(f64, f64)>,
+    /// Where it goes.
+    heading: Heading,
+    /// How often it has turned.
+    turns: usize,
+}
+
+/// Where a curve goes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Heading {
+    /// Nowhere yet.
+    #[default]
+    Level,
+    Up,
+    Down,
+}
+
+impl Swing {
+    /// Takes the next value; a turn is a way back of at least `amplitude`.
+    fn follow(&mut self, value: f64, amplitude: f64) {
+        let (low, high) = self.range.unwrap_or((value, value));
+        let (low, high) = (low.min(value), high.max(value));
+        let turned = match self.heading {
+            Heading::Up => high - value > amplitude,
+            Heading::Down => value - low > amplitude,
+            Heading::Level => false,
+        };
+        self.range = Some(if turned { (value, value) } else { (low, high) });
+        self.turns += usize::from(turned);
+        self.heading = match self.heading {
+            Heading::Up if turned => Heading::Down,
+            Heading::Down if turned => Heading::Up,
+            Heading::Level if value - low > amplitude => Heading::Up,
+            Heading::Level if high - value > amplitude => Heading::Down,
+            heading => heading,
+        };
     }
 }
 
@@ -144,6 +239,35 @@ pub struct Memory {
     since: BTreeMap<Finding, usize>,
     /// What has been told.
     told: BTreeSet<Finding>,
+    /// The way of the teacher's entropy, as shares of ln K.
+    #[serde(default)]
+    entropy: Swing,
+    /// Figures of the features before the first step and at their best; a process that continues the run looks at them anew.
+    #[serde(skip)]
+    features: Option<[Sighting; 2]>,
+}
+
+/// Figures of the features at an evaluation.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Sighting {
+    /// RankMe of the teacher's features.
+    pub rank: Option<f64>,
+    /// Mean standard deviation of the teacher's features at unit length.
+    pub feature_std: Option<f64>,
+    /// k-NN top-1 of the teacher, percent.
+    pub knn_top1: Option<f64>,
+}
+
+impl Sighting {
+    /// The better of each figure.
+    fn best(self, other: Self) -> Self {
+        let better = |a: Option<f64>, b: Option<f64>| a.into_iter().chain(b).reduce(f64::max);
+        Self {
+            rank: better(self.rank, other.rank),
+            feature_std: better(self.feature_std, other.feature_std),
+            knn_top1: better(self.knn_top1, other.knn_top1),
+        }
+    }
 }
 
 /// Watches the figures of a run.
@@ -154,6 +278,12 @@ pub struct Monitor {
     /// Step from which on signs count: the learning rate has to have risen, if the run is long enough for that.
     from: usize,
     memory: Memory,
+    /// Dimensions of the features.
+    dim: usize,
+    /// Whether the run started from weights.
+    continues_weights: bool,
+    /// KL(P_t‖P_s) of the last step, nats.
+    kl: Option<f64>,
 }
 
 impl Monitor {
@@ -164,7 +294,9 @@ impl Monitor {
         let patience = steps.min((share * total as f64) as usize).max(1);
         let warmup = warmup_steps(config.optim.warmup_epochs, steps_per_epoch);
         let from = warmup.min(total.saturating_sub(2 * patience));
-        Self { scale: Scale::of(config), patience, from, memory: Memory::default() }
+        let dim = config.model.shape().map_or(1, |shape| shape.embed_dim);
+        let (memory, continues_weights) = (Memory::default(), config.model.init.is_some());
+        Self { scale: Scale::of(config), patience, from, memory, dim, continues_weights, kl: None }
     }
 
     /// What has been told so far.
@@ -184,16 +316,54 @@ impl Monitor {
 
     /// Looks at a step; returns what has now lasted long enough, with its words.
     pub fn look(&mut self, step: usize, pulse: &Pulse) -> Vec<(Finding, String)> {
+        self.kl = Some(pulse.kl);
         let signs = if step < self.from { Vec::new() } else { self.scale.signs(pulse) };
-        let Memory { since, told } = &mut self.memory;
+        let Memory { since, told, entropy, .. } = &mut self.memory;
         since.retain(|finding, _| signs.contains(finding));
         let mut found = Vec::new();
         for finding in signs {
             let since = *since.entry(finding).or_insert(step);
-            if step - since >= self.patience && told.insert(finding) {
-                found.push((finding, self.scale.words(finding, pulse)));
+            if step - since >= self.patience {
+                found.push(finding);
             }
         }
-        found
+        entropy.follow(pulse.entropy / self.scale.ln_k, SWING);
+        if entropy.turns >= TURNS {
+            found.push(Finding::Unstable);
+        }
+        found.retain(|finding| told.insert(*finding));
+        found.into_iter().map(|finding| (finding, self.scale.words(finding, pulse))).collect()
+    }
+
+    /// Looks at the features after `step` steps; returns what is wrong with them, with its words.
+    pub fn look_at_features(&mut self, step: usize, now: Sighting) -> Vec<(Finding, String)> {
+        let [first, best] = self.memory.features.unwrap_or([now; 2]);
+        let best = best.best(now);
+        self.memory.features = Some([first, best]);
+        let mut found = Vec::new();
+        if let Some(std) = now.feature_std.filter(|std| *std < ALIKE / (self.dim as f64).sqrt()) {
+            found.push((Finding::ImagesAlike, format!("standard deviation of the features {std:.1e}")));
+        }
+        let learns = self.kl.is_none_or(|kl| kl > LITTLE_LEFT * self.scale.ln_k);
+        if let (Some(rank), Some(best), false) = (now.rank, best.rank, learns)
+            && rank < FEW_DIRECTIONS * self.dim as f64
+            && rank < RANK_LOST * best
+        {
+            let kl = self.kl.unwrap_or_default();
+            let figures = format!("rank {rank:.1} of {} dimensions, {best:.1} at its best, KL {kl:.3}", self.dim);
+            found.push((Finding::DimensionalCollapse, figures));
+        }
+        let falls = |now: Option<f64>, first: Option<f64>, share: f64| {
+            now.zip(first).filter(|(now, first)| *now < (1.0 - share) * first && step > 0)
+        };
+        let knn = falls(now.knn_top1, first.knn_top1, FORGOTTEN)
+            .map(|(now, first)| format!("k-NN {now:.1} %, {first:.1} % at the start"));
+        // Without labels the rank has to do; with them it may fall while k-NN rises.
+        let rank = falls(now.rank, first.rank, RANK_FORGOTTEN).filter(|_| now.knn_top1.is_none());
+        let rank = rank.map(|(now, first)| format!("rank {now:.1}, {first:.1} at the start"));
+        let figures = knn.or(rank).filter(|_| self.continues_weights);
+        found.extend(figures.map(|figures| (Finding::Forgetting, figures)));
+        found.retain(|(finding, _)| self.memory.told.insert(*finding));
+        found.into_iter().map(|(finding, figures)| (finding, words(finding, &figures))).collect()
     }
 }

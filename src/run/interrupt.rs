@@ -9,13 +9,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 
-/// Exit code after a signal.
+/// Exit code after a person's SIGINT.
 pub const EXIT_INTERRUPTED: u8 = 130;
+/// Exit code after a scheduler's SIGTERM or SIGUSR1: saved, run the same command again (`EX_TEMPFAIL` of sysexits.h).
+pub const EXIT_REQUEUE: u8 = 75;
 
-/// Whether a stop was asked for.
+/// Whether a stop was asked for, and by whom.
 #[derive(Debug, Clone, Default)]
 pub struct Interrupt {
     flag: Arc<AtomicBool>,
+    scheduler: Arc<AtomicBool>,
 }
 
 impl Interrupt {
@@ -28,7 +31,9 @@ impl Interrupt {
         // Before the flag is raised below: at the first SIGINT the shutdown finds it still down.
         let code = i32::from(EXIT_INTERRUPTED);
         signal_hook::flag::register_conditional_shutdown(SIGINT, code, Arc::clone(&interrupt.flag))?;
-        for signal in SIGNALS {
+        signal_hook::flag::register(SIGINT, Arc::clone(&interrupt.flag))?;
+        for signal in OF_SCHEDULERS {
+            signal_hook::flag::register(*signal, Arc::clone(&interrupt.scheduler))?;
             signal_hook::flag::register(*signal, Arc::clone(&interrupt.flag))?;
         }
         // Without a handler, a limit on file sizes would kill the process; with one, the write fails and says so.
@@ -41,9 +46,14 @@ impl Interrupt {
     pub fn requested(&self) -> bool {
         self.flag.load(Ordering::SeqCst)
     }
+
+    /// Whether it was a scheduler that asked, which will start the run again.
+    pub fn by_scheduler(&self) -> bool {
+        self.scheduler.load(Ordering::SeqCst)
+    }
 }
 
 #[cfg(unix)]
-const SIGNALS: &[i32] = &[SIGINT, SIGTERM, signal_hook::consts::SIGUSR1];
+const OF_SCHEDULERS: &[i32] = &[SIGTERM, signal_hook::consts::SIGUSR1];
 #[cfg(not(unix))]
-const SIGNALS: &[i32] = &[SIGINT, SIGTERM];
+const OF_SCHEDULERS: &[i32] = &[SIGTERM];

@@ -1,4 +1,4 @@
-//! The figures of a run: `metrics.jsonl`, the official `log.txt`, `skipped.jsonl`.
+//! The figures of a run: `metrics.jsonl`, the official `log.txt`, `skipped.jsonl`, and event files for TensorBoard.
 //!
 //! A run resumed at step S cuts the files back to S, so that in the end they equal those of a run that was never
 //! interrupted. Only `images_per_second` and `data_wait` depend on the clock.
@@ -11,9 +11,10 @@ use serde_json::Value;
 
 use super::RunError;
 use super::json_lines::JsonLines;
+use super::tensorboard::EventFile;
 
 /// One logged step.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct StepRow {
     /// Steps done, from 1.
     pub step: usize,
@@ -35,8 +36,20 @@ pub struct StepRow {
     pub kl: f64,
     /// Entropy of the mean target of the batch, nats.
     pub batch_entropy: f64,
+    /// Share of the prototype that the batch's targets prefer, 0 to 1.
+    #[serde(default)]
+    pub largest_share: f64,
+    /// Norm of the teacher's centre; 0 without one.
+    #[serde(default)]
+    pub center_norm: f64,
     /// Norm of the whole gradient before clipping.
     pub grad_norm: f64,
+    /// The part of it that is the backbone's.
+    #[serde(default)]
+    pub grad_norm_backbone: f64,
+    /// The part of it that is the prototypes'.
+    #[serde(default)]
+    pub grad_norm_prototypes: f64,
     /// Images per second since the last row.
     pub images_per_second: f64,
     /// Share of the time spent waiting for images since the last row.
@@ -44,7 +57,7 @@ pub struct StepRow {
 }
 
 /// One evaluation.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct EvalRow {
     /// Always true: tells evaluations from steps.
     pub eval: bool,
@@ -52,13 +65,24 @@ pub struct EvalRow {
     pub step: usize,
     /// Epochs done.
     pub epoch: usize,
-    /// Top-1 of the teacher, percent.
-    pub knn_top1: f64,
-    /// Top-1 of the student, percent.
+    /// k-NN top-1 of the teacher, percent; with labelled images only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub knn_top1: Option<f64>,
+    /// k-NN top-1 of the student, percent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub knn_top1_student: Option<f64>,
     /// Neighbours that voted.
-    pub knn_k: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub knn_k: Option<usize>,
+    /// RankMe of the teacher's features of the probe.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rank: Option<f64>,
+    /// Mean standard deviation of the teacher's features of the probe at unit length.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub feature_std: Option<f64>,
+    /// Mean cosine between student's and teacher's features of the probe.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub student_cosine: Option<f64>,
 }
 
 /// One epoch in the format of the reference program's `log.txt`.
@@ -124,7 +148,8 @@ pub struct Metrics {
     epochs: JsonLines,
     skipped: JsonLines,
     skipped_paths: BTreeSet<String>,
-    evaluated: BTreeSet<u64>,
+    evaluations: Vec<EvalRow>,
+    events: Option<EventFile>,
 }
 
 impl Metrics {
@@ -135,13 +160,13 @@ impl Metrics {
     /// [`RunError::File`].
     pub fn open(folder: &Path, step: usize, epoch: usize) -> Result<Self, RunError> {
         let number = |row: &Value, key: &str| row.get(key).and_then(Value::as_u64);
-        let mut evaluated = BTreeSet::new();
+        let mut evaluations = Vec::new();
         let metrics = JsonLines::open(&folder.join("metrics.jsonl"), |row| {
-            let Some(at) = number(row, "step").filter(|at| *at <= step as u64 && step > 0) else { return false };
-            if row.get("eval").is_some() {
-                evaluated.insert(at);
+            let kept = step > 0 && number(row, "step").is_some_and(|at| at <= step as u64);
+            if kept && row.get("eval").is_some() {
+                evaluations.extend(serde_json::from_value::<EvalRow>(row.clone()));
             }
-            true
+            kept
         })?;
         let epochs =
             JsonLines::open(&folder.join("log.txt"), |row| number(row, "epoch").is_some_and(|at| at < epoch as u64))?;
@@ -150,7 +175,18 @@ impl Metrics {
             let path = row.get("path").and_then(Value::as_str);
             step > 0 && path.is_some_and(|path| skipped_paths.insert(path.to_owned()))
         })?;
-        Ok(Self { metrics, epochs, skipped, skipped_paths, evaluated })
+        Ok(Self { metrics, epochs, skipped, skipped_paths, evaluations, events: None })
+    }
+
+    /// Writes the same figures to an event file for TensorBoard as well.
+    #[must_use]
+    pub fn with_events(self, events: EventFile) -> Self {
+        Self { events: Some(events), ..self }
+    }
+
+    /// The event file, if there is one.
+    pub fn events(&mut self) -> Option<&mut EventFile> {
+        self.events.as_mut()
     }
 
     /// Writes a logged step.
@@ -158,6 +194,7 @@ impl Metrics {
     /// # Errors
     /// [`RunError::File`].
     pub fn step(&mut self, row: &StepRow) -> Result<(), RunError> {
+        self.events().map(|events| events.scalars("train", row.step, row)).transpose()?;
         self.metrics.append(row)
     }
 
@@ -166,14 +203,20 @@ impl Metrics {
     /// # Errors
     /// [`RunError::File`].
     pub fn eval(&mut self, row: &EvalRow) -> Result<(), RunError> {
-        self.evaluated.insert(row.step as u64);
+        self.evaluations.push(row.clone());
+        self.events().map(|events| events.scalars("eval", row.step, row)).transpose()?;
         self.metrics.append(row)
     }
 
     /// Whether an evaluation after `step` steps is already written: a run stopped between its checkpoint and its
     /// evaluation makes up for it.
     pub fn has_eval(&self, step: usize) -> bool {
-        self.evaluated.contains(&(step as u64))
+        self.evaluations.iter().any(|row| row.step == step)
+    }
+
+    /// All evaluations so far, of earlier processes too.
+    pub fn evaluations(&self) -> &[EvalRow] {
+        &self.evaluations
     }
 
     /// Writes a finished epoch.

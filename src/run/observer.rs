@@ -8,14 +8,17 @@ use dinoxide_views::loader::Loader;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::clock::Clock;
 use super::console::Console;
+use super::evaluation::{Best, Evaluation};
 use super::folder::RunFolder;
 use super::health::{Finding, Memory, Monitor, Pulse};
 use super::interrupt::Interrupt;
-use super::metrics::{EpochSums, EvalRow, Metrics, StepRow};
+use super::metrics::{EpochSums, Metrics, StepRow};
 use super::progress::Snapshot;
 use super::status::{State, Status};
-use super::validation::Validation;
+use super::tensorboard::EventFile;
+use super::trained::Stopped;
 use super::waiting::hint;
 use super::{RunError, machine};
 use crate::checkpoint::Slot;
@@ -29,13 +32,18 @@ const SETTLED_ROWS: usize = 2;
 /// Rows between the two losses whose difference the arrow shows.
 const TREND_ROWS: usize = 10;
 
+/// Name of the checkpoint of the best evaluation.
+pub const BEST: &str = "best";
+
 /// What a checkpoint carries for the observer.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct Carried {
     sums: EpochSums,
-    knn: Option<(f64, usize)>,
     #[serde(default)]
     health: Memory,
+    /// What a run with a time has taken of it, in all its processes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    spent_seconds: Option<f64>,
 }
 
 /// Watches a run.
@@ -46,9 +54,11 @@ pub struct Observer<'a> {
     interrupt: Interrupt,
     metrics: Option<Metrics>,
     carried: Carried,
+    /// The best evaluation so far, of earlier processes too.
+    best: Option<Best>,
     since_row: Interval,
     losses: VecDeque<f64>,
-    rate: Rate,
+    clock: Clock,
     /// How many of this loader's unreadable images are written down.
     skips_noted: usize,
     /// What the loader's workers had spent at the last row.
@@ -57,8 +67,10 @@ pub struct Observer<'a> {
     waiting_noted: bool,
     monitor: Monitor,
     when_collapsed: WhenCollapsed,
-    /// Whether the run was stopped because it had collapsed.
-    gave_up: bool,
+    /// Whether something was found that the run is to stop for.
+    gives_up: bool,
+    /// Why the run was stopped, if it was.
+    stopped: Option<Stopped>,
 }
 
 /// What to do when a run has collapsed.
@@ -84,43 +96,36 @@ impl Interval {
     }
 }
 
-/// Speed of this process, for the estimate of the end.
-struct Rate {
-    begun: Instant,
-    first_step: usize,
-}
-
 impl<'a> Observer<'a> {
-    /// An observer of the run in `folder`.
-    ///
-    /// # Errors
-    /// None yet; files are opened by [`Self::continue_from`].
+    /// An observer of the run in `folder`; files are opened by [`Self::continue_from`].
     pub fn new(
         folder: &'a RunFolder,
         schedule: &'a Schedule,
         console: &'a Console,
         interrupt: Interrupt,
-    ) -> Result<Self, RunError> {
-        let rate = Rate { begun: Instant::now(), first_step: 0 };
+        clock: Clock,
+    ) -> Self {
         let (since_row, losses) = (Interval::new(), VecDeque::new());
         let carried = Carried::default();
-        Ok(Self {
+        Self {
             folder,
             schedule,
             console,
             interrupt,
             metrics: None,
             carried,
+            best: None,
             since_row,
             losses,
-            rate,
+            clock,
             skips_noted: 0,
             times: Times::default(),
             waiting_noted: false,
             monitor: Monitor::new(&folder.config, schedule.steps_per_epoch()),
             when_collapsed: WhenCollapsed::default(),
-            gave_up: false,
-        })
+            gives_up: false,
+            stopped: None,
+        }
     }
 
     /// Cuts the files of figures back to the state and takes over what its checkpoint carried.
@@ -128,11 +133,22 @@ impl<'a> Observer<'a> {
     /// # Errors
     /// If a file cannot be opened.
     pub fn continue_from(&mut self, carried: Value, state: &TrainState) -> Result<(), RunError> {
-        let epochs = state.step / self.schedule.steps_per_epoch();
-        self.metrics = Some(Metrics::open(&self.folder.path, state.step, epochs)?);
+        let per_epoch = self.schedule.steps_per_epoch();
+        let ended = state.step == self.schedule.total_steps(&state.pace);
+        let epochs = if ended { state.step.div_ceil(per_epoch) } else { state.step / per_epoch };
+        let metrics = Metrics::open(&self.folder.path, state.step, epochs)?;
+        self.metrics = Some(match self.folder.config.log.tensorboard {
+            true => metrics.with_events(EventFile::create(&self.folder.path, state.step)?),
+            false => metrics,
+        });
         self.carried = serde_json::from_value(carried).unwrap_or_default();
         self.monitor.continue_from(std::mem::take(&mut self.carried.health));
-        self.rate = Rate { begun: Instant::now(), first_step: state.step };
+        // The last checkpoint may be from before the evaluation of its own step.
+        for row in self.metrics.iter().flat_map(|metrics| metrics.evaluations().to_vec()) {
+            self.best = Best::of(&row, &self.folder.config).filter(|now| now.beats(self.best)).or(self.best);
+            self.monitor.look_at_features(row.step, row.sighting());
+        }
+        self.clock.continue_from(state.step, self.carried.spent_seconds.unwrap_or(0.0));
         self.since_row = Interval::new();
         Ok(())
     }
@@ -143,13 +159,14 @@ impl<'a> Observer<'a> {
     /// If a file cannot be written.
     pub fn step(&mut self, state: &mut TrainState, loader: &Loader, seen: Observed<'_>) -> Result<Next, RunError> {
         let config = &self.folder.config;
-        let (per_epoch, total) = (self.schedule.steps_per_epoch(), self.schedule.total_steps());
+        self.keep_pace(state);
+        let (per_epoch, total) = (self.schedule.steps_per_epoch(), self.schedule.total_steps(&state.pace));
         self.since_row.images += seen.batch.samples.len();
         self.since_row.waited += seen.batch.wait;
         self.carried.sums.add(seen.report.loss, seen.at.lr, seen.at.weight_decay);
         self.note_skipped(loader)?;
-        let epoch_ends = state.step.is_multiple_of(per_epoch);
-        let collapsed = self.diagnose(state.step, seen);
+        let epoch_ends = state.step.is_multiple_of(per_epoch) || state.step == total;
+        self.diagnose(state.step, seen);
         if state.step.is_multiple_of(config.log.every_steps.max(1)) || state.step == total {
             self.row(state, loader, seen)?;
         }
@@ -157,16 +174,15 @@ impl<'a> Observer<'a> {
             let row = std::mem::take(&mut self.carried.sums).row(seen.at.epoch);
             self.metrics().map(|metrics| metrics.epoch(&row)).transpose()?;
         }
-        let gives_up = collapsed && self.when_collapsed == WhenCollapsed::Stop;
-        let stop = (self.interrupt.requested() || gives_up) && state.step < total;
-        self.gave_up = stop && gives_up;
+        self.stopped = self.reason_to_stop().filter(|_| state.step < total);
+        let stop = self.stopped.is_some();
         let due = state.step.is_multiple_of(config.run.checkpoint_every_steps.max(1));
         if due && !stop && state.step < total {
             self.save(state)?;
         }
         let keep = config.run.keep_every_epochs;
         let epochs_done = state.step / per_epoch;
-        if epoch_ends && keep > 0 && epochs_done.is_multiple_of(keep) {
+        if state.step.is_multiple_of(per_epoch) && keep > 0 && epochs_done.is_multiple_of(keep) {
             let name = format!("epoch-{epochs_done:04}");
             state.save(&self.folder.checkpoints(), Slot::Named(&name), self.carry()?)?;
         }
@@ -177,15 +193,40 @@ impl<'a> Observer<'a> {
         Ok(Next::Step)
     }
 
+    /// Goes faster or slower through the rest of the schedule, if the run would not end on time.
+    fn keep_pace(&mut self, state: &mut TrainState) {
+        let (per_epoch, every) = (self.schedule.steps_per_epoch(), self.folder.config.eval.every_epochs.max(1));
+        let before = self.schedule.total_steps(&state.pace);
+        let evaluations = match self.folder.config.data.val {
+            // One more at the end, if that is no whole number of epochs.
+            Some(_) => (before / per_epoch / every).saturating_sub(state.step / per_epoch / every) + 1,
+            None => 0,
+        };
+        if let Some(pace) = self.clock.pace(state, self.schedule, evaluations) {
+            state.pace = pace;
+            let total = self.schedule.total_steps(&pace);
+            self.console.detail(&format!("to end on time: {total} steps in place of {before}"));
+        }
+    }
+
     /// Stops the run when it has collapsed, if that is asked for.
     #[must_use]
     pub fn when_collapsed(self, when_collapsed: WhenCollapsed) -> Self {
         Self { when_collapsed, ..self }
     }
 
-    /// Whether the run was stopped because it had collapsed.
-    pub fn gave_up(&self) -> bool {
-        self.gave_up
+    /// Why the run was stopped, if it was.
+    pub fn stopped(&self) -> Option<Stopped> {
+        self.stopped
+    }
+
+    fn reason_to_stop(&self) -> Option<Stopped> {
+        match (self.gives_up, self.interrupt.requested(), self.interrupt.by_scheduler()) {
+            (true, ..) => Some(Stopped::Unhealthy),
+            (_, _, true) => Some(Stopped::ByScheduler),
+            (_, true, _) => Some(Stopped::ByPerson),
+            _ => None,
+        }
     }
 
     /// Says that the run is under way.
@@ -193,7 +234,7 @@ impl<'a> Observer<'a> {
     /// # Errors
     /// If `status.json` cannot be written.
     pub fn begin(&self, state: &TrainState) -> Result<(), RunError> {
-        self.status(State::Running, state.step).write(&self.folder.path)
+        self.status(State::Running, state).write(&self.folder.path)
     }
 
     /// What was found to go wrong in this run, in this process or an earlier one.
@@ -201,8 +242,8 @@ impl<'a> Observer<'a> {
         self.monitor.told()
     }
 
-    /// Says what has begun to go wrong; returns whether the run has collapsed just now.
-    fn diagnose(&mut self, step: usize, seen: Observed<'_>) -> bool {
+    /// Says what has begun to go wrong.
+    fn diagnose(&mut self, step: usize, seen: Observed<'_>) {
         let report = seen.report;
         let pulse = Pulse {
             loss: report.loss,
@@ -212,10 +253,16 @@ impl<'a> Observer<'a> {
             grad_norm: report.grad_norm,
         };
         let found = self.monitor.look(step, &pulse);
-        for (_, words) in &found {
+        self.tell(step, &found);
+    }
+
+    /// Says what was found, and remembers whether the run is to stop for it.
+    fn tell(&mut self, step: usize, found: &[(Finding, String)]) {
+        for (finding, words) in found {
             self.console.warn(&format!("step {step}: {words}"));
+            let strict = self.when_collapsed == WhenCollapsed::Stop && finding.is_collapse();
+            self.gives_up |= strict || finding.ends_the_run();
         }
-        found.iter().any(|(finding, _)| finding.is_collapse())
     }
 
     /// Writes the checkpoint `last`.
@@ -227,41 +274,44 @@ impl<'a> Observer<'a> {
             metrics.sync()?;
         }
         state.save(&self.folder.checkpoints(), Slot::Last, self.carry()?)?;
-        let status = self.status(State::Running, state.step);
-        let eta_seconds = self.eta(state.step).map(|eta| eta.as_secs_f64());
-        Status { eta_seconds, ..status }.write(&self.folder.path)
+        let status = self.status(State::Running, state);
+        let eta = self.clock.eta(state.step, self.schedule.total_steps(&state.pace));
+        Status { eta_seconds: eta.map(|eta| eta.as_secs_f64()), ..status }.write(&self.folder.path)
     }
 
-    /// Evaluates at the start, every `eval.every_epochs` epochs and at the end, unless that is written already.
+    /// Evaluates at the start, every `eval.every_epochs` epochs and at the end, unless that is written already, and keeps the best
+    /// checkpoint.
     ///
     /// # Errors
-    /// If the labelled images cannot be read.
-    pub fn validate_if_due(
+    /// If the labelled images cannot be read, or a file not be written.
+    pub fn evaluate_if_due(
         &mut self,
-        validation: &Option<Validation>,
+        evaluation: &Evaluation,
         state: &TrainState,
         device: Device<'_>,
     ) -> Result<(), RunError> {
-        let Some(validation) = validation else { return Ok(()) };
         let (step, per_epoch) = (state.step, self.schedule.steps_per_epoch());
         let epoch = step / per_epoch;
         let every = self.folder.config.eval.every_epochs.max(1);
-        let due =
-            step.is_multiple_of(per_epoch) && (epoch.is_multiple_of(every) || step == self.schedule.total_steps());
+        let ends = step == self.schedule.total_steps(&state.pace);
+        let due = ends || step.is_multiple_of(per_epoch) && epoch.is_multiple_of(every);
         if !due || self.metrics.as_ref().is_some_and(|metrics| metrics.has_eval(step)) {
             return Ok(());
         }
         let begun = Instant::now();
-        let (backbone, teacher) = state.method.backbone();
-        let [knn_top1, student] = validation.top1(backbone, [teacher, &state.student], device)?;
-        let knn_k = self.folder.config.eval.knn_k;
-        let row = EvalRow { eval: true, step, epoch, knn_top1, knn_top1_student: Some(student), knn_k };
+        let row = evaluation.run(state, epoch, device)?;
+        // The row last: once it is there, the evaluation is not made up for.
+        if let Some(best) = Best::of(&row, &self.folder.config).filter(|now| now.beats(self.best)) {
+            self.best = Some(best);
+            state.save(&self.folder.checkpoints(), Slot::Named(BEST), self.carry()?)?;
+        }
         self.metrics().map(|metrics| metrics.eval(&row)).transpose()?;
         self.console.figure(&row);
-        self.carried.knn = Some((knn_top1, epoch));
-        self.console.say(&format!("epoch {epoch}: k-NN {knn_top1:.2} % teacher, {student:.2} % student (k {knn_k})"));
+        self.console.say(&row.words());
+        let found = self.monitor.look_at_features(step, row.sighting());
+        self.tell(step, &found);
         // Evaluation is not training: it counts for neither the speed nor the estimate of the end.
-        self.rate.begun += begun.elapsed();
+        self.clock.evaluated(begun.elapsed());
         self.since_row.begun += begun.elapsed();
         Ok(())
     }
@@ -282,7 +332,7 @@ impl<'a> Observer<'a> {
             End::Finished => State::Finished,
             End::Stopped => State::Interrupted,
         };
-        self.status(status, state.step).write(&self.folder.path)?;
+        self.status(status, state).write(&self.folder.path)?;
         match end {
             End::Finished => self.console.say(&format!("done in {minutes:.1} min: {path}")),
             End::Stopped => self
@@ -308,7 +358,8 @@ impl<'a> Observer<'a> {
     }
 
     fn carry(&self) -> Result<Value, RunError> {
-        let carried = Carried { health: self.monitor.memory().clone(), ..self.carried.clone() };
+        let (health, spent_seconds) = (self.monitor.memory().clone(), self.clock.spent_of_limit());
+        let carried = Carried { health, spent_seconds, ..self.carried.clone() };
         serde_json::to_value(&carried).map_err(|error| RunError::file("write", self.folder.checkpoints())(error.into()))
     }
 
@@ -326,7 +377,11 @@ impl<'a> Observer<'a> {
             entropy: report.entropy,
             kl: report.kl(),
             batch_entropy: report.batch_entropy,
+            largest_share: report.largest_share,
+            center_norm: center_norm(state),
             grad_norm: report.grad_norm,
+            grad_norm_backbone: state.optimizer.grad_norm_of(&state.student, "backbone."),
+            grad_norm_prototypes: state.optimizer.grad_norm_of(&state.student, "last_layer."),
             images_per_second: self.since_row.images as f64 / seconds,
             data_wait: self.since_row.waited.as_secs_f64() / seconds,
         };
@@ -340,30 +395,24 @@ impl<'a> Observer<'a> {
         }
         self.metrics().map(|metrics| metrics.step(&row)).transpose()?;
         self.console.figure(&row);
-        self.console.progress(&self.snapshot(&row));
+        self.console.progress(&self.snapshot(&row, state));
         Ok(())
     }
 
-    fn status(&self, state: State, step: usize) -> Status {
-        let status = Status::now(state, step, self.schedule.total_steps(), self.schedule.steps_per_epoch());
+    fn status(&self, doing: State, state: &TrainState) -> Status {
+        let total = self.schedule.total_steps(&state.pace);
+        let status = Status::now(doing, state.step, total, self.schedule.steps_per_epoch());
         Status { health: self.findings().iter().copied().collect(), ..status }
     }
 
-    /// Time to the end at the speed of this process so far; unknown before its first step.
-    fn eta(&self, step: usize) -> Option<Duration> {
-        let done = step.checked_sub(self.rate.first_step).filter(|done| *done > 0)?;
-        let left = self.schedule.total_steps().saturating_sub(step);
-        Some(self.rate.begun.elapsed().mul_f64(left as f64 / done as f64))
-    }
-
-    fn snapshot(&mut self, row: &StepRow) -> Snapshot {
-        let total_steps = self.schedule.total_steps();
+    fn snapshot(&mut self, row: &StepRow, state: &TrainState) -> Snapshot {
+        let total_steps = self.schedule.total_steps(&state.pace);
         self.losses.push_back(row.loss);
         let loss_before = (self.losses.len() > TREND_ROWS).then(|| self.losses.pop_front()).flatten();
-        let eta = self.eta(row.step);
+        let eta = self.clock.eta(row.step, total_steps);
         Snapshot {
             epoch: row.epoch + 1,
-            epochs: self.folder.config.run.epochs,
+            epochs: total_steps.div_ceil(self.schedule.steps_per_epoch()),
             step: row.step,
             total_steps,
             loss: row.loss,
@@ -375,8 +424,20 @@ impl<'a> Observer<'a> {
             out_dim: self.folder.config.head.out_dim,
             kl: row.kl,
             grad_norm: row.grad_norm,
-            knn: self.carried.knn,
+            knn: self
+                .metrics
+                .iter()
+                .flat_map(Metrics::evaluations)
+                .rev()
+                .find_map(|row| Some((row.knn_top1?, row.epoch))),
             memory_bytes: machine::used_bytes(),
         }
     }
+}
+
+/// Length of the teacher's centre; 0 without one.
+fn center_norm(state: &TrainState) -> f64 {
+    let tensors = state.method.state();
+    let center = tensors.iter().filter(|tensor| tensor.name == "center").flat_map(|tensor| &tensor.values);
+    center.map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt()
 }

@@ -14,8 +14,8 @@ use crate::report::page::PlanLine;
 const F32_BYTES: usize = 4;
 /// Copies in one checkpoint: student, teacher, two moments.
 const COPIES_PER_CHECKPOINT: usize = 4;
-/// Checkpoints that are always kept: `last` and `previous`.
-const CHECKPOINTS: usize = 2;
+/// Checkpoints that are always kept: `last`, `previous` and `best`.
+const CHECKPOINTS: usize = 3;
 /// Characters of the widest column.
 const WIDEST: usize = 32;
 /// Images below which a user is told that starting from weights is better.
@@ -107,6 +107,11 @@ impl Plan<'_> {
 
     /// Estimated duration of the run.
     pub fn time(&self) -> Duration {
+        if let Some(speed) = self.facts.speed {
+            let evaluations = self.config.run.epochs / self.config.eval.every_epochs.max(1) + 1;
+            let seconds = self.steps() as f64 * speed.step + evaluations as f64 * speed.evaluation;
+            return Duration::from_secs_f64(seconds);
+        }
         let images = self.steps() * self.config.run.batch;
         Duration::from_secs_f64(images as f64 / images_per_second(self.config, self.config.run.threads))
     }
@@ -149,7 +154,7 @@ impl Plan<'_> {
         let evaluate = match (&config.data.val, facts.val_classes) {
             (Some(val), Some(classes)) => format!("k-NN on {val} every {every} epochs ({classes} classes)"),
             (Some(val), None) => format!("k-NN on {val} every {every} epochs"),
-            (None, _) => "not while training; give a labelled folder with --val".to_owned(),
+            (None, _) => format!("rank of the features every {every} epochs; k-NN with a labelled folder (--val)"),
         };
         let disk = self.disk_bytes() as f64 / 1e6;
         let start = model.init.as_ref().map_or(String::new(), |init| format!(", starting from {init}"));

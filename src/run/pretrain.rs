@@ -4,37 +4,35 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use dinoxide_engine::tape::Keep;
 use dinoxide_engine::tensor::Pool;
-use dinoxide_views::{Loader, LoaderConfig, Source};
+use dinoxide_views::{Loader, Source};
 
 use super::RunError;
+use super::bundle;
+use super::clock::Clock;
 use super::console::{Console, Figures, Verbosity};
 use super::device::{self, cpu};
 use super::environment::Environment;
+use super::evaluation::Evaluation;
 use super::facts::gather;
 use super::folder::{RunFolder, Start, WhenExists, default_path};
 use super::found::Images;
 use super::interrupt::Interrupt;
-use super::model::{dino_config, initialise};
 use super::observer::{Observer, WhenCollapsed};
 use super::plan::Plan;
+use super::rehearsal::rehearse;
 use super::report;
+use super::setup::{Weights, fresh_state, loading};
 use super::status::{State, Status};
-use super::trained::Trained;
-use super::validation::{Validation, reading};
+use super::trained::{Stopped, Trained};
 use crate::checkpoint::{LoadedFrom, load_latest, set_damaged_aside};
-use crate::config::{ClipMode, Config, OptimizerName, Partial, resolve};
+use crate::config::{Partial, resolve};
 use crate::methods::Device;
-use crate::methods::dino::Dino;
 use crate::report::page::PlanLine;
 use crate::schedule::Schedule;
-use crate::train::optimizer::{Clip, Optimizer, Rule};
 use crate::train::step::TrainState;
-use crate::train::{End, Next, train};
+use crate::train::{Next, TrainError, train};
 
-/// Batches decoded ahead of the one in use.
-const PREFETCH: usize = 3;
 /// Folder of runs that were given no name.
 const RUNS: &str = "runs";
 
@@ -77,13 +75,18 @@ pub enum Outcome {
         /// The run folder.
         run: PathBuf,
     },
-    /// Stopped after saving because it had collapsed, or came to its end all the same.
+    /// Stopped after saving because it had collapsed or forgot what it started from, or came to its end all the same.
     Collapsed {
         /// The run folder.
         run: PathBuf,
     },
-    /// Stopped by a signal after saving.
+    /// Stopped by a person after saving.
     Interrupted {
+        /// The run folder.
+        run: PathBuf,
+    },
+    /// Stopped by a scheduler after saving; the same command goes on.
+    Preempted {
         /// The run folder.
         run: PathBuf,
     },
@@ -101,13 +104,14 @@ pub fn pretrain(request: &PretrainRequest) -> Result<Outcome, RunError> {
             console.warn(&format!("the page of the run is missing: {}", error.on_one_line()));
         }
         let run = trained.folder.path.clone();
-        Ok(match trained.end {
-            End::Stopped if trained.gave_up => Outcome::Collapsed { run },
-            End::Finished if request.when_collapsed == WhenCollapsed::Stop && has_collapsed(trained) => {
+        Ok(match trained.stopped {
+            Some(Stopped::Unhealthy) => Outcome::Collapsed { run },
+            Some(Stopped::ByPerson) => Outcome::Interrupted { run },
+            Some(Stopped::ByScheduler) => Outcome::Preempted { run },
+            None if request.when_collapsed == WhenCollapsed::Stop && has_collapsed(trained) => {
                 Outcome::Collapsed { run }
             }
-            End::Finished => Outcome::Finished { run },
-            End::Stopped => Outcome::Interrupted { run },
+            None => Outcome::Finished { run },
         })
     })?;
     Ok(outcome.unwrap_or(Outcome::Planned))
@@ -126,12 +130,18 @@ pub(super) fn train_run<T: Send>(
     console: &Console,
     after: impl FnOnce(&Trained<'_>) -> Result<T, RunError> + Send,
 ) -> Result<Option<T>, RunError> {
+    let begun = Instant::now();
     let interrupt = Interrupt::install().map_err(RunError::file("listen for signals in", "this process"))?;
     let (out, when_exists) = (request.out.as_deref(), request.when_exists);
     let Images { given, source, listed } = Images::find(&request.given, out, when_exists, console)?;
     let source = Arc::new(source);
-    let facts = gather(&source, &given)?;
-    let (config, choices) = resolve(&given, &facts)?;
+    let mut facts = gather(&source, &given)?;
+    let (mut config, mut choices) = resolve(&given, &facts)?;
+    if let (Some(limit), None) = (config.run.time_limit(), config.run.steps) {
+        console.say("measuring the speed of the first steps…");
+        facts.speed = Some(rehearse(&config, &source, limit, begun)?);
+        (config, choices) = resolve(&given, &facts)?;
+    }
     let out = request.out.clone().unwrap_or_else(|| default_path(RUNS.as_ref(), &config));
     let plan = Plan { config: &config, choices: &choices, facts: &facts, out: &out };
     if request.goal == Goal::Plan {
@@ -151,7 +161,8 @@ pub(super) fn train_run<T: Send>(
     plan.warnings().iter().chain(&folder.notices).for_each(|line| console.warn(line));
     Environment::current().write(&out)?;
     let threads = device::threads(folder.config.run.threads)?;
-    let run = Run { folder: &folder, source, console, interrupt, when_collapsed: request.when_collapsed };
+    let clock = Clock::new(&folder.config, begun);
+    let run = Run { folder: &folder, source, console, interrupt, when_collapsed: request.when_collapsed, clock };
     let outcome = threads.install(|| run.go(&lines).map(|trained| after(&trained)));
     if let Err(error) = &outcome {
         console.end_progress();
@@ -170,6 +181,7 @@ struct Run<'a> {
     console: &'a Console,
     interrupt: Interrupt,
     when_collapsed: WhenCollapsed,
+    clock: Clock,
 }
 
 impl<'a> Run<'a> {
@@ -177,57 +189,65 @@ impl<'a> Run<'a> {
         let config = &self.folder.config;
         let schedule = Schedule::new(config, config.steps_per_epoch(self.source.len()));
         let (mut state, carried) = self.start()?;
-        if state.step > schedule.total_steps() {
-            return Err(RunError::BeyondSchedule { done: state.step, total: schedule.total_steps() });
+        let total = schedule.total_steps(&state.pace);
+        if state.step > total {
+            return Err(RunError::BeyondSchedule { done: state.step, total });
         }
         if state.step == 0
             && let Some(sheet) = report::preview(self.folder, &self.source)?
         {
             self.console.say(&format!("what the networks will see: {}", sheet.display()));
         }
-        let mut loader = Loader::new(Arc::clone(&self.source), config.views.clone(), self.loading(&state, &schedule))?;
+        let loading = loading(config, &self.source, state.step);
+        let mut loader = Loader::new(Arc::clone(&self.source), config.views.clone(), loading)?;
         let (cpu, pool) = (cpu(config.run.precision, self.console), Pool::new());
         let device = Device { kernels: &cpu, pool: &pool };
-        let validation = Validation::open(config, &self.source, self.console)?;
-        let observer = Observer::new(self.folder, &schedule, self.console, self.interrupt.clone())?;
+        let evaluation = Evaluation::open(config, &self.source, self.console)?;
+        let observer = Observer::new(self.folder, &schedule, self.console, self.interrupt.clone(), self.clock.clone());
         let mut observer = observer.when_collapsed(self.when_collapsed);
         observer.continue_from(carried, &state)?;
         observer.begin(&state)?;
-        observer.validate_if_due(&validation, &state, device)?;
+        observer.evaluate_if_due(&evaluation, &state, device)?;
         let begun = Instant::now();
-        let end = train::<RunError>(&mut state, &mut loader, &schedule, device, |state, loader, observed| {
+        let trained = train::<RunError>(&mut state, &mut loader, &schedule, device, |state, loader, observed| {
             let next = observer.step(state, loader, observed)?;
             // Who asked for a stop does not wait for an evaluation; the resumed run makes up for it.
             if next == Next::Step {
-                observer.validate_if_due(&validation, state, device)?;
+                observer.evaluate_if_due(&evaluation, state, device)?;
             }
             Ok(next)
-        })?;
+        });
+        let end = trained.inspect_err(|error| self.keep_step(&state, error))?;
         observer.save(&state)?;
         self.console.end_progress();
         let took = begun.elapsed();
         observer.close(end, &state, took)?;
-        let (gave_up, findings) = (observer.gave_up(), observer.findings().clone());
-        Ok(Trained { folder: self.folder, source: self.source, plan, state, validation, end, gave_up, findings, took })
+        let (stopped, findings) = (observer.stopped(), observer.findings().clone());
+        let (folder, source, validation) = (self.folder, self.source, evaluation.validation);
+        Ok(Trained { folder, source, plan, state, validation, end, stopped, findings, took })
+    }
+
+    /// Keeps a step that was not finite, so that it can be looked at.
+    fn keep_step(&self, state: &TrainState, error: &RunError) {
+        let RunError::Train(error @ (TrainError::Loss { .. } | TrainError::Gradient { .. })) = error else { return };
+        match bundle::keep(self.folder, &self.source, state, error) {
+            Ok(path) => {
+                self.console.warn(&format!("the step is kept; see it again: dinoxide replay {}", path.display()))
+            }
+            Err(error) => self.console.warn(&format!("the step could not be kept: {}", error.on_one_line())),
+        }
     }
 
     /// The state before the next step, from nothing, from weights or from a checkpoint, and what the checkpoint carried.
     fn start(&self) -> Result<(TrainState, serde_json::Value), RunError> {
         let config = &self.folder.config;
-        let (mut method, mut student) = Dino::new(dino_config(config)?);
         let loaded = match self.folder.start {
             Start::Fresh => None,
             Start::Resume => load_latest(&self.folder.checkpoints())?,
         };
-        if let (Some(weights), None) = (&config.model.init, &loaded) {
-            let report = initialise(&mut student, weights.as_ref())?;
-            self.console.say(&report);
-            crate::methods::Method::teacher_mut(&mut method).values_mut().copy_from_slice(student.values());
-        }
-        let optimizer = Optimizer::new(rule(config), &student);
-        let mut state = TrainState::new(Box::new(method), student, optimizer, clip(config));
-        state.micro_batch = config.run.micro_batch;
-        state.keep = if config.run.recompute { Keep::Inputs } else { Keep::Everything };
+        let weights = if loaded.is_some() { Weights::Random } else { Weights::AsConfigured };
+        let (mut state, report) = fresh_state(config, weights)?;
+        report.into_iter().for_each(|report| self.console.say(&report));
         let mut carried = serde_json::Value::Null;
         if let Some(loaded) = &loaded {
             if let Some(warning) = &loaded.warning {
@@ -240,38 +260,5 @@ impl<'a> Run<'a> {
             self.console.say(&format!("continuing after step {}", state.step));
         }
         Ok((state, carried))
-    }
-
-    fn loading(&self, state: &TrainState, schedule: &Schedule) -> LoaderConfig {
-        let config = &self.folder.config;
-        LoaderConfig {
-            batch: config.run.batch as u32,
-            workers: config.data.workers,
-            prefetch: PREFETCH,
-            seed: config.run.seed,
-            start_step: state.step as u64,
-            steps_per_epoch: schedule.steps_per_epoch() as u64,
-            reading: reading(config),
-            max_bad: config.data.max_bad,
-            cache_bytes: (config.data.cache_mb as u64) << 20,
-            weights: config.data.weights.clone(),
-            ..LoaderConfig::new(self.source.len(), config.run.batch as u32)
-        }
-    }
-}
-
-fn rule(config: &Config) -> Rule {
-    match config.optim.name {
-        OptimizerName::Adamw => Rule::AdamW,
-        OptimizerName::Sgd => Rule::Sgd,
-        OptimizerName::Lars => Rule::Lars,
-    }
-}
-
-fn clip(config: &Config) -> Clip {
-    match (config.optim.clip, config.optim.clip_mode) {
-        (limit, _) if limit <= 0.0 => Clip::Off,
-        (limit, ClipMode::Tensor) => Clip::Tensor(limit),
-        (limit, ClipMode::Global) => Clip::Global(limit),
     }
 }

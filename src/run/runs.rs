@@ -1,9 +1,11 @@
 //! `dinoxide runs`: what is known of the runs under a folder.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use dinoxide_views::Skipped;
 use serde::Serialize;
+use serde_json::Value;
 
 use super::RunError;
 use super::environment::ENVIRONMENT_FILE;
@@ -108,7 +110,9 @@ pub fn summary(run: &Path) -> Result<RunSummary, RunError> {
     for row in JsonLines::read(&run.join("metrics.jsonl")) {
         if row.get("eval").is_none() {
             last = serde_json::from_value(row).ok().or(last);
-        } else if let Ok(row) = serde_json::from_value::<EvalRow>(row) {
+        } else if let Ok(row) = serde_json::from_value::<EvalRow>(row)
+            && row.knn_top1.is_some()
+        {
             if best.as_ref().is_none_or(|best| row.knn_top1 > best.knn_top1) {
                 best = Some(row.clone());
             }
@@ -130,8 +134,8 @@ pub fn summary(run: &Path) -> Result<RunSummary, RunError> {
         total_steps: status.as_ref().map_or(0, |status| status.total_steps),
         loss: last.as_ref().map(|row| row.loss),
         images_per_second: last.as_ref().map(|row| row.images_per_second),
-        knn_top1: knn.map(|row| row.knn_top1),
-        best_knn_top1: best.as_ref().map(|row| row.knn_top1),
+        knn_top1: knn.and_then(|row| row.knn_top1),
+        best_knn_top1: best.as_ref().and_then(|row| row.knn_top1),
         best_epoch: best.map(|row| row.epoch),
         health: status.as_ref().map(|status| status.health.clone()).unwrap_or_default(),
         heartbeat: status.map(|status| status.heartbeat),
@@ -147,6 +151,28 @@ pub fn best(folder: &Path) -> Result<RunSummary, RunError> {
     let evaluated = list(folder)?.runs.into_iter().filter(|run| run.best_knn_top1.is_some());
     let best = evaluated.max_by(|a, b| top1(a).total_cmp(&top1(b)));
     best.ok_or_else(|| RunError::NotEvaluated { path: folder.to_path_buf() })
+}
+
+/// The figures of a run as CSV: one row for each logged step and each evaluation, empty where a row has no such figure.
+///
+/// # Errors
+/// If there is no run.
+pub fn csv(run: &Path) -> Result<String, RunError> {
+    if stored_config(run)?.is_none() {
+        return Err(RunError::NoRuns { path: run.to_path_buf() });
+    }
+    let rows = JsonLines::read(&run.join("metrics.jsonl"));
+    let keys: BTreeSet<&String> = rows.iter().filter_map(Value::as_object).flat_map(|row| row.keys()).collect();
+    let first = ["step", "epoch", "eval"];
+    let rest = keys.into_iter().map(String::as_str).filter(|key| !first.contains(key));
+    let columns: Vec<&str> = first.into_iter().chain(rest).collect();
+    let mut text = columns.join(",") + "\n";
+    for row in &rows {
+        // Numbers and truth values only: none needs quotes.
+        let cells = columns.iter().map(|column| row.get(column).map_or_else(String::new, ToString::to_string));
+        text += &(cells.collect::<Vec<_>>().join(",") + "\n");
+    }
+    Ok(text)
 }
 
 /// A value in which two runs differ.

@@ -13,6 +13,17 @@ use crate::report::page::PlanLine;
 use crate::train::End;
 use crate::train::step::TrainState;
 
+/// Why a run stopped before its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stopped {
+    /// Something was found that makes going on a waste of time.
+    Unhealthy,
+    /// A person asked for it.
+    ByPerson,
+    /// A scheduler asked for it, and will start the run again.
+    ByScheduler,
+}
+
 /// A run whose loop has ended.
 pub struct Trained<'a> {
     /// The run folder, still locked by this process.
@@ -27,8 +38,8 @@ pub struct Trained<'a> {
     pub validation: Option<Validation>,
     /// How the loop ended.
     pub end: End,
-    /// Whether it was stopped because it had collapsed.
-    pub gave_up: bool,
+    /// Why it stopped before its end, if it did.
+    pub stopped: Option<Stopped>,
     /// What was found to go wrong.
     pub findings: BTreeSet<Finding>,
     /// Time in the loop of this process.

@@ -19,8 +19,8 @@ use crate::nn::vit::Vit;
 
 /// Images per forward pass.
 const EVAL_BATCH: usize = 64;
-/// Most images that vote: enough for a stable figure, few enough for a training run.
-const MOST_VOTERS: usize = 20_000;
+/// Part of the images of an evaluation that are classified, where there are more than it may have; the others vote.
+const CLASSIFIED_PART: usize = 4;
 
 /// Labelled images that vote and labelled images that are classified.
 pub struct Validation {
@@ -37,6 +37,25 @@ struct Split {
     labels: Vec<Option<u32>>,
 }
 
+impl Split {
+    /// Images that are used.
+    fn len(&self) -> usize {
+        self.labels.iter().flatten().count()
+    }
+
+    /// Leaves at most so many images, at least one, evenly spread.
+    fn thin_out(&mut self, most: usize) {
+        let stride = self.len().div_ceil(most.max(1)).max(1);
+        let mut number = 0;
+        for label in self.labels.iter_mut().filter(|label| label.is_some()) {
+            if number % stride != 0 {
+                *label = None;
+            }
+            number += 1;
+        }
+    }
+}
+
 impl Validation {
     /// Prepares the evaluation `config` asks for; nothing without `data.val`.
     ///
@@ -51,15 +70,12 @@ impl Validation {
         let val_names: Vec<String> = (0..val.len()).map(|index| val.classes[label(index) as usize].clone()).collect();
         let train_names = class_folders(train);
         let of_train = Labels::from_names(&train_names, &val_names);
-        let (bank, queries, classes) = match of_train {
+        let (mut bank, mut queries, classes) = match of_train {
             Ok(labels) => {
-                let stride = train.len().div_ceil(MOST_VOTERS);
-                let voters = labels.train.iter().enumerate();
-                let voters = voters.map(|(index, label)| index.is_multiple_of(stride).then_some(*label)).collect();
-                let bank = Split { source: Arc::clone(train), labels: voters };
-                let labels_of_val = labels.val.iter().map(|label| Some(*label)).collect();
-                let queries = Split { source: Arc::new(val), labels: labels_of_val };
-                (bank, queries, labels.classes.len())
+                let classes = labels.classes.len();
+                let known = |labels: Vec<u32>| labels.into_iter().map(Some).collect();
+                let bank = Split { source: Arc::clone(train), labels: known(labels.train) };
+                (bank, Split { source: Arc::new(val), labels: known(labels.val) }, classes)
             }
             Err(_) => {
                 console.say("k-NN: the training images have no classes; every second labelled image votes");
@@ -72,7 +88,16 @@ impl Validation {
                 (half(0), half(1), all.classes.len())
             }
         };
+        let most = config.eval.most_images;
+        let classified = most / CLASSIFIED_PART;
+        queries.thin_out(classified.max(most.saturating_sub(bank.len())));
+        bank.thin_out(most.saturating_sub(queries.len()));
         Ok(Some(Self { bank, queries, classes, k: config.eval.knn_k, config: config.clone() }))
+    }
+
+    /// Images that vote or are classified.
+    pub fn size(&self) -> usize {
+        self.bank.len() + self.queries.len()
     }
 
     /// Number of classes.

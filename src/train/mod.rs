@@ -82,9 +82,9 @@ pub fn train<E: From<TrainError>>(
     device: Device<'_>,
     mut observe: impl FnMut(&mut TrainState, &mut Loader, Observed<'_>) -> Result<Next, E>,
 ) -> Result<End, E> {
-    while let Some(at) = schedule.at(state.step) {
+    while let Some(at) = schedule.at(state.step, &state.pace) {
         let batch = loader.next_batch().map_err(TrainError::from)?;
-        let report = state.step(device, &crops(&batch), batch.samples.len(), &at)?;
+        let report = state.step(device, &crops(&batch.groups), batch.samples.len(), &at)?;
         let observed = Observed { batch: &batch, at: &at, report: &report };
         if observe(state, loader, observed)? == Next::Stop {
             return Ok(End::Stopped);
@@ -93,8 +93,12 @@ pub fn train<E: From<TrainError>>(
     Ok(End::Finished)
 }
 
-fn crops(batch: &Batch) -> Vec<Crops<'_>> {
-    let crops = |group: &ViewGroup| (group.size as usize, group.views as usize);
-    let groups = batch.groups.iter().map(|group| (crops(group), &group.pixels));
-    groups.map(|((side, views), pixels)| Crops { pixels, side, views }).collect()
+/// The crops of a batch, for [`TrainState::step`].
+pub fn crops(groups: &[ViewGroup]) -> Vec<Crops<'_>> {
+    let sizes = |group: &ViewGroup| (group.size as usize, group.views as usize);
+    groups
+        .iter()
+        .map(|group| (sizes(group), &group.pixels))
+        .map(|((side, views), pixels)| Crops { pixels, side, views })
+        .collect()
 }

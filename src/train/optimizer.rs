@@ -55,6 +55,8 @@ pub struct Optimizer {
     pub second: Vec<f32>,
     /// Updates each tensor has had.
     pub updates: Vec<u64>,
+    /// Norm of each tensor's gradient in the last step, before clipping.
+    norms: Vec<f64>,
 }
 
 impl Optimizer {
@@ -62,7 +64,8 @@ impl Optimizer {
     pub fn new(rule: Rule, params: &Params) -> Self {
         let len = params.values().len();
         let second = if rule == Rule::AdamW { vec![0.0; len] } else { Vec::new() };
-        Self { rule, first: vec![0.0; len], second, updates: vec![0; params.layout().specs().len()] }
+        let tensors = params.layout().specs().len();
+        Self { rule, first: vec![0.0; len], second, updates: vec![0; tensors], norms: vec![0.0; tensors] }
     }
 
     /// Updates `student` from `grads`, clears `grads`, and moves the average (teacher and its momentum) after it.
@@ -78,16 +81,11 @@ impl Optimizer {
     ) -> f64 {
         let _awake = kernels.stay_awake();
         let layout = student.layout().clone();
-        let norms: Vec<f64> = layout
-            .specs()
-            .iter()
-            .map(
-                |spec| {
-                    if spec.role == Role::Trained { kernels.sum_of_squares(&grads[spec.range()]).sqrt() } else { 0.0 }
-                },
-            )
-            .collect();
-        let total = norms.iter().map(|norm| norm * norm).sum::<f64>().sqrt();
+        for (norm, spec) in self.norms.iter_mut().zip(layout.specs()) {
+            let trained = spec.role == Role::Trained;
+            *norm = if trained { kernels.sum_of_squares(&grads[spec.range()]).sqrt() } else { 0.0 };
+        }
+        let total = length(self.norms.iter().copied());
         if !total.is_finite() {
             return total;
         }
@@ -111,11 +109,26 @@ impl Optimizer {
             self.updates[index] += 1;
             let second = if self.second.is_empty() { &mut [] } else { &mut self.second[spec.range()] };
             let update = Update { value, grad, first: &mut self.first[spec.range()], second, teacher };
-            let grad_scale = at.clip.factor(norms[index], total);
+            let grad_scale = at.clip.factor(self.norms[index], total);
             self.rule.apply(kernels, update, spec, &Scaled { at, grad_scale, step: self.updates[index] });
         }
         total
     }
+
+    /// Norm of each tensor's gradient in the last step before clipping, by name.
+    pub fn grad_norms<'a>(&'a self, params: &'a Params) -> impl Iterator<Item = (&'a str, f64)> {
+        params.layout().specs().iter().zip(&self.norms).map(|(spec, norm)| (spec.name.as_str(), *norm))
+    }
+
+    /// Norm of the gradient of those tensors of `params` whose names contain `part`, in the last step before clipping.
+    pub fn grad_norm_of(&self, params: &Params, part: &str) -> f64 {
+        length(self.grad_norms(params).filter(|(name, _)| name.contains(part)).map(|(_, norm)| norm))
+    }
+}
+
+/// Length of a vector from the lengths of its parts.
+fn length(parts: impl Iterator<Item = f64>) -> f64 {
+    parts.map(|norm| norm * norm).sum::<f64>().sqrt()
 }
 
 /// Scheduled values for one tensor.

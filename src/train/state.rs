@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::step::TrainState;
 use crate::checkpoint::{self, CheckpointError, Loaded, Part, Slot, TensorFile, TensorRef};
+use crate::schedule::Pace;
 
 /// Prefix of first moments, as in `torch.optim`.
 const FIRST: &str = "exp_avg.";
@@ -19,6 +20,9 @@ const SECOND: &str = "exp_avg_sq.";
 pub struct Progress {
     /// Steps done.
     pub step: usize,
+    /// How fast the run goes through its schedule.
+    #[serde(default)]
+    pub pace: Pace,
     /// Updates each tensor has had, in the order of the student's tensors.
     pub updates: Vec<u64>,
     /// What the run adds, such as the sums of the epoch under way.
@@ -76,7 +80,7 @@ impl TrainState {
             Part { name: "optim", tensors: optim },
             Part { name: "method", tensors: state.collect() },
         ];
-        let progress = Progress { step: self.step, updates: self.optimizer.updates.clone(), run };
+        let progress = Progress { step: self.step, pace: self.pace, updates: self.optimizer.updates.clone(), run };
         let progress = serde_json::to_value(progress).map_err(StateError::Progress)?;
         Ok(checkpoint::save(folder, slot, &parts, &progress)?)
     }
@@ -107,7 +111,7 @@ impl TrainState {
             return Err(StateError::Tensor { part: "state", tensor: "updates".to_owned(), expected: tensors });
         }
         self.optimizer.updates = updates;
-        self.step = progress.step;
+        (self.step, self.pace) = (progress.step, progress.pace);
         Ok(progress.run)
     }
 }

@@ -13,7 +13,7 @@ use super::TrainError;
 use super::optimizer::{Clip, Optimizer, Step};
 use crate::methods::dino::store;
 use crate::methods::{Device, ForwardSeconds, Method, Outputs, Views};
-use crate::schedule::Scheduled;
+use crate::schedule::{Pace, Scheduled};
 
 /// Everything that training changes.
 pub struct TrainState {
@@ -31,6 +31,8 @@ pub struct TrainState {
     pub keep: Keep,
     /// Steps done.
     pub step: usize,
+    /// How fast it goes through the schedule.
+    pub pace: Pace,
     grads: Vec<f32>,
 }
 
@@ -54,6 +56,8 @@ pub struct StepReport {
     pub entropy: f64,
     /// Entropy of the mean of the teacher's outputs, in nats.
     pub batch_entropy: f64,
+    /// Share of the prototype that the batch's targets prefer.
+    pub largest_share: f64,
     /// Norm of all gradients before clipping.
     pub grad_norm: f64,
     /// How long the parts of the step took.
@@ -90,7 +94,8 @@ impl TrainState {
     /// A run before its first step.
     pub fn new(method: Box<dyn Method>, student: Params, optimizer: Optimizer, clip: Clip) -> Self {
         let grads = vec![0.0; student.values().len()];
-        Self { method, student, optimizer, clip, micro_batch: usize::MAX, keep: Keep::Everything, step: 0, grads }
+        let (micro_batch, keep, pace) = (usize::MAX, Keep::Everything, Pace::default());
+        Self { method, student, optimizer, clip, micro_batch, keep, step: 0, pace, grads }
     }
 
     /// Trains on one batch of `images` images, global crops first.
@@ -137,7 +142,8 @@ impl TrainState {
         seconds.optimizer = begun.elapsed().as_secs_f64();
         store(&mut self.student, std::mem::take(&mut outputs.student_statistics));
         let (entropy, batch_entropy) = (outputs.entropy(), outputs.batch_entropy());
-        let report = StepReport { loss, entropy, batch_entropy, grad_norm, seconds };
+        let report =
+            StepReport { loss, entropy, batch_entropy, largest_share: outputs.largest_share(), grad_norm, seconds };
         self.method.after_update(outputs, at);
         self.step = at.step + 1;
         Ok(report)

@@ -1,19 +1,51 @@
 //! Derived from speed and number of steps: length, schedules, evaluation, checkpoints, log.
 
-use super::network::images_per_second;
+use super::network::{flops_per_evaluated, flops_per_image, images_per_second};
 use super::{Draft, pair, short, small_data, step_up, tuned, whole};
 use crate::config::ConfigError;
 
-/// Length of the run.
+/// Length of the run: what its time allows, or what was asked for, or about an hour.
 pub(in crate::config) fn epochs(draft: &mut Draft<'_>) -> Result<(), ConfigError> {
+    let limit = draft.config.run.time_limit().filter(|_| !draft.given.has("run.steps"));
+    if let (Some(limit), Some(speed)) = (limit, draft.facts.speed) {
+        let evaluations = (evaluations(draft) + tuned::FURTHER_EVALUATIONS) as f64;
+        let limit = limit.as_secs_f64();
+        let rest = limit - speed.spent - evaluations * speed.evaluation - tuned::FINISH_SECONDS;
+        let steps = (rest.max(tuned::TRAINING_SHARE * limit) / speed.step).max(1.0) as usize;
+        let time = draft.config.run.time.clone().unwrap_or_default();
+        let reason = format!("what {time} allow at the measured {:.0} ms per step", 1e3 * speed.step);
+        draft.adjust("run.steps", whole(steps), reason)?;
+    }
+    if let Some(steps) = draft.config.run.steps {
+        let per_epoch = draft.steps_per_epoch();
+        let epochs = steps.div_ceil(per_epoch);
+        let shorter = epochs < draft.config.run.epochs;
+        return match shorter || draft.config.run.time.is_some() || !draft.given.has("run.epochs") {
+            true => draft.adjust("run.epochs", whole(epochs), format!("{steps} steps of {per_epoch} in an epoch")),
+            false => Ok(()),
+        };
+    }
     let cores = draft.facts.cores.max(1);
     let speed = images_per_second(&draft.config, cores);
     let (fewest, most) = tuned::EPOCHS_RANGE;
-    let epochs = (tuned::TARGET_SECONDS * speed / draft.facts.images as f64) as usize;
-    let epochs = epochs.clamp(fewest, most);
+    let seconds = limit.map_or(tuned::TARGET_SECONDS, |limit| limit.as_secs_f64());
+    let epochs = (seconds * speed / draft.facts.images as f64) as usize;
+    let epochs = if limit.is_some() { epochs.max(1) } else { epochs.clamp(fewest, most) };
     let minutes = (epochs * draft.facts.images) as f64 / speed / 60.0;
     let reason = format!("about {minutes:.0} minutes at an estimated {speed:.0} images per second on {cores} cores");
-    draft.choose("run.epochs", whole(epochs), reason)
+    match limit {
+        Some(_) => draft.adjust("run.epochs", whole(epochs), reason),
+        None => draft.choose("run.epochs", whole(epochs), reason),
+    }
+}
+
+/// How often to evaluate: fewer times where that would take much of the time.
+fn evaluations(draft: &Draft<'_>) -> usize {
+    let (Some(limit), Some(speed)) = (draft.config.run.time_limit(), draft.facts.speed) else {
+        return tuned::EVALUATIONS;
+    };
+    let affordable = tuned::EVALUATION_SHARE * limit.as_secs_f64() / speed.evaluation.max(f64::EPSILON);
+    (affordable as usize).clamp(1, tuned::EVALUATIONS)
 }
 
 /// Everything that follows from the number of steps.
@@ -80,7 +112,7 @@ fn teacher(draft: &mut Draft<'_>) -> Result<(), ConfigError> {
 /// Evaluation, checkpoints, log.
 pub(in crate::config) fn bookkeeping(draft: &mut Draft<'_>) -> Result<(), ConfigError> {
     let (epochs, per_epoch) = (draft.config.run.epochs, draft.steps_per_epoch());
-    let every = (epochs / tuned::EVALUATIONS).max(1);
+    let every = (epochs / evaluations(draft)).max(1);
     let times = epochs / every;
     let reason = match draft.facts.val_classes {
         Some(classes) => format!("{times} times in the run ({classes} classes)"),
@@ -88,6 +120,11 @@ pub(in crate::config) fn bookkeeping(draft: &mut Draft<'_>) -> Result<(), Config
     };
     draft.choose("eval.every_epochs", whole(every), reason)?;
     draft.choose("eval.knn_k", whole(tuned::KNN_K), "the k of the paper")?;
+    let trained = draft.total_steps() as f64 * draft.config.run.batch as f64 * flops_per_image(&draft.config);
+    let affordable = tuned::EVALUATION_SHARE / tuned::EVALUATIONS as f64 * trained / flops_per_evaluated(&draft.config);
+    let (fewest, most) = tuned::EVALUATED_IMAGES;
+    let images = short(affordable.clamp(fewest as f64, most as f64)) as usize;
+    draft.choose("eval.most_images", whole(images), "an evaluation takes about a hundredth of the time")?;
     let (fewest, most) = tuned::CHECKPOINT_STEPS;
     let steps = per_epoch.clamp(fewest, most);
     draft.choose("run.checkpoint_every_steps", whole(steps), format!("at most {steps} steps of work are lost"))?;

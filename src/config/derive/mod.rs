@@ -59,6 +59,7 @@ fn flag(key: &str) -> String {
     let short = match key {
         "model.name" => "--model",
         "run.epochs" => "--epochs",
+        "run.steps" => "--time",
         "run.batch" => "--batch",
         "eval.every_epochs" => "--eval-every",
         "run.precision" => "--precision",

@@ -144,16 +144,27 @@ fn bytes_per_image(config: &Config) -> f64 {
 
 /// Floating-point operations of one training step per image: student forward and backward, teacher forward.
 pub fn flops_per_image(config: &Config) -> f64 {
-    let Some(shape) = config.model.shape() else { return 0.0 };
     let (student, teacher) = tokens(config);
-    let width = shape.embed_dim as f64;
-    let block = width * width * (4.0 + 2.0 * config.model.mlp_ratio) * shape.depth as f64;
+    let width = config.model.shape().map_or(0, |shape| shape.embed_dim) as f64;
     let (hidden, neck) = (config.head.hidden_dim as f64, config.head.bottleneck_dim as f64);
     let middle = hidden * hidden * config.head.layers.saturating_sub(2) as f64;
     let head = width * hidden + middle + hidden * neck + neck * config.head.out_dim as f64;
     let globals = config.views.global.count as f64;
-    let forward = |tokens: f64, rows: f64| 2.0 * (tokens * block + rows * head);
+    let forward = |tokens: f64, rows: f64| tokens * flops_per_token(config) + 2.0 * rows * head;
     3.0 * forward(student, config.crops_per_image() as f64) + forward(teacher, globals)
+}
+
+/// Floating-point operations of a labelled image: one forward pass of teacher and student each.
+pub(super) fn flops_per_evaluated(config: &Config) -> f64 {
+    let (_, teacher) = tokens(config);
+    2.0 * teacher / config.views.global.count.max(1) as f64 * flops_per_token(config)
+}
+
+/// Floating-point operations of a token on its way through all blocks.
+fn flops_per_token(config: &Config) -> f64 {
+    let Some(shape) = config.model.shape() else { return 0.0 };
+    let width = shape.embed_dim as f64;
+    2.0 * width * width * (4.0 + 2.0 * config.model.mlp_ratio) * shape.depth as f64
 }
 
 /// Estimated training speed on `cores` cores, images per second.

@@ -74,6 +74,16 @@ pub(super) const FREEZE_SHARE: f64 = 0.05;
 pub(super) const LR_BY_BATCH: [(usize, f64); 3] = [(32, 6e-3), (64, 4e-3), (usize::MAX, 2e-3)];
 /// Evaluations in one run.
 pub(super) const EVALUATIONS: usize = 10;
+/// Fewest and most labelled images of an evaluation.
+pub(super) const EVALUATED_IMAGES: (usize, usize) = (2000, 20_000);
+/// Largest share of the time for evaluations.
+pub(super) const EVALUATION_SHARE: f64 = 0.1;
+/// Evaluations besides those: before the first step, and what the page of the run takes at the end.
+pub(super) const FURTHER_EVALUATIONS: usize = 2;
+/// Seconds for the last checkpoint and the page of the run.
+pub(super) const FINISH_SECONDS: f64 = 3.0;
+/// Share of a limited time that is trained, whatever else takes long.
+pub(super) const TRAINING_SHARE: f64 = 0.2;
 /// Neighbours that vote.
 pub(super) const KNN_K: usize = 20;
 /// Fewest and most steps between two checkpoints.

@@ -51,9 +51,10 @@ impl Numbers {
         for row in JsonLines::read(&folder.path.join("metrics.jsonl")) {
             if row.get("eval").is_some() {
                 let Ok(row) = serde_json::from_value::<EvalRow>(row) else { continue };
-                numbers.knn.push(KnnPoint { epoch: row.step as f64 / per_epoch, top1: row.knn_top1 });
-                numbers.untrained = numbers.untrained.or((row.step == 0).then_some(row.knn_top1));
-                (numbers.trained, numbers.student) = (Some(row.knn_top1), row.knn_top1_student);
+                let Some(top1) = row.knn_top1 else { continue };
+                numbers.knn.push(KnnPoint { epoch: row.step as f64 / per_epoch, top1 });
+                numbers.untrained = numbers.untrained.or((row.step == 0).then_some(top1));
+                (numbers.trained, numbers.student) = (Some(top1), row.knn_top1_student);
             } else if let Ok(row) = serde_json::from_value::<StepRow>(row) {
                 let images = row.step.saturating_sub(steps) * folder.config.run.batch;
                 numbers.train_seconds += images as f64 / row.images_per_second.max(f64::MIN_POSITIVE);

@@ -13,6 +13,7 @@ mod pretrain;
 mod preview;
 mod recipes;
 mod runs;
+mod serve;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -51,6 +52,7 @@ enum Command {
     Bench(bench::BenchArgs),
     Recipes(recipes::RecipesArgs),
     Runs(runs::RunsArgs),
+    Serve(serve::ServeArgs),
 }
 
 /// Which network looks at the images, and at what size.
@@ -94,6 +96,7 @@ pub fn main() -> ExitCode {
         Command::Bench(arguments) => bench::run(arguments),
         Command::Recipes(arguments) => recipes::run(arguments),
         Command::Runs(arguments) => runs::run(arguments),
+        Command::Serve(arguments) => serve::run(arguments),
     };
     match ending {
         Ok(Ending::Done) => ExitCode::SUCCESS,

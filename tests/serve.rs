@@ -10,7 +10,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use running::{make_images, pretrain, run};
 use serde_json::{Value, json};
@@ -87,8 +87,10 @@ struct Events {
 impl Events {
     /// Name and data of the next event.
     fn next(&mut self) -> (String, Value) {
-        let mut name = String::new();
+        let (mut name, begun) = (String::new(), Instant::now());
         loop {
+            // Signs of life come in between, so that no single read takes too long.
+            assert!(begun.elapsed() < PATIENCE, "no event came");
             let mut line = String::new();
             assert!(self.lines.read_line(&mut line).unwrap() > 0, "the server closed the events");
             if let Some(event) = line.strip_prefix("event: ") {

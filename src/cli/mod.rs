@@ -14,6 +14,7 @@ mod preview;
 mod recipes;
 mod replay;
 mod runs;
+mod serve;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -53,6 +54,7 @@ enum Command {
     Recipes(recipes::RecipesArgs),
     Replay(replay::ReplayArgs),
     Runs(runs::RunsArgs),
+    Serve(serve::ServeArgs),
 }
 
 /// Which network looks at the images, and at what size.
@@ -99,6 +101,7 @@ pub fn main() -> ExitCode {
         Command::Recipes(arguments) => recipes::run(arguments),
         Command::Replay(arguments) => replay::run(arguments),
         Command::Runs(arguments) => runs::run(arguments),
+        Command::Serve(arguments) => serve::run(arguments),
     };
     match ending {
         Ok(Ending::Done) => ExitCode::SUCCESS,

@@ -35,6 +35,14 @@ impl Config {
         }
         Ok(text)
     }
+
+    /// Every key that is set, dotted, with its value as TOML writes it.
+    ///
+    /// # Errors
+    /// [`ConfigError::Write`], which no configuration made by this program causes.
+    pub fn values(&self) -> Result<BTreeMap<String, String>, ConfigError> {
+        Ok(leaves(self)?.into_iter().map(|(key, value)| (key, value.to_string())).collect())
+    }
 }
 
 /// The configuration as dotted keys and values.

@@ -164,6 +164,34 @@ pub enum RunError {
         /// The folder.
         path: PathBuf,
     },
+    /// Another program listens on the port.
+    #[error(
+        "port {port} of {host} is in use, perhaps by another `dinoxide serve`; choose another one with `--port`, or `--port 0` for any free one"
+    )]
+    PortInUse {
+        /// The address asked for.
+        host: String,
+        /// The port asked for.
+        port: u16,
+    },
+    /// The address cannot be listened on.
+    #[error(
+        "cannot listen on port {port} of `{host}`; choose another address with `--host` or another port with `--port`"
+    )]
+    Listen {
+        /// The address asked for.
+        host: String,
+        /// The port asked for.
+        port: u16,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The server cannot go on.
+    #[error("the server stopped")]
+    Serve {
+        /// Why.
+        source: std::io::Error,
+    },
     /// The threads cannot be started.
     #[error("cannot start the compute threads; try a smaller `run.threads`")]
     Threads {

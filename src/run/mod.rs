@@ -38,6 +38,7 @@ mod rehearsal;
 pub mod replay;
 pub mod report;
 pub mod runs;
+pub mod serve;
 mod setup;
 pub mod status;
 pub mod tensorboard;

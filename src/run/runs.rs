@@ -1,6 +1,7 @@
 //! `dinoxide runs`: what is known of the runs under a folder.
 
 use std::collections::BTreeSet;
+use std::fs::FileType;
 use std::path::{Path, PathBuf};
 
 use dinoxide_views::Skipped;
@@ -15,6 +16,7 @@ use super::json_lines::JsonLines;
 use super::lock::is_held;
 use super::metrics::{EvalRow, StepRow};
 use super::status::{State, Status};
+use crate::config::Config;
 
 /// Folders below the given one that are searched: `runs/NAME`, and `project/runs/NAME`.
 const DEPTH: usize = 2;
@@ -36,6 +38,8 @@ pub struct RunSummary {
     pub step: usize,
     /// Steps of the whole run.
     pub total_steps: usize,
+    /// Estimated time to the end, seconds; of a run under way.
+    pub eta_seconds: Option<f64>,
     /// Last logged loss.
     pub loss: Option<f64>,
     /// Last logged speed.
@@ -57,12 +61,10 @@ pub struct RunSummary {
 /// # Errors
 /// If the folder cannot be read, or holds no run.
 pub fn list(folder: &Path) -> Result<Listing, RunError> {
-    let mut found = Vec::new();
-    find(folder, DEPTH, &mut found)?;
+    let found = folders(folder)?;
     if found.is_empty() {
         return Err(RunError::NoRuns { path: folder.to_path_buf() });
     }
-    found.sort();
     let (mut runs, mut unreadable) = (Vec::new(), Vec::new());
     for path in found {
         match summary(&path) {
@@ -83,6 +85,17 @@ pub struct Listing {
     pub unreadable: Vec<Skipped>,
 }
 
+/// The run folders that [`list`] lists, by path; perhaps none.
+///
+/// # Errors
+/// If the folder cannot be read.
+pub fn folders(folder: &Path) -> Result<Vec<PathBuf>, RunError> {
+    let mut found = Vec::new();
+    find(folder, DEPTH, &mut found)?;
+    found.sort();
+    Ok(found)
+}
+
 fn find(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<(), RunError> {
     // A configuration alone may be one that somebody wrote.
     if folder.join(CONFIG_FILE).exists() && folder.join(ENVIRONMENT_FILE).exists() {
@@ -91,7 +104,9 @@ fn find(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<(), Run
     }
     let entries = std::fs::read_dir(folder).map_err(RunError::file("read", folder))?;
     for entry in entries.filter_map(Result::ok) {
-        if depth > 0 && entry.path().is_dir() {
+        // The kind of an entry is known without asking the disk again, unless it is a link.
+        let is_folder = |kind: FileType| kind.is_dir() || kind.is_symlink() && entry.path().is_dir();
+        if depth > 0 && entry.file_type().is_ok_and(is_folder) {
             // What may not be read holds no run for this user.
             find(&entry.path(), depth - 1, found).ok();
         }
@@ -105,26 +120,45 @@ fn find(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<(), Run
 /// If there is no run, or its configuration cannot be read.
 pub fn summary(run: &Path) -> Result<RunSummary, RunError> {
     let config = stored_config(run)?.ok_or_else(|| RunError::NoRuns { path: run.to_path_buf() })?;
-    let status = Status::read(run);
-    let (mut last, mut knn, mut best): (Option<StepRow>, Option<EvalRow>, Option<EvalRow>) = (None, None, None);
-    for row in JsonLines::read(&run.join("metrics.jsonl")) {
+    let mut figures = Figures::default();
+    JsonLines::read(&run.join("metrics.jsonl")).into_iter().for_each(|row| figures.add(row));
+    Ok(describe(run, config, figures))
+}
+
+/// The figures that a summary tells, gathered row by row.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Figures {
+    last: Option<StepRow>,
+    knn: Option<EvalRow>,
+    best: Option<EvalRow>,
+}
+
+impl Figures {
+    /// Takes a row of `metrics.jsonl` into account; one that is neither a step nor an evaluation counts for nothing.
+    pub fn add(&mut self, row: Value) {
         if row.get("eval").is_none() {
-            last = serde_json::from_value(row).ok().or(last);
+            self.last = serde_json::from_value(row).ok().or(self.last.take());
         } else if let Ok(row) = serde_json::from_value::<EvalRow>(row)
             && row.knn_top1.is_some()
         {
-            if best.as_ref().is_none_or(|best| row.knn_top1 > best.knn_top1) {
-                best = Some(row.clone());
+            if self.best.as_ref().is_none_or(|best| row.knn_top1 > best.knn_top1) {
+                self.best = Some(row.clone());
             }
-            knn = Some(row);
+            self.knn = Some(row);
         }
     }
+}
+
+/// What is known of a run with this configuration and these figures.
+pub(super) fn describe(run: &Path, config: Config, Figures { last, knn, best }: Figures) -> RunSummary {
+    let status = Status::read(run);
     let state = match status.as_ref().map(|status| status.state) {
         _ if is_held(run) => State::Running,
         Some(State::Running) | None => State::Failed,
         Some(state) => state,
     };
-    Ok(RunSummary {
+    let eta_seconds = status.as_ref().and_then(|status| status.eta_seconds).filter(|_| state == State::Running);
+    RunSummary {
         path: run.to_path_buf(),
         state,
         model: config.model.full_name(),
@@ -132,6 +166,7 @@ pub fn summary(run: &Path) -> Result<RunSummary, RunError> {
         recipe: config.recipe,
         step: last.as_ref().map_or(0, |row| row.step),
         total_steps: status.as_ref().map_or(0, |status| status.total_steps),
+        eta_seconds,
         loss: last.as_ref().map(|row| row.loss),
         images_per_second: last.as_ref().map(|row| row.images_per_second),
         knn_top1: knn.and_then(|row| row.knn_top1),
@@ -139,7 +174,7 @@ pub fn summary(run: &Path) -> Result<RunSummary, RunError> {
         best_epoch: best.map(|row| row.epoch),
         health: status.as_ref().map(|status| status.health.clone()).unwrap_or_default(),
         heartbeat: status.map(|status| status.heartbeat),
-    })
+    }
 }
 
 /// The run with the best k-NN accuracy under a folder.

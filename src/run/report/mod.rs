@@ -31,7 +31,7 @@ use crate::report::picture::Picture;
 /// Name of the page in a run folder.
 pub const REPORT_FILE: &str = "report.html";
 /// Folder of the pictures in a run folder.
-const PICTURES: &str = "pictures";
+pub(super) const PICTURES: &str = "pictures";
 /// File of the augmentation sheet in [`PICTURES`].
 const AUGMENTATIONS: &str = "augmentations.png";
 /// Charts that are also files, in the order in which a page shows them; the first needs labelled images.

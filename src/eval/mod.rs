@@ -8,6 +8,7 @@ mod error;
 pub mod features;
 pub mod knn;
 pub mod labels;
+pub mod nearest;
 pub mod pixels;
 
 pub use error::EvalError;

@@ -32,6 +32,7 @@ pub mod preview;
 pub mod progress;
 pub mod report;
 pub mod runs;
+mod seen;
 pub mod status;
 pub mod trained;
 pub mod validation;

@@ -38,6 +38,9 @@ pub enum EvalError {
         /// The value.
         value: f32,
     },
+    /// A matrix has no decomposition.
+    #[error("the principal components cannot be computed; the network's weights are likely damaged or diverged")]
+    NoDecomposition,
     /// A label names no class.
     #[error("label {label} of image {index} is outside of the {classes} classes; labels count from 0")]
     Label {

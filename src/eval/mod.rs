@@ -6,9 +6,12 @@ pub mod attention;
 pub mod embedding;
 mod error;
 pub mod features;
+pub mod foreground;
 pub mod knn;
 pub mod labels;
 pub mod nearest;
+pub mod pca;
+pub mod pca_maps;
 pub mod pixels;
 
 pub use error::EvalError;

@@ -7,6 +7,7 @@ pub mod chart;
 pub mod curves;
 mod glyph;
 pub mod page;
+pub mod pca_sheet;
 pub mod picture;
 pub mod sheet;
 mod svg;

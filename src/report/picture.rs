@@ -232,6 +232,14 @@ impl Picture {
         Self { width, height, rgb: resized.into_raw() }
     }
 
+    /// The picture at another size, every pixel a block.
+    pub fn enlarged(&self, width: u32, height: u32) -> Self {
+        let place = |at: u32, side: u32, own: u32| (u64::from(at) * u64::from(own) / u64::from(side.max(1))) as u32;
+        Self::from_fn(width, height, |column, row| {
+            self.pixel(place(column, width, self.width), place(row, height, self.height))
+        })
+    }
+
     /// The picture under a heat map of the grid, min-max normalised; `opacity` 0 shows the picture alone.
     pub fn with_heat(&self, grid: &Grid, map: ColourMap, opacity: f32) -> Self {
         let heat = grid.normalised();

@@ -8,6 +8,7 @@ mod embed;
 mod eval;
 mod export;
 mod given;
+mod neighbors;
 mod pack;
 mod pca;
 mod pretrain;
@@ -47,6 +48,7 @@ enum Command {
     Eval(eval::EvalArgs),
     Attention(attention::AttentionArgs),
     Pca(pca::PcaArgs),
+    Neighbors(neighbors::NeighborsArgs),
     Demo(demo::DemoArgs),
     Export(export::ExportArgs),
     Check(check::CheckArgs),
@@ -119,6 +121,7 @@ pub fn main() -> ExitCode {
         Command::Eval(arguments) => eval::run(arguments),
         Command::Attention(arguments) => attention::run(arguments),
         Command::Pca(arguments) => pca::run(arguments),
+        Command::Neighbors(arguments) => neighbors::run(arguments),
         Command::Demo(arguments) => demo::run(arguments),
         Command::Export(arguments) => export::run(arguments),
         Command::Check(arguments) => check::run(arguments),

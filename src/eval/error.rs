@@ -12,6 +12,9 @@ pub enum EvalError {
     /// No image could be read.
     #[error("none of the images could be read; look at the files, or point at another folder")]
     NoImages,
+    /// A comparison needs a second image.
+    #[error("there is only one image that can be read, and nothing to compare it with; give more")]
+    OneImage,
     /// A list or matrix has another size than the rest of the input implies.
     #[error("{what} holds {found} values, but {expected} were expected; check that it belongs to the same images")]
     Size {

@@ -1,17 +1,24 @@
 //! What the commands share that show what a network has learnt: what is looked at, features of many images, files and pages.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use dinoxide_engine::cpu::Cpu;
-use dinoxide_views::Source;
+use dinoxide_engine::tensor::Pool;
+use dinoxide_views::source::SourceImage;
+use dinoxide_views::{EvalBatch, EvalTransform, Source};
 
 use super::RunError;
 use super::console::{Console, Figures, Verbosity};
+use super::counter::Counter;
 use super::device::cpu;
+use super::images::{introduce, loader, warn_of_skipped};
 use super::input::{ImageSize, Network};
 use super::model::Model;
+use super::report::scaled;
 use crate::checkpoint::atomic::write_atomic;
 use crate::config::Precision;
+use crate::eval::features::extract;
 use crate::report::page::{Figure, RunPage};
 use crate::report::picture::Picture;
 
@@ -39,6 +46,17 @@ pub(super) struct Look {
     pub cpu: Cpu,
 }
 
+/// Features of the images that could be read.
+pub(super) struct Gallery {
+    pub images: Vec<SourceImage>,
+    /// [N, D]
+    pub features: Vec<f32>,
+    /// Width of a feature.
+    pub dim: usize,
+    /// Images that could not be read.
+    pub skipped: usize,
+}
+
 impl Look {
     /// Opens the network and makes the folder of the results: hours of work should not end at a folder that cannot be written.
     ///
@@ -55,6 +73,46 @@ impl Look {
         tempfile::tempfile_in(out).map_err(RunError::file("write to", out))?;
         let cpu = cpu(request.precision, &console);
         Ok(Self { console, model, cpu })
+    }
+
+    /// Class features of all images of a source that can be read; `each` sees every batch of images.
+    ///
+    /// # Errors
+    /// If no image can be read.
+    pub fn features(
+        &self,
+        source: Source,
+        transform: EvalTransform,
+        mut each: impl FnMut(&EvalBatch),
+    ) -> Result<Gallery, RunError> {
+        let source = Arc::new(source);
+        introduce(&self.console, &self.model, transform);
+        let mut images = loader(&self.model, &source, transform)?;
+        let pool = Pool::new();
+        let counter = Counter::start(source.len());
+        let seen = (&mut images).inspect(|batch| {
+            if let Ok(batch) = batch {
+                each(batch);
+                counter.add(batch.samples.len());
+            }
+        });
+        let found = extract([self.model.frozen(&self.cpu, &pool)], seen);
+        drop(counter);
+        warn_of_skipped(&self.console, images.skipped());
+        let found = found?;
+        let [features] = found.values;
+        let dim = self.model.backbone.config().embed_dim;
+        let skipped = images.skipped().len();
+        let images = found.indices.iter().map(|index| source.images[*index].clone()).collect();
+        Ok(Gallery { images, features, dim, skipped })
+    }
+
+    /// A small copy of an image whose longer side is `side` pixels; gray if it cannot be read any more.
+    pub fn thumbnail(&self, image: &SourceImage, side: u32) -> Picture {
+        let small = |image: dinoxide_views::Image| {
+            scaled(&image, f64::from(side) / f64::from(image.width.max(image.height))).ok()
+        };
+        image.decode(&self.model.reading).ok().and_then(small).unwrap_or_else(|| Picture::filled(side, side, [128; 3]))
     }
 }
 
@@ -102,6 +160,26 @@ pub(super) fn figure(path: &Path, picture: &Picture, title: &str, caption: Strin
 /// If it cannot be written.
 pub(super) fn write_page(path: &Path, page: &RunPage) -> Result<(), RunError> {
     write_file(path, page.to_html().as_bytes())
+}
+
+/// Writes a table as CSV.
+///
+/// # Errors
+/// If it cannot be written.
+pub(super) fn write_table<const COLUMNS: usize>(
+    path: &Path,
+    header: [&str; COLUMNS],
+    rows: impl Iterator<Item = [String; COLUMNS]>,
+) -> Result<(), RunError> {
+    let write = |file: &mut dyn std::io::Write| {
+        let mut table = csv::Writer::from_writer(file);
+        table.write_record(header)?;
+        for row in rows {
+            table.write_record(row)?;
+        }
+        table.flush()
+    };
+    write_atomic(path, write).map_err(RunError::file("write", path))
 }
 
 /// Replaces a file.

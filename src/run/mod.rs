@@ -3,6 +3,7 @@
 pub mod attention;
 pub mod bench;
 pub mod check;
+mod classes;
 pub mod console;
 mod counter;
 pub mod demo;
@@ -25,6 +26,7 @@ pub mod look;
 pub mod machine;
 pub mod metrics;
 pub mod model;
+pub mod neighbors;
 pub mod observer;
 pub mod pack;
 pub mod pca;

@@ -1,4 +1,4 @@
-//! What a trained network has learnt, shown: `pca`. Protocols on numbers, commands on a tiny network.
+//! What a trained network has learnt, shown: `pca`, `neighbors`. Protocols on numbers, commands on a tiny network.
 #![expect(clippy::unwrap_used, reason = "a failed preparation is a failed test")]
 
 #[path = "../support/mod.rs"]
@@ -6,6 +6,7 @@ mod support;
 #[path = "../untrained/mod.rs"]
 mod untrained;
 
+mod neighbors;
 mod pca;
 
 use std::path::{Path, PathBuf};
@@ -84,6 +85,13 @@ fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
+fn rows(path: &Path) -> Vec<Vec<String>> {
+    let mut table = csv::Reader::from_path(path).unwrap();
+    let header = table.headers().unwrap().clone();
+    let rows = table.records().map(|row| row.unwrap());
+    std::iter::once(header).chain(rows).map(|row| row.iter().map(str::to_owned).collect()).collect()
+}
+
 /// What can go wrong in each of the commands in the same way.
 #[test]
 fn every_command_explains_what_is_wrong() {
@@ -99,7 +107,7 @@ fn every_command_explains_what_is_wrong() {
     let [model, photos, damaged, empty, file, bad, out] =
         [&model, &photos, &damaged, &empty, &file, &bad, &out].map(|path| path.to_str().unwrap());
     let below = format!("{file}/below");
-    for command in ["pca"] {
+    for command in ["pca", "neighbors"] {
         for (arguments, words) in [
             ([model, empty, "-o", out], "no images in"),
             ([model, bad, "-o", out], "none of the images could be read"),
@@ -116,5 +124,11 @@ fn every_command_explains_what_is_wrong() {
         }
         let help = dinoxide(&[command, "--help"]);
         assert!(String::from_utf8_lossy(&help.stdout).contains("Example: dinoxide "), "{command}");
+    }
+    {
+        let command = "neighbors";
+        let one = format!("{photos}/class-0/0.png");
+        let output = dinoxide(&[command, model, &one, "-o", out]);
+        assert!(stderr(&output).contains("only one image"), "{command}: {}", stderr(&output));
     }
 }

@@ -3,6 +3,7 @@
 mod attention;
 mod bench;
 mod check;
+mod dedup;
 mod demo;
 mod embed;
 mod eval;
@@ -49,6 +50,7 @@ enum Command {
     Attention(attention::AttentionArgs),
     Pca(pca::PcaArgs),
     Neighbors(neighbors::NeighborsArgs),
+    Dedup(dedup::DedupArgs),
     Demo(demo::DemoArgs),
     Export(export::ExportArgs),
     Check(check::CheckArgs),
@@ -122,6 +124,7 @@ pub fn main() -> ExitCode {
         Command::Attention(arguments) => attention::run(arguments),
         Command::Pca(arguments) => pca::run(arguments),
         Command::Neighbors(arguments) => neighbors::run(arguments),
+        Command::Dedup(arguments) => dedup::run(arguments),
         Command::Demo(arguments) => demo::run(arguments),
         Command::Export(arguments) => export::run(arguments),
         Command::Check(arguments) => check::run(arguments),

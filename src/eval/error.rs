@@ -57,6 +57,14 @@ pub enum EvalError {
     /// `k` is zero or no `k` was given.
     #[error("k-NN needs one or more `k`, each at least 1; use for example 10, 20, 100, 200")]
     NoNeighbours,
+    /// No cosine reaches such a threshold, or all do.
+    #[error(
+        "threshold {threshold} is outside of (0, 1]; it is the cosine from which on two images are the same, such as 0.95"
+    )]
+    Threshold {
+        /// The threshold asked for.
+        threshold: f64,
+    },
     /// The temperature of the votes is not above 0.
     #[error("temperature {temperature} gives no votes; use a number above 0, the paper's is 0.07")]
     Temperature {

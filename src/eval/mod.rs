@@ -3,6 +3,7 @@
 //! Nothing here knows a method, a loss or a training run. A protocol sees rows of `f32`, labels and masks.
 
 pub mod attention;
+pub mod dedup;
 pub mod embedding;
 mod error;
 pub mod features;

@@ -6,6 +6,7 @@ pub mod check;
 mod classes;
 pub mod console;
 mod counter;
+pub mod dedup;
 pub mod demo;
 mod device;
 pub mod embed;

@@ -9,6 +9,7 @@ mod embed;
 mod eval;
 mod export;
 mod given;
+mod map;
 mod neighbors;
 mod pack;
 mod pca;
@@ -51,6 +52,7 @@ enum Command {
     Pca(pca::PcaArgs),
     Neighbors(neighbors::NeighborsArgs),
     Dedup(dedup::DedupArgs),
+    Map(map::MapArgs),
     Demo(demo::DemoArgs),
     Export(export::ExportArgs),
     Check(check::CheckArgs),
@@ -125,6 +127,7 @@ pub fn main() -> ExitCode {
         Command::Pca(arguments) => pca::run(arguments),
         Command::Neighbors(arguments) => neighbors::run(arguments),
         Command::Dedup(arguments) => dedup::run(arguments),
+        Command::Map(arguments) => map::run(arguments),
         Command::Demo(arguments) => demo::run(arguments),
         Command::Export(arguments) => export::run(arguments),
         Command::Check(arguments) => check::run(arguments),

@@ -15,6 +15,17 @@ pub enum EvalError {
     /// A comparison needs a second image.
     #[error("there is only one image that can be read, and nothing to compare it with; give more")]
     OneImage,
+    /// Too few images for a protocol.
+    #[error("{images} images can be read and at least {fewest} are needed; give more")]
+    FewImages {
+        /// Images that can be read.
+        images: usize,
+        /// Images that are needed.
+        fewest: usize,
+    },
+    /// The system gives no thread.
+    #[error("cannot start a thread; the system has none left")]
+    NoThread,
     /// A list or matrix has another size than the rest of the input implies.
     #[error("{what} holds {found} values, but {expected} were expected; check that it belongs to the same images")]
     Size {

@@ -6,6 +6,7 @@ pub mod attention_sheet;
 pub mod chart;
 pub mod curves;
 mod glyph;
+pub mod map;
 pub mod neighbor_sheet;
 pub mod page;
 pub mod pca_sheet;

@@ -295,8 +295,16 @@ impl Picture {
     /// # Errors
     /// If the encoder refuses the size (above 65,535 pixels a side).
     pub fn to_jpeg(&self) -> Result<Vec<u8>, PictureError> {
+        self.to_jpeg_of(JPEG_QUALITY)
+    }
+
+    /// The picture as a JPEG file of a quality from 1 to 100.
+    ///
+    /// # Errors
+    /// If the encoder refuses the size (above 65,535 pixels a side).
+    pub fn to_jpeg_of(&self, quality: u8) -> Result<Vec<u8>, PictureError> {
         let mut bytes = Cursor::new(Vec::new());
-        image::codecs::jpeg::JpegEncoder::new_with_quality(&mut bytes, JPEG_QUALITY)
+        image::codecs::jpeg::JpegEncoder::new_with_quality(&mut bytes, quality)
             .write_image(&self.rgb, self.width, self.height, ExtendedColorType::Rgb8)
             .map_err(|source| self.encode_error(source))?;
         Ok(bytes.into_inner())

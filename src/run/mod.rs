@@ -25,6 +25,7 @@ pub mod knn;
 pub mod lock;
 pub mod look;
 pub mod machine;
+pub mod map;
 pub mod metrics;
 pub mod model;
 pub mod neighbors;

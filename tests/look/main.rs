@@ -1,4 +1,4 @@
-//! What a trained network has learnt, shown: `pca`, `neighbors`, `dedup`. Protocols on numbers, commands on a tiny network.
+//! What a trained network has learnt, shown: `pca`, `neighbors`, `dedup`, `map`. Protocols on numbers, commands on a tiny network.
 #![expect(clippy::unwrap_used, reason = "a failed preparation is a failed test")]
 
 #[path = "../support/mod.rs"]
@@ -7,6 +7,7 @@ mod support;
 mod untrained;
 
 mod dedup;
+mod map;
 mod neighbors;
 mod pca;
 
@@ -108,7 +109,7 @@ fn every_command_explains_what_is_wrong() {
     let [model, photos, damaged, empty, file, bad, out] =
         [&model, &photos, &damaged, &empty, &file, &bad, &out].map(|path| path.to_str().unwrap());
     let below = format!("{file}/below");
-    for command in ["pca", "neighbors", "dedup"] {
+    for command in ["pca", "neighbors", "dedup", "map"] {
         for (arguments, words) in [
             ([model, empty, "-o", out], "no images in"),
             ([model, bad, "-o", out], "none of the images could be read"),
@@ -126,7 +127,7 @@ fn every_command_explains_what_is_wrong() {
         let help = dinoxide(&[command, "--help"]);
         assert!(String::from_utf8_lossy(&help.stdout).contains("Example: dinoxide "), "{command}");
     }
-    for command in ["neighbors", "dedup"] {
+    for command in ["neighbors", "dedup", "map"] {
         let one = format!("{photos}/class-0/0.png");
         let output = dinoxide(&[command, model, &one, "-o", out]);
         assert!(stderr(&output).contains("only one image"), "{command}: {}", stderr(&output));

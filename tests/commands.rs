@@ -1,58 +1,24 @@
 //! The commands on a trained model, on a tiny network with random weights: files, shapes, numbers.
 #![expect(clippy::unwrap_used, reason = "a failed preparation is a failed test")]
 
+mod untrained;
+
 use std::path::{Path, PathBuf};
 
-use dinoxide::checkpoint::{self, Part, Slot, TensorRef};
-use dinoxide::config::Config;
+use dinoxide::checkpoint;
 use dinoxide::config::Precision;
 use dinoxide::eval::features::ImageBatch;
-use dinoxide::methods::Method as _;
-use dinoxide::methods::dino::Dino;
 use dinoxide::run::attention::{AttentionRequest, attention};
 use dinoxide::run::embed::{EmbedRequest, EmbedWhat, embed};
 use dinoxide::run::export::{ExportFormat, ExportRequest, ExportWhat, export};
-use dinoxide::run::folder::{RunFolder, WhenExists};
 use dinoxide::run::input::{ImageSize, Network};
 use dinoxide::run::knn::{KnnRequest, knn};
-use dinoxide::run::model::{Model, dino_config};
+use dinoxide::run::model::Model;
 use dinoxide_engine::cpu::Cpu;
-use dinoxide_engine::params::Params;
 use dinoxide_engine::tensor::Pool;
 use dinoxide_views::{EvalTransform, Reading, decode_file};
 use image::RgbImage;
-
-const WIDTH: usize = 24;
-const HEADS: usize = 3;
-const PATCH: usize = 8;
-
-/// A run folder as training leaves it; the student differs from the teacher.
-fn run_folder(place: &Path, global_px: u32) -> PathBuf {
-    let mut config = Config::default();
-    config.data.train = vec!["photos".to_owned()];
-    config.model.name = "vit_tiny".to_owned();
-    (config.model.embed_dim, config.model.depth, config.model.num_heads) = (Some(WIDTH), Some(2), Some(HEADS));
-    (config.model.patch_size, config.model.image_size) = (PATCH, 32);
-    (config.head.out_dim, config.head.hidden_dim, config.head.bottleneck_dim) = (40, 32, 16);
-    (config.views.global.size, config.views.local.size) = (global_px, 16);
-    let path = place.join(format!("run-{global_px}"));
-    let folder = RunFolder::open(&path, &config, WhenExists::Resume).unwrap();
-    let (method, mut student) = Dino::new(dino_config(&config).unwrap());
-    student.values_mut().iter_mut().for_each(|value| *value *= 1.5);
-    let state = method.state();
-    let center = state.iter().map(|t| TensorRef { name: t.name, shape: &t.shape, values: &t.values }).collect();
-    let parts = [
-        Part { name: "student", tensors: tensors(&student) },
-        Part { name: "teacher", tensors: tensors(method.teacher()) },
-        Part { name: "method", tensors: center },
-    ];
-    checkpoint::save(&folder.checkpoints(), Slot::Last, &parts, &serde_json::json!({})).unwrap();
-    path
-}
-
-fn tensors(params: &Params) -> Vec<TensorRef<'_>> {
-    params.tensors().map(|(spec, values)| TensorRef { name: &spec.name, shape: &spec.shape, values }).collect()
-}
+use untrained::{HEADS, WIDTH, run_folder};
 
 /// Stripes of a colour and a width that depend on the class, shifted from image to image.
 fn picture(path: &Path, (width, height): (u32, u32), class: u32, number: u32) {

@@ -3,12 +3,16 @@
 mod attention;
 mod bench;
 mod check;
+mod dedup;
 mod demo;
 mod embed;
 mod eval;
 mod export;
 mod given;
+mod map;
+mod neighbors;
 mod pack;
+mod pca;
 mod pretrain;
 mod preview;
 mod recipes;
@@ -17,6 +21,7 @@ mod runs;
 mod serve;
 
 use std::io::Write as _;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
@@ -26,6 +31,7 @@ use crate::run::RunError;
 use crate::run::console::print_line;
 use crate::run::input::{ImageSize, Network};
 use crate::run::interrupt::{EXIT_INTERRUPTED, EXIT_REQUEUE};
+use crate::run::look::LookRequest;
 
 /// Exit code after an error in what was typed.
 const EXIT_USAGE: u8 = 2;
@@ -45,6 +51,10 @@ enum Command {
     Embed(embed::EmbedArgs),
     Eval(eval::EvalArgs),
     Attention(attention::AttentionArgs),
+    Pca(pca::PcaArgs),
+    Neighbors(neighbors::NeighborsArgs),
+    Dedup(dedup::DedupArgs),
+    Map(map::MapArgs),
     Demo(demo::DemoArgs),
     Export(export::ExportArgs),
     Check(check::CheckArgs),
@@ -72,6 +82,34 @@ struct SeenArgs {
     precision: Precision,
 }
 
+/// What the commands take that show what a network has learnt.
+#[derive(Debug, Args)]
+struct LookArgs {
+    /// Run folder, .safetensors or .pth
+    model: PathBuf,
+    /// Folders, images, lists (.txt), tables (.csv), archives (.tar, .zip) or globs
+    #[arg(required = true)]
+    data: Vec<String>,
+    /// Folder to write to [default: named like the command]
+    #[arg(short, long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    seen: SeenArgs,
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl LookArgs {
+    /// What to look at, with a folder of the command's name unless another is given; and whether the result is printed as JSON.
+    fn request(self, command: &str) -> (LookRequest, bool) {
+        let Self { model, data, out, seen, json } = self;
+        let SeenArgs { image_size, network, precision } = seen;
+        let out = out.unwrap_or_else(|| PathBuf::from(command));
+        (LookRequest { model, data, out, image_size, network, precision }, json)
+    }
+}
+
 /// How a command ended, if not with an error.
 enum Ending {
     Done,
@@ -92,6 +130,10 @@ pub fn main() -> ExitCode {
         Command::Embed(arguments) => embed::run(arguments),
         Command::Eval(arguments) => eval::run(arguments),
         Command::Attention(arguments) => attention::run(arguments),
+        Command::Pca(arguments) => pca::run(arguments),
+        Command::Neighbors(arguments) => neighbors::run(arguments),
+        Command::Dedup(arguments) => dedup::run(arguments),
+        Command::Map(arguments) => map::run(arguments),
         Command::Demo(arguments) => demo::run(arguments),
         Command::Export(arguments) => export::run(arguments),
         Command::Check(arguments) => check::run(arguments),

@@ -12,6 +12,20 @@ pub enum EvalError {
     /// No image could be read.
     #[error("none of the images could be read; look at the files, or point at another folder")]
     NoImages,
+    /// A comparison needs a second image.
+    #[error("there is only one image that can be read, and nothing to compare it with; give more")]
+    OneImage,
+    /// Too few images for a protocol.
+    #[error("{images} images can be read and at least {fewest} are needed; give more")]
+    FewImages {
+        /// Images that can be read.
+        images: usize,
+        /// Images that are needed.
+        fewest: usize,
+    },
+    /// The system gives no thread.
+    #[error("cannot start a thread; the system has none left")]
+    NoThread,
     /// A list or matrix has another size than the rest of the input implies.
     #[error("{what} holds {found} values, but {expected} were expected; check that it belongs to the same images")]
     Size {
@@ -38,6 +52,9 @@ pub enum EvalError {
         /// The value.
         value: f32,
     },
+    /// A matrix has no decomposition.
+    #[error("the principal components cannot be computed; the network's weights are likely damaged or diverged")]
+    NoDecomposition,
     /// A label names no class.
     #[error("label {label} of image {index} is outside of the {classes} classes; labels count from 0")]
     Label {
@@ -51,6 +68,14 @@ pub enum EvalError {
     /// `k` is zero or no `k` was given.
     #[error("k-NN needs one or more `k`, each at least 1; use for example 10, 20, 100, 200")]
     NoNeighbours,
+    /// No cosine reaches such a threshold, or all do.
+    #[error(
+        "threshold {threshold} is outside of (0, 1]; it is the cosine from which on two images are the same, such as 0.95"
+    )]
+    Threshold {
+        /// The threshold asked for.
+        threshold: f64,
+    },
     /// The temperature of the votes is not above 0.
     #[error("temperature {temperature} gives no votes; use a number above 0, the paper's is 0.07")]
     Temperature {

@@ -4,7 +4,7 @@ use dinoxide_engine::kernels::Kernels;
 use dinoxide_engine::params::Params;
 use dinoxide_engine::tape::{Images, Tape};
 use dinoxide_engine::tensor::Pool;
-use dinoxide_views::EvalLoader;
+use dinoxide_views::EvalBatch;
 
 use super::EvalError;
 use crate::nn::vit::Vit;
@@ -73,17 +73,17 @@ impl Frozen<'_> {
     }
 }
 
-/// Class features of all readable images, in order. Each image is decoded once for all networks, while earlier ones are
-/// computed.
+/// Class features of all readable images, in order: those of an evaluation loader, which decodes each image once for all networks
+/// while earlier ones are computed.
 ///
 /// # Errors
 /// If the loader fails or no image can be read.
 pub fn extract<const NETWORKS: usize>(
     networks: [Frozen<'_>; NETWORKS],
-    loader: &mut EvalLoader,
+    batches: impl Iterator<Item = Result<EvalBatch, dinoxide_views::Error>>,
 ) -> Result<Features<NETWORKS>, EvalError> {
     let mut features = Features { values: [const { Vec::new() }; NETWORKS], indices: Vec::new() };
-    for batch in loader {
+    for batch in batches {
         let batch = batch?;
         let (height, width) = (batch.height as usize, batch.width as usize);
         let images = ImageBatch { pixels: &batch.pixels, images: batch.samples.len(), height, width };

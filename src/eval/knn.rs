@@ -9,11 +9,10 @@
 
 use std::time::Instant;
 
-use faer::{Accum, MatMut, MatRef, Par, linalg::matmul::matmul};
-use rayon::prelude::*;
 use serde::{Serialize, Serializer, ser::SerializeStruct};
 
 use super::EvalError;
+use super::nearest::{Neighbour, UnitRows};
 
 /// Temperature of the votes, `eval_knn.py --temperature`.
 pub const TEMPERATURE: f64 = 0.07;
@@ -23,22 +22,6 @@ pub const NEIGHBOURS: [usize; 4] = [10, 20, 100, 200];
 
 /// How many ranked classes count as a hit of top-5.
 const TOP: usize = 5;
-
-/// Queries of one task. With [`TRAIN_BLOCK`] it bounds the similarities a thread holds to 2 MB, and it is a constant
-/// so that neither memory nor the number of threads changes a bit of the result.
-const QUERY_BLOCK: usize = 128;
-
-/// Training rows of one matrix product.
-const TRAIN_BLOCK: usize = 4096;
-
-/// A training image near a query.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Neighbour {
-    /// Index of the training image.
-    pub index: usize,
-    /// Cosine of its feature with the query's.
-    pub similarity: f32,
-}
 
 /// What k-NN says of one query.
 #[derive(Clone, Debug, PartialEq)]
@@ -110,9 +93,8 @@ impl Serialize for ByK<'_> {
 /// The training set's unit features and labels, ready for queries.
 #[derive(Clone, Debug)]
 pub struct KnnBank {
-    features: Vec<f32>, // [N, D], unit rows.
+    features: UnitRows, // [N, D]
     labels: Vec<u32>,   // [N]
-    dim: usize,
     classes: usize,
     temperature: f64,
 }
@@ -125,7 +107,7 @@ impl KnnBank {
     ///
     /// # Errors
     /// Empty input, sizes that do not fit, a label at or above `classes`, a value that is not finite.
-    pub fn new(mut features: Vec<f32>, labels: Vec<u32>, classes: usize) -> Result<Self, EvalError> {
+    pub fn new(features: Vec<f32>, labels: Vec<u32>, classes: usize) -> Result<Self, EvalError> {
         if labels.is_empty() || features.is_empty() {
             return Err(EvalError::Empty { what: "the k-NN training set" });
         }
@@ -135,8 +117,8 @@ impl KnnBank {
             return Err(EvalError::Size { what: "the training features", found: features.len(), expected });
         }
         check_labels(&labels, classes)?;
-        normalise_rows(&mut features, dim, "the training features")?;
-        Ok(Self { features, labels, dim, classes, temperature: TEMPERATURE })
+        let features = UnitRows::new(features, dim, "the training features")?;
+        Ok(Self { features, labels, classes, temperature: TEMPERATURE })
     }
 
     /// The same bank with another temperature of the votes.
@@ -169,9 +151,9 @@ impl KnnBank {
     /// `k` = 0, a number of values that is no multiple of D, a value that is not finite.
     pub fn predict(&self, queries: &[f32], k: usize) -> Result<Vec<Prediction>, EvalError> {
         let k = self.clip(&[k])?[0];
-        let per_block = self.for_each_block(queries, |block| {
-            let nearest = self.nearest(block, k);
-            Ok(nearest.into_iter().map(|found| self.prediction(found)).collect::<Vec<_>>())
+        let per_block = self.features.for_each_block(queries, |block| {
+            let nearest = self.features.nearest(block, k);
+            nearest.into_iter().map(|found| self.prediction(found)).collect::<Vec<_>>()
         })?;
         Ok(per_block.into_iter().flatten().collect())
     }
@@ -191,8 +173,8 @@ impl KnnBank {
         if labels.is_empty() {
             return Err(EvalError::Empty { what: "the k-NN validation set" });
         }
-        if queries.len() != labels.len() * self.dim {
-            let expected = labels.len() * self.dim;
+        if queries.len() != labels.len() * self.features.dim() {
+            let expected = labels.len() * self.features.dim();
             return Err(EvalError::Size { what: "the validation features", found: queries.len(), expected });
         }
         check_labels(labels, self.classes)?;
@@ -213,10 +195,10 @@ impl KnnBank {
     /// Returns for each k how many queries have their class first, and among the first five.
     fn count_hits(&self, queries: &[f32], labels: &[u32], ks: &[usize]) -> Result<Vec<[usize; 2]>, EvalError> {
         let most = ks.iter().copied().max().unwrap_or(1);
-        let per_block = self.for_each_block(queries, |block| {
-            let nearest = self.nearest(block, most);
+        let per_block = self.features.for_each_block(queries, |block| {
+            let nearest = self.features.nearest(block, most);
             let found = nearest.iter().map(|found| ks.iter().map(|&k| self.rank_classes(&found[..k])).collect());
-            Ok(found.collect::<Vec<Vec<Vec<u32>>>>())
+            found.collect::<Vec<Vec<Vec<u32>>>>()
         })?;
         let mut hits = vec![[0, 0]; ks.len()];
         for (ranked_per_k, label) in per_block.into_iter().flatten().zip(labels) {
@@ -240,44 +222,6 @@ impl KnnBank {
             }
         }
         Ok(used)
-    }
-
-    /// Runs `search` on blocks of unit queries, in parallel, and returns its answers in order.
-    fn for_each_block<T: Send>(
-        &self,
-        queries: &[f32],
-        search: impl Fn(&[f32]) -> Result<T, EvalError> + Sync,
-    ) -> Result<Vec<T>, EvalError> {
-        if !queries.len().is_multiple_of(self.dim) {
-            let expected = queries.len() / self.dim * self.dim;
-            return Err(EvalError::Size { what: "the query features", found: queries.len(), expected });
-        }
-        let blocks = queries.par_chunks(QUERY_BLOCK * self.dim).map(|block| {
-            let mut unit = block.to_vec();
-            normalise_rows(&mut unit, self.dim, "the query features")?;
-            search(&unit)
-        });
-        blocks.collect()
-    }
-
-    /// Returns the `k` nearest training images of each query of a block, nearest first.
-    fn nearest(&self, block: &[f32], k: usize) -> Vec<Vec<Neighbour>> {
-        let count = block.len() / self.dim;
-        let queries = MatRef::from_row_major_slice(block, count, self.dim); // [B, D]
-        let mut nearest = vec![Nearest::new(k); count];
-        let mut similarities = vec![0.0_f32; count * TRAIN_BLOCK.min(self.train())];
-        for (number, rows) in self.features.chunks(TRAIN_BLOCK * self.dim).enumerate() {
-            let width = rows.len() / self.dim;
-            let train = MatRef::from_row_major_slice(rows, width, self.dim); // [W, D]
-            let product = &mut similarities[..count * width];
-            let target = MatMut::from_row_major_slice_mut(product, count, width); // [B, W]
-            // One thread each: the blocks already fill the machine, and the order of sums stays fixed.
-            matmul(target, Accum::Replace, queries, train.transpose(), 1.0, Par::Seq);
-            for (nearest, row) in nearest.iter_mut().zip(product.chunks_exact(width)) {
-                nearest.add(number * TRAIN_BLOCK, row);
-            }
-        }
-        nearest.into_iter().map(Nearest::into_sorted).collect()
     }
 
     fn prediction(&self, neighbours: Vec<Neighbour>) -> Prediction {
@@ -311,68 +255,9 @@ impl KnnBank {
     }
 }
 
-/// The running k nearest of one query.
-#[derive(Clone, Debug)]
-struct Nearest {
-    k: usize,
-    found: Vec<Neighbour>, // Up to 2k candidates; beyond that all but the best k go.
-    threshold: f32,        // Similarity of the k-th best at the last cut: what is not above it cannot enter.
-}
-
-impl Nearest {
-    fn new(k: usize) -> Self {
-        Self { k, found: Vec::new(), threshold: f32::NEG_INFINITY }
-    }
-
-    /// Adds the similarities of training rows `first`, `first` + 1, … Rows must come in order: a later row that
-    /// merely equals the threshold loses its tie and is left out.
-    fn add(&mut self, first: usize, similarities: &[f32]) {
-        for (offset, &similarity) in similarities.iter().enumerate() {
-            if similarity > self.threshold {
-                self.found.push(Neighbour { index: first + offset, similarity });
-                if self.found.len() == 2 * self.k {
-                    self.cut();
-                }
-            }
-        }
-    }
-
-    fn cut(&mut self) {
-        let (_, last, _) = self.found.select_nth_unstable_by(self.k - 1, nearer);
-        self.threshold = last.similarity;
-        self.found.truncate(self.k);
-    }
-
-    fn into_sorted(mut self) -> Vec<Neighbour> {
-        self.found.sort_unstable_by(nearer);
-        self.found.truncate(self.k);
-        self.found
-    }
-}
-
-/// The total order of neighbours: higher similarity first, then lower index. It makes unstable sorts deterministic.
-fn nearer(a: &Neighbour, b: &Neighbour) -> std::cmp::Ordering {
-    b.similarity.total_cmp(&a.similarity).then(a.index.cmp(&b.index))
-}
-
 fn check_labels(labels: &[u32], classes: usize) -> Result<(), EvalError> {
     match labels.iter().position(|&label| label as usize >= classes) {
         Some(index) => Err(EvalError::Label { label: labels[index], index, classes }),
         None => Ok(()),
     }
-}
-
-/// Scales each row of `dim` values to unit length; norms in f64, so that large and tiny features neither overflow nor
-/// vanish.
-fn normalise_rows(features: &mut [f32], dim: usize, what: &'static str) -> Result<(), EvalError> {
-    for (row, values) in features.chunks_exact_mut(dim).enumerate() {
-        if let Some(&value) = values.iter().find(|value| !value.is_finite()) {
-            return Err(EvalError::BadValue { what, row, value });
-        }
-        let norm = values.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>().sqrt();
-        if norm > 0.0 {
-            values.iter_mut().for_each(|value| *value = (f64::from(*value) / norm) as f32);
-        }
-    }
-    Ok(())
 }

@@ -3,11 +3,18 @@
 //! Nothing here knows a method, a loss or a training run. A protocol sees rows of `f32`, labels and masks.
 
 pub mod attention;
+pub mod dedup;
 pub mod embedding;
 mod error;
 pub mod features;
+pub mod foreground;
+pub mod kmeans;
 pub mod knn;
 pub mod labels;
+pub mod map;
+pub mod nearest;
+pub mod pca;
+pub mod pca_maps;
 pub mod pixels;
 pub mod representation;
 

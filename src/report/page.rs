@@ -54,6 +54,8 @@ pub enum VerdictState {
     Warning,
     /// The run stopped or collapsed.
     Failed,
+    /// Something to read, not to judge.
+    Neutral,
 }
 
 /// One line of the plan.
@@ -91,8 +93,9 @@ pub struct Table {
     pub rows: Vec<Vec<String>>,
 }
 
-/// Pictures at least this many times wider than high scroll sideways on a narrow screen.
+/// Pictures at least this many times wider than high, or with this many columns, scroll sideways on a narrow screen.
 const WIDE_RATIO: f64 = 1.5;
+const WIDE_PX: u32 = 700;
 
 impl RunPage {
     /// The page as HTML.
@@ -188,9 +191,11 @@ impl Verdict {
             VerdictState::Healthy => ("good", "Healthy"),
             VerdictState::Warning => ("warn", "Look closer"),
             VerdictState::Failed => ("bad", "Failed"),
+            VerdictState::Neutral => ("plain", ""),
         };
+        let word = if word.is_empty() { String::new() } else { format!("<strong>{word}</strong>") };
         let sentence = escape(&self.sentence);
-        put(out, format_args!("<div class=\"verdict {class}\"><strong>{word}</strong><span>{sentence}</span></div>\n"));
+        put(out, format_args!("<div class=\"verdict {class}\">{word}<span>{sentence}</span></div>\n"));
     }
 }
 
@@ -212,7 +217,7 @@ fn write_figure(out: &mut String, figure: &Figure) {
     let kind = media_type(&figure.file);
     let (size, class) = match dimensions(&figure.file) {
         Some((width, height)) => {
-            let wide = f64::from(width) >= WIDE_RATIO * f64::from(height);
+            let wide = width >= WIDE_PX || f64::from(width) >= WIDE_RATIO * f64::from(height);
             let limit = format!("width=\"{width}\" height=\"{height}\" style=\"max-width:{width}px\"");
             (limit, if wide { "wide" } else { "" })
         }

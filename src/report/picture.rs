@@ -232,6 +232,14 @@ impl Picture {
         Self { width, height, rgb: resized.into_raw() }
     }
 
+    /// The picture at another size, every pixel a block.
+    pub fn enlarged(&self, width: u32, height: u32) -> Self {
+        let place = |at: u32, side: u32, own: u32| (u64::from(at) * u64::from(own) / u64::from(side.max(1))) as u32;
+        Self::from_fn(width, height, |column, row| {
+            self.pixel(place(column, width, self.width), place(row, height, self.height))
+        })
+    }
+
     /// The picture under a heat map of the grid, min-max normalised; `opacity` 0 shows the picture alone.
     pub fn with_heat(&self, grid: &Grid, map: ColourMap, opacity: f32) -> Self {
         let heat = grid.normalised();
@@ -287,8 +295,16 @@ impl Picture {
     /// # Errors
     /// If the encoder refuses the size (above 65,535 pixels a side).
     pub fn to_jpeg(&self) -> Result<Vec<u8>, PictureError> {
+        self.to_jpeg_of(JPEG_QUALITY)
+    }
+
+    /// The picture as a JPEG file of a quality from 1 to 100.
+    ///
+    /// # Errors
+    /// If the encoder refuses the size (above 65,535 pixels a side).
+    pub fn to_jpeg_of(&self, quality: u8) -> Result<Vec<u8>, PictureError> {
         let mut bytes = Cursor::new(Vec::new());
-        image::codecs::jpeg::JpegEncoder::new_with_quality(&mut bytes, JPEG_QUALITY)
+        image::codecs::jpeg::JpegEncoder::new_with_quality(&mut bytes, quality)
             .write_image(&self.rgb, self.width, self.height, ExtendedColorType::Rgb8)
             .map_err(|source| self.encode_error(source))?;
         Ok(bytes.into_inner())

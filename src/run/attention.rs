@@ -1,11 +1,11 @@
 //! `dinoxide attention`: where the model looks.
 
 use std::collections::BTreeSet;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use dinoxide_engine::cpu::Cpu;
 use dinoxide_engine::tensor::Pool;
-use dinoxide_views::{Crop, EvalTransform, Image, Skipped, Source};
+use dinoxide_views::{Image, Skipped, Source};
 use serde::Serialize;
 
 use super::RunError;
@@ -13,6 +13,7 @@ use super::console::{Console, Figures, Verbosity};
 use super::images::warn_of_skipped;
 use super::input::{ImageSize, Network};
 use super::model::Model;
+use super::seen::{free_name, seen};
 use crate::checkpoint::atomic::write_atomic;
 use crate::eval::EvalError;
 use crate::eval::attention::{AttentionMaps, mass_mask};
@@ -21,8 +22,6 @@ use crate::eval::features::ImageBatch;
 use crate::report::attention_sheet::{AttentionRow, OVERLAY_OPACITY, SheetStyle, attention_panel};
 use crate::report::picture::{ColourMap, Grid, Picture, PictureError};
 
-/// Most patches of an image at its own size: about 1450 pixels a side with patches of 16.
-const MOST_PATCHES: f64 = 8192.0;
 /// Colours of the maps.
 const MAP: ColourMap = ColourMap::Viridis;
 /// Width of a picture on the sheet.
@@ -84,58 +83,18 @@ pub fn attention(request: &AttentionRequest) -> Result<AttentionReport, RunError
                 continue;
             }
         };
-        let seen = match fixed {
-            Some(transform) => transform.apply(&decoded),
-            None => own_size(&console, &image.name, &decoded, model.backbone.config().patch_size),
-        };
-        let seen = whole_patches(&seen, model.backbone.config().patch_size);
+        let seen = seen(&console, &image.name, &decoded, fixed, model.backbone.config().patch_size);
         let (height, width) = (seen.height as usize, seen.width as usize);
         let values = frozen.class_attention(ImageBatch { pixels: &seen.pixels, images: 1, height, width });
         let patches = model.backbone.patches(1, height, width);
         let look = Look { name: &image.name, image: &seen, maps: AttentionMaps::new(values, patches.grid())? };
-        let folder = request.out.join(free_folder(&image.name, &mut folders));
+        let folder = request.out.join(free_name(&image.name, &mut folders));
         report.files.extend(look.write(&folder, request.threshold)?);
         report.images += 1;
     }
     warn_of_skipped(&console, &skipped);
     report.skipped = skipped.len();
     if report.images == 0 { Err(EvalError::NoImages.into()) } else { Ok(report) }
-}
-
-/// The image as it is, made smaller if it has more patches than can be computed in reasonable time, and larger if it has none.
-fn own_size(console: &Console, name: &str, image: &Image, patch_size: usize) -> Image {
-    let patch = patch_size as f64;
-    let (width, height) = (f64::from(image.width), f64::from(image.height));
-    let patches = (width / patch).floor() * (height / patch).floor();
-    let scale = if patches > MOST_PATCHES { (MOST_PATCHES / patches).sqrt() } else { 1.0 };
-    let side = |side: f64| (side * scale).round().max(patch) as u32;
-    let transform = EvalTransform::Exact { width: side(width), height: side(height) };
-    if transform.size() == (image.width, image.height) {
-        return image.clone();
-    }
-    let ((width, height), (old_width, old_height)) = (transform.size(), (image.width, image.height));
-    console.say(&format!(
-        "{name}: {old_width}x{old_height} resized to {width}x{height}; `--image-size` chooses another size"
-    ));
-    transform.apply(image)
-}
-
-/// The part that whole patches cover: right and bottom edges are cut, as `visualize_attention.py` does.
-fn whole_patches(image: &Image, patch_size: usize) -> Image {
-    let covered = |side: u32| side - side % patch_size as u32;
-    image.crop(Crop { x: 0, y: 0, width: covered(image.width), height: covered(image.height) })
-}
-
-/// A folder name that no earlier image took: the image's name without its ending, or with it if that is taken.
-fn free_folder(name: &str, taken: &mut BTreeSet<PathBuf>) -> PathBuf {
-    // Names in lists may lead anywhere; results stay below the output folder.
-    let inside = Path::new(name).components().filter(|part| matches!(part, Component::Normal(_)));
-    let whole: PathBuf = inside.collect();
-    let numbered = (2..).map(|number| PathBuf::from(format!("{}-{number}", whole.display())));
-    let mut candidates = [whole.with_extension(""), whole.clone()].into_iter().chain(numbered);
-    let free = candidates.find(|candidate| !taken.contains(candidate)).unwrap_or(whole);
-    taken.insert(free.clone());
-    free
 }
 
 /// One image with what the network attends to.

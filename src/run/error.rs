@@ -32,6 +32,12 @@ pub enum RunError {
         /// The folder.
         path: PathBuf,
     },
+    /// Results are to go into a folder, and the name is that of a file.
+    #[error("`{}` is a file; `-o` names a folder", path.display())]
+    NotAFolder {
+        /// The file.
+        path: PathBuf,
+    },
     /// The folder holds a run with another configuration.
     #[error(
         "`{path}` holds a run with another configuration:\n{listing}\n\

@@ -1,6 +1,6 @@
 //! `dinoxide runs`: what scripts rely on.
 #![cfg(unix)]
-#![expect(clippy::unwrap_used, reason = "a failed preparation is a failed test")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a failed preparation is a failed test")]
 
 mod running;
 
@@ -54,4 +54,66 @@ fn runs_are_listed_shown_and_compared() {
     assert_eq!(keys, ["data.val", "optim.lr"]);
     assert_eq!(text(&["diff", "runs/plain", "runs/plain"]).trim(), "no differences");
     assert!(!runs(folder, &["show", "data"]).status.success());
+}
+
+#[test]
+fn runs_are_compared_on_a_page_and_told_as_csv() {
+    let root = tempfile::tempdir().unwrap();
+    let (folder, data) = (root.path(), root.path().join("data"));
+    make_images(&data, 8);
+    run(pretrain(&data, &folder.join("a"), &[])).expect(0);
+    run(pretrain(&data, &folder.join("b"), &["--set", "optim.lr=0.002", "--set", "head.out_dim=128"])).expect(0);
+    let report = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_dinoxide"));
+        command.current_dir(folder).arg("report").args(arguments).output().unwrap()
+    };
+    let output = report(&["a", "b", "-o", "both", "--json"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(told["differences"]["optim.lr"][1], "0.002");
+    let page = std::fs::read_to_string(folder.join("both/report.html")).unwrap();
+    for part in ["a · b", "ln 64 = 4.16", "ln 128 = 4.85", "optim.lr", "Teacher entropy"] {
+        assert!(page.contains(part), "`{part}` is missing");
+    }
+    assert!(std::fs::read_to_string(folder.join("both/entropy.svg")).unwrap().contains("<svg"));
+    assert!(!folder.join("both/knn.svg").exists(), "no run has k-NN");
+    let refused = report(&["a", "data"]);
+    assert!(!refused.status.success() && String::from_utf8_lossy(&refused.stderr).contains("no run in `data`"));
+    assert!(String::from_utf8_lossy(&report(&["a"; 7]).stderr).contains("one to 6"));
+
+    let text = String::from_utf8(runs(folder, &["csv", "a"]).stdout).unwrap();
+    let mut lines = csv::Reader::from_reader(text.as_bytes());
+    let header = lines.headers().unwrap().clone();
+    assert_eq!(&header.iter().take(3).collect::<Vec<_>>(), &["step", "epoch", "eval"]);
+    let loss = header.iter().position(|name| name == "loss").unwrap();
+    let rows: Vec<csv::StringRecord> = lines.records().map(Result::unwrap).collect();
+    let steps: Vec<&csv::StringRecord> = rows.iter().filter(|row| &row[2] != "true").collect();
+    assert_eq!(steps.len(), 12);
+    assert!(steps.iter().all(|row| row[loss].parse::<f64>().is_ok()));
+}
+
+#[test]
+fn every_process_of_a_run_leaves_an_event_file_and_overwriting_removes_them() {
+    let root = tempfile::tempdir().unwrap();
+    let (out, data) = (root.path().join("run"), root.path().join("data"));
+    make_images(&data, 8);
+    let events = || {
+        let entries = std::fs::read_dir(&out).unwrap().map(|entry| entry.unwrap().path());
+        entries.filter(|path| path.file_name().unwrap().to_string_lossy().contains("tfevents")).collect::<Vec<_>>()
+    };
+    run(pretrain(&data, &out, &[])).expect(0);
+    let [file] = &events()[..] else { panic!("one event file: {:?}", events()) };
+    let bytes = std::fs::read(file).unwrap();
+    // Records follow each other without a gap: length, its checksum, data, their checksum.
+    let (mut at, mut records) = (0, 0);
+    while at < bytes.len() {
+        let length = u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap()) as usize;
+        at += 8 + 4 + length + 4;
+        records += 1;
+    }
+    assert_eq!(at, bytes.len());
+    // The version, twelve steps, and evaluations at the start and the end with three pictures each.
+    assert_eq!(records, 1 + 12 + 2 * 4);
+    run(pretrain(&data, &out, &["--overwrite", "--set", "log.tensorboard=false"])).expect(0);
+    assert_eq!(events(), Vec::<std::path::PathBuf>::new());
 }

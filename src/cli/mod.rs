@@ -17,6 +17,7 @@ mod pretrain;
 mod preview;
 mod recipes;
 mod replay;
+mod report;
 mod runs;
 mod serve;
 
@@ -63,6 +64,7 @@ enum Command {
     Bench(bench::BenchArgs),
     Recipes(recipes::RecipesArgs),
     Replay(replay::ReplayArgs),
+    Report(report::ReportArgs),
     Runs(runs::RunsArgs),
     Serve(serve::ServeArgs),
 }
@@ -142,6 +144,7 @@ pub fn main() -> ExitCode {
         Command::Bench(arguments) => bench::run(arguments),
         Command::Recipes(arguments) => recipes::run(arguments),
         Command::Replay(arguments) => replay::run(arguments),
+        Command::Report(arguments) => report::run(arguments),
         Command::Runs(arguments) => runs::run(arguments),
         Command::Serve(arguments) => serve::run(arguments),
     };

@@ -364,11 +364,13 @@ pub struct EvalConfig {
     pub knn_k: usize,
     /// Labelled images that vote or are classified, at most; evenly spread where there are more.
     pub most_images: usize,
+    /// Whether attention, components and neighbours are drawn at each evaluation.
+    pub pictures: bool,
 }
 
 impl Default for EvalConfig {
     fn default() -> Self {
-        Self { every_epochs: 10, knn_k: 20, most_images: 20_000 }
+        Self { every_epochs: 10, knn_k: 20, most_images: 20_000, pictures: true }
     }
 }
 

@@ -164,6 +164,14 @@ pub enum RunError {
         /// Steps of the schedule.
         total: usize,
     },
+    /// So many runs cannot be compared.
+    #[error("{found} runs cannot be compared; give one to {most}, as many as there are colours to tell apart")]
+    RunCount {
+        /// Runs given.
+        found: usize,
+        /// Most runs.
+        most: usize,
+    },
     /// What should be a kept step is none.
     #[error("`{}` holds no step that failed; give a folder such as RUN/debug/step-120", path.display())]
     NotABundle {

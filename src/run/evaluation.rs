@@ -3,14 +3,18 @@
 use std::sync::Arc;
 
 use dinoxide_views::Source;
+use dinoxide_views::source::SourceImage;
 
 use super::RunError;
 use super::console::Console;
+use super::folder::RunFolder;
 use super::health::Sighting;
 use super::metrics::EvalRow;
+use super::pictures::{Drawn, Pictures};
 use super::probe::Probe;
 use super::validation::Validation;
 use crate::config::Config;
+use crate::eval::features::Frozen;
 use crate::methods::Device;
 use crate::train::step::TrainState;
 
@@ -19,7 +23,16 @@ pub struct Evaluation {
     /// The labelled images, if there are any.
     pub validation: Option<Validation>,
     probe: Probe,
+    pictures: Option<Pictures>,
     knn_k: usize,
+}
+
+/// What an evaluation gives.
+pub struct Evaluated {
+    /// The figures.
+    pub row: EvalRow,
+    /// The sheets that were drawn; none if one could not be.
+    pub pictures: Result<Vec<Drawn>, RunError>,
 }
 
 /// The best evaluation so far.
@@ -49,21 +62,31 @@ impl Evaluation {
     ///
     /// # Errors
     /// If the labelled images cannot be used.
-    pub fn open(config: &Config, train: &Arc<Source>, console: &Console) -> Result<Self, RunError> {
+    pub fn open(folder: &RunFolder, train: &Arc<Source>, console: &Console) -> Result<Self, RunError> {
+        let config = &folder.config;
         let validation = Validation::open(config, train, console)?;
-        Ok(Self { validation, probe: Probe::open(config, train), knn_k: config.eval.knn_k })
+        let among: Vec<&SourceImage> = match &validation {
+            Some(validation) => validation.queries().collect(),
+            None => train.images.iter().collect(),
+        };
+        let pictures = config.eval.pictures.then(|| Pictures::open(&folder.path, config, &among));
+        Ok(Self { probe: Probe::open(config, train), knn_k: config.eval.knn_k, pictures, validation })
     }
 
     /// Evaluates both networks after `epoch` epochs.
     ///
     /// # Errors
     /// If the labelled images cannot be read.
-    pub fn run(&self, state: &TrainState, epoch: usize, device: Device<'_>) -> Result<EvalRow, RunError> {
+    pub fn run(&mut self, state: &TrainState, epoch: usize, device: Device<'_>) -> Result<Evaluated, RunError> {
         let (backbone, teacher) = state.method.backbone();
         let top1 = |validation: &Validation| validation.top1(backbone, [teacher, &state.student], device);
         let top1 = self.validation.as_ref().map(top1).transpose()?;
-        let probed = self.probe.look(state, device);
-        Ok(EvalRow {
+        let features = self.probe.look(state, device);
+        let probed = features.figures();
+        let frozen = Frozen { kernels: device.kernels, pool: device.pool, backbone, params: teacher };
+        let draw = |pictures: &mut Pictures| pictures.draw(&frozen, &self.probe, &features, epoch);
+        let pictures = self.pictures.as_mut().map_or_else(|| Ok(Vec::new()), draw);
+        let row = EvalRow {
             eval: true,
             step: state.step,
             epoch,
@@ -73,7 +96,8 @@ impl Evaluation {
             rank: probed.rank,
             feature_std: probed.feature_std,
             student_cosine: probed.student_cosine,
-        })
+        };
+        Ok(Evaluated { row, pictures })
     }
 }
 

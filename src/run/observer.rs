@@ -10,11 +10,12 @@ use serde_json::Value;
 
 use super::clock::Clock;
 use super::console::Console;
-use super::evaluation::{Best, Evaluation};
+use super::evaluation::{Best, Evaluated, Evaluation};
 use super::folder::RunFolder;
 use super::health::{Finding, Memory, Monitor, Pulse};
 use super::interrupt::Interrupt;
 use super::metrics::{EpochSums, Metrics, StepRow};
+use super::pictures::Drawn;
 use super::progress::Snapshot;
 use super::status::{State, Status};
 use super::tensorboard::EventFile;
@@ -286,7 +287,7 @@ impl<'a> Observer<'a> {
     /// If the labelled images cannot be read, or a file not be written.
     pub fn evaluate_if_due(
         &mut self,
-        evaluation: &Evaluation,
+        evaluation: &mut Evaluation,
         state: &TrainState,
         device: Device<'_>,
     ) -> Result<(), RunError> {
@@ -299,7 +300,7 @@ impl<'a> Observer<'a> {
             return Ok(());
         }
         let begun = Instant::now();
-        let row = evaluation.run(state, epoch, device)?;
+        let Evaluated { row, pictures } = evaluation.run(state, epoch, device)?;
         // The row last: once it is there, the evaluation is not made up for.
         if let Some(best) = Best::of(&row, &self.folder.config).filter(|now| now.beats(self.best)) {
             self.best = Some(best);
@@ -308,11 +309,25 @@ impl<'a> Observer<'a> {
         self.metrics().map(|metrics| metrics.eval(&row)).transpose()?;
         self.console.figure(&row);
         self.console.say(&row.words());
+        self.show(step, pictures)?;
         let found = self.monitor.look_at_features(step, row.sighting());
         self.tell(step, &found);
         // Evaluation is not training: it counts for neither the speed nor the estimate of the end.
         self.clock.evaluated(begun.elapsed());
         self.since_row.begun += begun.elapsed();
+        Ok(())
+    }
+
+    /// Gives the pictures of an evaluation to TensorBoard. A picture that fails is no reason to stop a run.
+    fn show(&mut self, step: usize, pictures: Result<Vec<Drawn>, RunError>) -> Result<(), RunError> {
+        let drawn = pictures.unwrap_or_else(|error| {
+            self.console.warn(&format!("the pictures of this evaluation are missing: {}", error.on_one_line()));
+            Vec::new()
+        });
+        let Some(events) = self.metrics.as_mut().and_then(Metrics::events) else { return Ok(()) };
+        for Drawn { kind, picture } in drawn {
+            events.picture(kind, step, (picture.width(), picture.height()), picture.to_png()?)?;
+        }
         Ok(())
     }
 

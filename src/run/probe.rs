@@ -20,7 +20,18 @@ pub struct Probe {
     images: Vec<Image>,
 }
 
-/// What the networks make of the probe.
+/// Class features of the probe, one row for each image.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ProbeFeatures {
+    /// Of the teacher, `[N, D]`.
+    pub teacher: Vec<f32>,
+    /// Of the student, `[N, D]`.
+    pub student: Vec<f32>,
+    /// D.
+    pub dim: usize,
+}
+
+/// What the features of the probe are like.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Probed {
     /// RankMe of the teacher's features.
@@ -40,19 +51,33 @@ impl Probe {
         Self { images: read.map(|image| transform.apply(&image)).collect() }
     }
 
+    /// The images, as the networks see them.
+    pub fn images(&self) -> &[Image] {
+        &self.images
+    }
+
     /// Looks at the probe with both networks.
-    pub fn look(&self, state: &TrainState, device: Device<'_>) -> Probed {
+    pub fn look(&self, state: &TrainState, device: Device<'_>) -> ProbeFeatures {
         let (backbone, teacher) = state.method.backbone();
         let features = |params| {
             let frozen = Frozen { kernels: device.kernels, pool: device.pool, backbone, params };
             self.images.chunks(BATCH).flat_map(|images| features(&frozen, images)).collect::<Vec<f32>>()
         };
-        let (teacher, student) = (features(teacher), features(&state.student));
-        let dim = teacher.len().checked_div(self.images.len()).unwrap_or(0);
+        ProbeFeatures {
+            teacher: features(teacher),
+            student: features(&state.student),
+            dim: backbone.config().embed_dim,
+        }
+    }
+}
+
+impl ProbeFeatures {
+    /// The figures of the features.
+    pub fn figures(&self) -> Probed {
         Probed {
-            rank: rank(&teacher, dim),
-            feature_std: spread(&teacher, dim),
-            student_cosine: agreement(&teacher, &student, dim),
+            rank: rank(&self.teacher, self.dim),
+            feature_std: spread(&self.teacher, self.dim),
+            student_cosine: agreement(&self.teacher, &self.student, self.dim),
         }
     }
 }

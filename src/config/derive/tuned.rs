@@ -75,7 +75,7 @@ pub(super) const LR_BY_BATCH: [(usize, f64); 3] = [(32, 6e-3), (64, 4e-3), (usiz
 /// Evaluations in one run.
 pub(super) const EVALUATIONS: usize = 10;
 /// Fewest and most labelled images of an evaluation.
-pub(super) const EVALUATED_IMAGES: (usize, usize) = (2000, 20_000);
+pub(super) const EVALUATED_IMAGES: (usize, usize) = (5000, 20_000);
 /// Largest share of the time for evaluations.
 pub(super) const EVALUATION_SHARE: f64 = 0.1;
 /// Evaluations besides those: before the first step, and what the page of the run takes at the end.

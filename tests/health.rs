@@ -1,6 +1,6 @@
 //! Collapses that really happen are named, with what to do; healthy figures are left alone.
 #![cfg(unix)]
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a failed preparation is a failed test")]
+#![expect(clippy::unwrap_used, reason = "a failed preparation is a failed test")]
 
 mod running;
 

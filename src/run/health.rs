@@ -24,6 +24,8 @@ const NO_GRADIENT: f64 = 1e-6;
 /// ln K and may rise once, when the teacher's temperature does.
 const SWING: f64 = 0.25;
 const TURNS: usize = 3;
+/// Weight of a step in the running mean that is watched for swings.
+const SMOOTHING: f64 = 0.2;
 /// Standard deviation of the features, as a share of what even spreading gives, below which all images look the same.
 const ALIKE: f64 = 1e-3;
 /// Share of the dimensions below which the features use few directions, if the rank has fallen to this share of its best.
@@ -191,6 +193,8 @@ fn words(finding: Finding, figures: &str) -> String {
 /// Follows a curve up and down.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 struct Swing {
+    /// Running mean of the values: what jumps from batch to batch is no swing.
+    mean: Option<f64>,
     /// Lowest and highest value since the last turn.
     range: Option<(f64, f64)>,
     /// Where it goes.
@@ -213,6 +217,8 @@ enum Heading {
 impl Swing {
     /// Takes the next value; a turn is a way back of at least `amplitude`.
     fn follow(&mut self, value: f64, amplitude: f64) {
+        let value = self.mean.map_or(value, |mean| mean + SMOOTHING * (value - mean));
+        self.mean = Some(value);
         let (low, high) = self.range.unwrap_or((value, value));
         let (low, high) = (low.min(value), high.max(value));
         let turned = match self.heading {

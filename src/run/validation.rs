@@ -46,12 +46,10 @@ impl Split {
     /// Leaves at most so many images, at least one, evenly spread.
     fn thin_out(&mut self, most: usize) {
         let stride = self.len().div_ceil(most.max(1)).max(1);
-        let mut number = 0;
-        for label in self.labels.iter_mut().filter(|label| label.is_some()) {
+        for (number, label) in self.labels.iter_mut().filter(|label| label.is_some()).enumerate() {
             if number % stride != 0 {
                 *label = None;
             }
-            number += 1;
         }
     }
 }

@@ -306,6 +306,8 @@ fn snapshot() -> Snapshot {
         out_dim: 2048,
         kl: 0.48,
         grad_norm: 1.8,
+        findings: Vec::new(),
+        rank: Some(12.5),
         knn: Some((61.3, 30)),
         memory_bytes: None,
     }
@@ -318,7 +320,12 @@ fn progress_lines_say_how_far_and_how_well() {
         snapshot.headline(Style::Terminal),
         "epoch  37/240  ━━━─────────────────────  step 6 981/45 120   loss 6.412 ↓   612 img/s   wait 2 %   eta 8 h 21 min"
     );
-    assert_eq!(snapshot.health(), "entropy 5.90/7.62   KL 0.480   |g| 1.80   k-NN 61.3 % (ep 30)");
+    assert_eq!(
+        snapshot.health(),
+        "health ok   entropy 5.90/7.62   KL 0.480   |g| 1.80   rank 12.5   k-NN 61.3 % (ep 30)"
+    );
+    let ill = Snapshot { findings: vec!["unstable", "images alike"], ..snapshot.clone() };
+    assert!(ill.health().starts_with("health found: unstable, images alike   entropy"));
     assert!(!snapshot.plain().contains('\u{1b}') && !snapshot.plain().contains('\n'));
 }
 

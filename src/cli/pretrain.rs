@@ -150,6 +150,11 @@ fn run_of(config: &Path) -> Option<PathBuf> {
 
 /// The flags of this command alone.
 fn insert_flags(arguments: &PretrainArgs, given: &mut Partial) -> Result<(), ConfigError> {
+    let other_time = arguments.time.as_deref().is_some_and(|time| given.text("run.time") != Some(time));
+    if other_time {
+        // What a configuration file found for another time, or for none.
+        ["run.steps", "run.epochs", "eval.every_epochs"].iter().for_each(|key| given.forget(key));
+    }
     let texts = [
         ("model.init", "--init", &arguments.init),
         ("data.val", "--val", &arguments.val),

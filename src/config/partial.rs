@@ -178,6 +178,11 @@ impl Partial {
         (!left_open).then_some(value)
     }
 
+    /// Leaves `key` to the program again.
+    pub fn forget(&mut self, name: &str) {
+        self.values.remove(name);
+    }
+
     /// Where `key` was given.
     pub fn origin(&self, name: &str) -> Origin {
         self.values.get(name).map_or(Origin::Derived, |(_, origin)| origin.clone())

@@ -18,7 +18,7 @@ pub fn rank(features: &[f32], dim: usize) -> Option<f64> {
 }
 
 /// Mean over the dimensions of the standard deviation of `features`, `[N, dim]`, at unit length: 1/√dim where they spread evenly, 0 where
-/// all images are the same (Chen & He 2021, figure 2). `None` without features.
+/// all images are the same (Chen & He 2021, figure 2). `None` without features, or where they are not finite.
 pub fn spread(features: &[f32], dim: usize) -> Option<f64> {
     let rows = features.len().checked_div(dim).filter(|rows| *rows > 0)? as f64;
     let (mut sums, mut squares) = (vec![0.0; dim], vec![0.0; dim]);
@@ -31,15 +31,16 @@ pub fn spread(features: &[f32], dim: usize) -> Option<f64> {
         }
     }
     let variances = sums.iter().zip(&squares).map(|(sum, square)| (square / rows - (sum / rows).powi(2)).max(0.0));
-    Some(variances.map(f64::sqrt).sum::<f64>() / dim as f64)
+    Some(variances.map(f64::sqrt).sum::<f64>() / dim as f64).filter(|spread| spread.is_finite())
 }
 
-/// Mean cosine between the rows of two networks' features of the same images, `[N, dim]` each. `None` without features.
+/// Mean cosine between the rows of two networks' features of the same images, `[N, dim]` each. `None` without features, or where they are not finite.
 pub fn agreement(one: &[f32], other: &[f32], dim: usize) -> Option<f64> {
     let rows = one.len().checked_div(dim).filter(|rows| *rows > 0)? as f64;
     let pairs = one.chunks_exact(dim).zip(other.chunks_exact(dim));
     let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
-    Some(pairs.map(|(a, b)| dot(a, b) / (norm(a) * norm(b))).sum::<f64>() / rows)
+    let sum: f64 = pairs.map(|(a, b)| dot(a, b) / (norm(a) * norm(b))).sum();
+    Some(sum / rows).filter(|mean| mean.is_finite())
 }
 
 /// Length of a row, above zero.

@@ -98,6 +98,10 @@ pub fn describe(path: &Path) -> Result<(FailedStep, Config), RunError> {
     let not_one = || RunError::NotABundle { path: path.to_owned() };
     let text = std::fs::read(path.join(STEP_FILE)).map_err(|_| not_one())?;
     let failed = serde_json::from_slice(&text).map_err(|_| not_one())?;
+    let failed: FailedStep = failed;
+    if failed.images.is_empty() {
+        return Err(not_one());
+    }
     Ok((failed, stored_config(path)?.ok_or_else(not_one)?))
 }
 

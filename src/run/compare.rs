@@ -8,11 +8,10 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::RunError;
-use super::folder::{kept_images, stored_config};
+use super::folder::{CONFIG_FILE, stored_config};
 use super::json_lines::JsonLines;
 use super::look::{write_file, write_page};
 use super::runs::{RunSummary, summary};
-use super::status::Status;
 use crate::config::Config;
 use crate::report::chart::{Chart, Reference, Series};
 use crate::report::page::{RunPage, Table, Verdict, VerdictState};
@@ -111,6 +110,9 @@ pub fn compare(runs: &[PathBuf], out: &Path) -> Result<Comparison, RunError> {
     if runs.is_empty() || runs.len() > MOST_RUNS {
         return Err(RunError::RunCount { found: runs.len(), most: MOST_RUNS });
     }
+    if out.join(CONFIG_FILE).exists() {
+        return Err(RunError::IsARun { path: out.to_owned() });
+    }
     let names = names(runs);
     let told = runs.iter().zip(names).map(|(run, name)| read(run, name)).collect::<Result<Vec<_>, _>>()?;
     std::fs::create_dir_all(out).map_err(RunError::file("create", out))?;
@@ -135,9 +137,8 @@ pub fn compare(runs: &[PathBuf], out: &Path) -> Result<Comparison, RunError> {
 fn read(run: &Path, name: String) -> Result<Told, RunError> {
     let summary = summary(run)?;
     let config = stored_config(run)?.ok_or_else(|| RunError::NoRuns { path: run.to_path_buf() })?;
-    let images = kept_images(run, config.data.train.len()).ok().flatten().map(|source| source.len());
-    let planned = Status::read(run).map_or(0, |status| status.total_steps) as f64 / config.run.epochs.max(1) as f64;
-    let per_epoch = images.map_or(planned.max(1.0), |images| config.steps_per_epoch(images) as f64);
+    let planned = (summary.total_steps as f64 / config.run.epochs.max(1) as f64).max(1.0);
+    let per_epoch = if summary.steps_per_epoch > 0 { summary.steps_per_epoch as f64 } else { planned };
     Ok(Told { name, config, summary, rows: JsonLines::read(&run.join("metrics.jsonl")), per_epoch })
 }
 

@@ -164,6 +164,22 @@ pub enum RunError {
         /// Steps of the schedule.
         total: usize,
     },
+    /// A comparison would replace the page of a run.
+    #[error("`{}` is a run, and its own page would be replaced; choose another folder with `--out`", path.display())]
+    IsARun {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Labelled images that do not suffice.
+    #[error(
+        "`{path}` has {images} labelled images, too few to vote on each other; give a folder with two or more in `--val`"
+    )]
+    TooFewLabelled {
+        /// The folder or table.
+        path: String,
+        /// Images with a label.
+        images: usize,
+    },
     /// So many runs cannot be compared.
     #[error("{found} runs cannot be compared; give one to {most}, as many as there are colours to tell apart")]
     RunCount {

@@ -10,7 +10,7 @@ use super::console::Console;
 use super::folder::RunFolder;
 use super::health::Sighting;
 use super::metrics::EvalRow;
-use super::pictures::{Drawn, Pictures};
+use super::pictures::{Drawn, Moment, Pictures};
 use super::probe::Probe;
 use super::validation::Validation;
 use crate::config::Config;
@@ -77,15 +77,16 @@ impl Evaluation {
     ///
     /// # Errors
     /// If the labelled images cannot be read.
-    pub fn run(&mut self, state: &TrainState, epoch: usize, device: Device<'_>) -> Result<Evaluated, RunError> {
+    pub fn run(&self, state: &TrainState, epoch: usize, device: Device<'_>) -> Result<Evaluated, RunError> {
         let (backbone, teacher) = state.method.backbone();
         let top1 = |validation: &Validation| validation.top1(backbone, [teacher, &state.student], device);
         let top1 = self.validation.as_ref().map(top1).transpose()?;
         let features = self.probe.look(state, device);
         let probed = features.figures();
         let frozen = Frozen { kernels: device.kernels, pool: device.pool, backbone, params: teacher };
-        let draw = |pictures: &mut Pictures| pictures.draw(&frozen, &self.probe, &features, epoch);
-        let pictures = self.pictures.as_mut().map_or_else(|| Ok(Vec::new()), draw);
+        let at = Moment { step: state.step, epoch };
+        let draw = |pictures: &Pictures| pictures.draw(&frozen, &self.probe, &features, at);
+        let pictures = self.pictures.as_ref().map_or_else(|| Ok(Vec::new()), draw);
         let row = EvalRow {
             eval: true,
             step: state.step,

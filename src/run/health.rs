@@ -248,6 +248,9 @@ pub struct Memory {
     /// The way of the teacher's entropy, as shares of ln K.
     #[serde(default)]
     entropy: Swing,
+    /// KL(P_t‖P_s) of the last step, nats.
+    #[serde(default)]
+    kl: Option<f64>,
     /// Figures of the features before the first step and at their best; a process that continues the run looks at them anew.
     #[serde(skip)]
     features: Option<[Sighting; 2]>,
@@ -288,21 +291,20 @@ pub struct Monitor {
     dim: usize,
     /// Whether the run started from weights.
     continues_weights: bool,
-    /// KL(P_t‖P_s) of the last step, nats.
-    kl: Option<f64>,
 }
 
 impl Monitor {
     /// A monitor of a run that has told nothing yet.
     pub fn new(config: &Config, steps_per_epoch: usize) -> Self {
         let (steps, share) = PATIENCE;
-        let total = config.run.epochs * steps_per_epoch;
+        let all = config.run.epochs * steps_per_epoch;
+        let total = config.run.steps.map_or(all, |steps| steps.min(all));
         let patience = steps.min((share * total as f64) as usize).max(1);
         let warmup = warmup_steps(config.optim.warmup_epochs, steps_per_epoch);
         let from = warmup.min(total.saturating_sub(2 * patience));
         let dim = config.model.shape().map_or(1, |shape| shape.embed_dim);
         let (memory, continues_weights) = (Memory::default(), config.model.init.is_some());
-        Self { scale: Scale::of(config), patience, from, memory, dim, continues_weights, kl: None }
+        Self { scale: Scale::of(config), patience, from, memory, dim, continues_weights }
     }
 
     /// What has been told so far.
@@ -322,7 +324,7 @@ impl Monitor {
 
     /// Looks at a step; returns what has now lasted long enough, with its words.
     pub fn look(&mut self, step: usize, pulse: &Pulse) -> Vec<(Finding, String)> {
-        self.kl = Some(pulse.kl);
+        self.memory.kl = Some(pulse.kl);
         let signs = if step < self.from { Vec::new() } else { self.scale.signs(pulse) };
         let Memory { since, told, entropy, .. } = &mut self.memory;
         since.retain(|finding, _| signs.contains(finding));
@@ -350,12 +352,12 @@ impl Monitor {
         if let Some(std) = now.feature_std.filter(|std| *std < ALIKE / (self.dim as f64).sqrt()) {
             found.push((Finding::ImagesAlike, format!("standard deviation of the features {std:.1e}")));
         }
-        let learns = self.kl.is_none_or(|kl| kl > LITTLE_LEFT * self.scale.ln_k);
+        let learns = self.memory.kl.is_none_or(|kl| kl > LITTLE_LEFT * self.scale.ln_k);
         if let (Some(rank), Some(best), false) = (now.rank, best.rank, learns)
             && rank < FEW_DIRECTIONS * self.dim as f64
             && rank < RANK_LOST * best
         {
-            let kl = self.kl.unwrap_or_default();
+            let kl = self.memory.kl.unwrap_or_default();
             let figures = format!("rank {rank:.1} of {} dimensions, {best:.1} at its best, KL {kl:.3}", self.dim);
             found.push((Finding::DimensionalCollapse, figures));
         }

@@ -63,7 +63,7 @@ pub struct EvalRow {
     pub eval: bool,
     /// Steps done.
     pub step: usize,
-    /// Epochs done.
+    /// Epochs done; the last one may have been cut short.
     pub epoch: usize,
     /// k-NN top-1 of the teacher, percent; with labelled images only.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -145,9 +145,12 @@ impl<'a> Observer<'a> {
         self.carried = serde_json::from_value(carried).unwrap_or_default();
         self.monitor.continue_from(std::mem::take(&mut self.carried.health));
         // The last checkpoint may be from before the evaluation of its own step.
-        for row in self.metrics.iter().flat_map(|metrics| metrics.evaluations().to_vec()) {
+        let rows = self.metrics.as_ref().map(|metrics| metrics.evaluations().to_vec());
+        for row in rows.into_iter().flatten() {
             self.best = Best::of(&row, &self.folder.config).filter(|now| now.beats(self.best)).or(self.best);
-            self.monitor.look_at_features(row.step, row.sighting());
+            // Nothing is new here, unless the run ended between an evaluation and the step after it.
+            let found = self.monitor.look_at_features(row.step, row.sighting());
+            self.tell(row.step, &found);
         }
         self.clock.continue_from(state.step, self.carried.spent_seconds.unwrap_or(0.0));
         self.since_row = Interval::new();
@@ -177,15 +180,16 @@ impl<'a> Observer<'a> {
         }
         self.stopped = self.reason_to_stop().filter(|_| state.step < total);
         let stop = self.stopped.is_some();
-        let due = state.step.is_multiple_of(config.run.checkpoint_every_steps.max(1));
-        if due && !stop && state.step < total {
-            self.save(state)?;
-        }
+        // Those that are kept first: what comes after `last` would be missing if the run ended in between.
         let keep = config.run.keep_every_epochs;
         let epochs_done = state.step / per_epoch;
         if state.step.is_multiple_of(per_epoch) && keep > 0 && epochs_done.is_multiple_of(keep) {
             let name = format!("epoch-{epochs_done:04}");
             state.save(&self.folder.checkpoints(), Slot::Named(&name), self.carry()?)?;
+        }
+        let due = state.step.is_multiple_of(config.run.checkpoint_every_steps.max(1));
+        if due && !stop && state.step < total {
+            self.save(state)?;
         }
         if stop {
             self.console.say("finishing the step, saving…");
@@ -198,11 +202,8 @@ impl<'a> Observer<'a> {
     fn keep_pace(&mut self, state: &mut TrainState) {
         let (per_epoch, every) = (self.schedule.steps_per_epoch(), self.folder.config.eval.every_epochs.max(1));
         let before = self.schedule.total_steps(&state.pace);
-        let evaluations = match self.folder.config.data.val {
-            // One more at the end, if that is no whole number of epochs.
-            Some(_) => (before / per_epoch / every).saturating_sub(state.step / per_epoch / every) + 1,
-            None => 0,
-        };
+        // One more at the end, if that is no whole number of epochs.
+        let evaluations = (before / per_epoch / every).saturating_sub(state.step / per_epoch / every) + 1;
         if let Some(pace) = self.clock.pace(state, self.schedule, evaluations) {
             state.pace = pace;
             let total = self.schedule.total_steps(&pace);
@@ -216,9 +217,9 @@ impl<'a> Observer<'a> {
         Self { when_collapsed, ..self }
     }
 
-    /// Why the run was stopped, if it was.
+    /// Why the run was stopped, or should not have come to its end, if that is so.
     pub fn stopped(&self) -> Option<Stopped> {
-        self.stopped
+        self.stopped.or(self.gives_up.then_some(Stopped::Unhealthy))
     }
 
     fn reason_to_stop(&self) -> Option<Stopped> {
@@ -287,14 +288,14 @@ impl<'a> Observer<'a> {
     /// If the labelled images cannot be read, or a file not be written.
     pub fn evaluate_if_due(
         &mut self,
-        evaluation: &mut Evaluation,
+        evaluation: &Evaluation,
         state: &TrainState,
         device: Device<'_>,
     ) -> Result<(), RunError> {
         let (step, per_epoch) = (state.step, self.schedule.steps_per_epoch());
-        let epoch = step / per_epoch;
-        let every = self.folder.config.eval.every_epochs.max(1);
         let ends = step == self.schedule.total_steps(&state.pace);
+        let epoch = if ends { step.div_ceil(per_epoch) } else { step / per_epoch };
+        let every = self.folder.config.eval.every_epochs.max(1);
         let due = ends || step.is_multiple_of(per_epoch) && epoch.is_multiple_of(every);
         if !due || self.metrics.as_ref().is_some_and(|metrics| metrics.has_eval(step)) {
             return Ok(());
@@ -309,7 +310,11 @@ impl<'a> Observer<'a> {
         self.metrics().map(|metrics| metrics.eval(&row)).transpose()?;
         self.console.figure(&row);
         self.console.say(&row.words());
-        self.show(step, pictures)?;
+        if row.rank.is_none() {
+            self.console
+                .warn(&format!("step {step}: the features of the probe are not finite, or no image of it can be read"));
+        }
+        self.show(step, pictures);
         let found = self.monitor.look_at_features(step, row.sighting());
         self.tell(step, &found);
         // Evaluation is not training: it counts for neither the speed nor the estimate of the end.
@@ -319,16 +324,15 @@ impl<'a> Observer<'a> {
     }
 
     /// Gives the pictures of an evaluation to TensorBoard. A picture that fails is no reason to stop a run.
-    fn show(&mut self, step: usize, pictures: Result<Vec<Drawn>, RunError>) -> Result<(), RunError> {
-        let drawn = pictures.unwrap_or_else(|error| {
+    fn show(&mut self, step: usize, pictures: Result<Vec<Drawn>, RunError>) {
+        let events = self.metrics.as_mut().and_then(Metrics::events);
+        let give = |drawn: Vec<Drawn>| {
+            let Some(events) = events else { return Ok(()) };
+            drawn.into_iter().try_for_each(|Drawn { kind, size, png }| events.picture(kind, step, size, png))
+        };
+        if let Err(error) = pictures.and_then(give) {
             self.console.warn(&format!("the pictures of this evaluation are missing: {}", error.on_one_line()));
-            Vec::new()
-        });
-        let Some(events) = self.metrics.as_mut().and_then(Metrics::events) else { return Ok(()) };
-        for Drawn { kind, picture } in drawn {
-            events.picture(kind, step, (picture.width(), picture.height()), picture.to_png()?)?;
         }
-        Ok(())
     }
 
     /// The last words: what was skipped, where everything is, how to go on.
@@ -425,6 +429,7 @@ impl<'a> Observer<'a> {
         self.losses.push_back(row.loss);
         let loss_before = (self.losses.len() > TREND_ROWS).then(|| self.losses.pop_front()).flatten();
         let eta = self.clock.eta(row.step, total_steps);
+        let evaluations = || self.metrics.iter().flat_map(Metrics::evaluations).rev();
         Snapshot {
             epoch: row.epoch + 1,
             epochs: total_steps.div_ceil(self.schedule.steps_per_epoch()),
@@ -439,12 +444,9 @@ impl<'a> Observer<'a> {
             out_dim: self.folder.config.head.out_dim,
             kl: row.kl,
             grad_norm: row.grad_norm,
-            knn: self
-                .metrics
-                .iter()
-                .flat_map(Metrics::evaluations)
-                .rev()
-                .find_map(|row| Some((row.knn_top1?, row.epoch))),
+            findings: self.findings().iter().map(|finding| finding.name()).collect(),
+            rank: evaluations().find_map(|row| row.rank),
+            knn: evaluations().find_map(|row| Some((row.knn_top1?, row.epoch))),
             memory_bytes: machine::used_bytes(),
         }
     }

@@ -32,27 +32,37 @@ const NEIGHBORS: usize = 8;
 const CELL_PX: u32 = 112;
 /// Longer side of a map of patches, pixels.
 const MAP_PX: u32 = 160;
-/// Where the components of the last picture are kept, so that those of the next one keep their colours.
-const COMPONENTS: &str = "components.json";
+/// How files begin that keep the components of a picture, so that those of the next one keep their colours; the step follows.
+const COMPONENTS: &str = "components-";
 
 /// What is drawn at every evaluation.
 pub struct Pictures {
     /// Below it the pictures go.
     folder: PathBuf,
     sights: Vec<Image>,
-    components: Components,
+}
+
+/// When an evaluation is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment {
+    /// Steps done.
+    pub step: usize,
+    /// Epochs done.
+    pub epoch: usize,
 }
 
 /// A sheet that was drawn.
 pub struct Drawn {
     /// Its kind, the name of its folder.
     pub kind: &'static str,
-    /// The picture.
-    pub picture: Picture,
+    /// Width and height, pixels.
+    pub size: (u32, u32),
+    /// The picture as a PNG file.
+    pub png: Vec<u8>,
 }
 
 /// The projections of the patches in the last picture, `[P, 3]`.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct Components {
     projections: Vec<f32>,
 }
@@ -64,37 +74,35 @@ impl Pictures {
         let chosen = (0..count).map(|place| among[place * among.len() / count]);
         let sights =
             chosen.filter_map(|image| image.decode(&reading(config)).ok()).map(|image| transform.apply(&image));
-        let folder = run.join(PICTURES);
-        let components = std::fs::read(folder.join("pca").join(COMPONENTS)).unwrap_or_default();
-        // Without them, or with those of another version, the colours begin anew.
-        let components = serde_json::from_slice(&components).unwrap_or_default();
-        Self { sights: sights.collect(), folder, components }
+        Self { sights: sights.collect(), folder: run.join(PICTURES) }
     }
 
-    /// Draws all sheets after `epoch` epochs and writes them.
+    /// Draws all sheets of the evaluation `at` and writes them.
     ///
     /// # Errors
     /// If the network's values are not finite, or a file cannot be written.
     pub fn draw(
-        &mut self,
+        &self,
         frozen: &Frozen<'_>,
         probe: &Probe,
         features: &ProbeFeatures,
-        epoch: usize,
+        at: Moment,
     ) -> Result<Vec<Drawn>, RunError> {
         let mut all = Vec::new();
         if !self.sights.is_empty() {
-            all.push(Drawn { kind: "attention", picture: self.attention(frozen)? });
-            all.push(Drawn { kind: "pca", picture: self.components(frozen)? });
+            all.push(self.keep("attention", &self.attention(frozen)?, at)?);
+            all.push(self.keep("pca", &self.components(frozen, at)?, at)?);
         }
         if let Some(picture) = neighbors(probe, features)? {
-            all.push(Drawn { kind: "neighbors", picture });
-        }
-        for Drawn { kind, picture } in &all {
-            let path = self.folder.join(kind).join(format!("epoch-{epoch:04}.png"));
-            write(&path, &picture.to_png()?)?;
+            all.push(self.keep("neighbors", &picture, at)?);
         }
         Ok(all)
+    }
+
+    fn keep(&self, kind: &'static str, picture: &Picture, at: Moment) -> Result<Drawn, RunError> {
+        let png = picture.to_png()?;
+        write(&self.folder.join(kind).join(format!("epoch-{:04}.png", at.epoch)), &png)?;
+        Ok(Drawn { kind, size: (picture.width(), picture.height()), png })
     }
 
     fn attention(&self, frozen: &Frozen<'_>) -> Result<Picture, RunError> {
@@ -106,18 +114,28 @@ impl Pictures {
         Ok(attention_sheet(&rows, &SheetStyle::default())?)
     }
 
-    fn components(&mut self, frozen: &Frozen<'_>) -> Result<Picture, RunError> {
+    fn components(&self, frozen: &Frozen<'_>, at: Moment) -> Result<Picture, RunError> {
         let mut tokens = PatchTokens::default();
         self.sights.iter().for_each(|image| add_tokens(frozen, image, &mut tokens));
-        let before = Some(self.components.projections.as_slice()).filter(|before| !before.is_empty());
+        let before = self.components_before(at.step);
+        let before = before.as_ref().map(|before| before.projections.as_slice());
         // Images that changed since have other patches: the colours begin anew.
         let maps = pca_maps(&tokens, Ground::Whole, before).or_else(|_| pca_maps(&tokens, Ground::Whole, None))?;
-        self.components.projections.clone_from(&maps.projections);
-        let text = serde_json::to_vec(&self.components).unwrap_or_default();
-        write(&self.folder.join("pca").join(COMPONENTS), &text)?;
+        let text = serde_json::to_vec(&Components { projections: maps.projections.clone() }).unwrap_or_default();
+        write(&self.folder.join("pca").join(format!("{COMPONENTS}{}.json", at.step)), &text)?;
         let sight = |image: &Image| PcaSight { name: String::new(), image: image.clone() };
         let sights: Vec<PcaSight> = self.sights.iter().map(sight).collect();
         Ok(pca_sheet(&pca_rows(&sights, &tokens.grids, &maps, Upsampling::Nearest)?, MAP_PX))
+    }
+
+    /// The components of the last evaluation before `step`: a run that goes on from an earlier checkpoint draws what it would have drawn.
+    fn components_before(&self, step: usize) -> Option<Components> {
+        let entries = std::fs::read_dir(self.folder.join("pca")).ok()?.filter_map(Result::ok);
+        let step_of = |name: &str| name.strip_prefix(COMPONENTS)?.strip_suffix(".json")?.parse::<usize>().ok();
+        let steps = entries.filter_map(|entry| step_of(&entry.file_name().to_string_lossy()));
+        let last = steps.filter(|earlier| *earlier < step).max()?;
+        serde_json::from_slice(&std::fs::read(self.folder.join("pca").join(format!("{COMPONENTS}{last}.json"))).ok()?)
+            .ok()
     }
 }
 

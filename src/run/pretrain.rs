@@ -202,18 +202,18 @@ impl<'a> Run<'a> {
         let mut loader = Loader::new(Arc::clone(&self.source), config.views.clone(), loading)?;
         let (cpu, pool) = (cpu(config.run.precision, self.console), Pool::new());
         let device = Device { kernels: &cpu, pool: &pool };
-        let mut evaluation = Evaluation::open(self.folder, &self.source, self.console)?;
+        let evaluation = Evaluation::open(self.folder, &self.source, self.console)?;
         let observer = Observer::new(self.folder, &schedule, self.console, self.interrupt.clone(), self.clock.clone());
         let mut observer = observer.when_collapsed(self.when_collapsed);
         observer.continue_from(carried, &state)?;
         observer.begin(&state)?;
-        observer.evaluate_if_due(&mut evaluation, &state, device)?;
+        observer.evaluate_if_due(&evaluation, &state, device)?;
         let begun = Instant::now();
         let trained = train::<RunError>(&mut state, &mut loader, &schedule, device, |state, loader, observed| {
             let next = observer.step(state, loader, observed)?;
             // Who asked for a stop does not wait for an evaluation; the resumed run makes up for it.
             if next == Next::Step {
-                observer.evaluate_if_due(&mut evaluation, state, device)?;
+                observer.evaluate_if_due(&evaluation, state, device)?;
             }
             Ok(next)
         });

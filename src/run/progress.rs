@@ -43,6 +43,10 @@ pub struct Snapshot {
     pub kl: f64,
     /// Norm of the gradient.
     pub grad_norm: f64,
+    /// What was found to go wrong, by name.
+    pub findings: Vec<&'static str>,
+    /// Last rank of the features.
+    pub rank: Option<f64>,
     /// Last k-NN top-1 in percent and the epochs done then.
     pub knn: Option<(f64, usize)>,
     /// Memory used, bytes.
@@ -76,9 +80,15 @@ impl Snapshot {
     /// The second line: how well.
     pub fn health(&self) -> String {
         let most = (self.out_dim as f64).ln();
-        let mut line = format!("entropy {:.2}/{most:.2}   KL {:.3}   |g| {:.2}", self.entropy, self.kl, self.grad_norm);
+        let state =
+            if self.findings.is_empty() { "ok".to_owned() } else { format!("found: {}", self.findings.join(", ")) };
+        let mut line = format!("health {state}   entropy {:.2}/{most:.2}", self.entropy);
+        let _ = write!(line, "   KL {:.3}   |g| {:.2}", self.kl, self.grad_norm);
         if (self.loss - most).abs() < NEAR_LN_K {
             let _ = write!(line, "   loss sits at ln {} = {most:.4}", self.out_dim);
+        }
+        if let Some(rank) = self.rank {
+            let _ = write!(line, "   rank {rank:.1}");
         }
         if let Some((top1, epoch)) = self.knn {
             let _ = write!(line, "   k-NN {top1:.1} % (ep {epoch})");

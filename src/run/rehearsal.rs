@@ -9,6 +9,7 @@ use dinoxide_views::{Loader, Source};
 use super::RunError;
 use super::console::{Console, Figures, Verbosity};
 use super::device::{self, cpu};
+use super::probe::Probe;
 use super::setup::{Weights, fresh_state, loading};
 use super::validation::Validation;
 use crate::config::{Config, Speed};
@@ -40,7 +41,10 @@ pub(super) fn rehearse(
     let quiet = Console::new(Verbosity::Quiet, Figures::Talk);
     device::threads(config.run.threads)?.install(|| {
         let (mut state, _) = fresh_state(config, Weights::Random)?;
-        let schedule = Schedule::new(config, config.steps_per_epoch(source.len()));
+        // Long enough to measure, whatever the run will be.
+        let mut long = config.clone();
+        long.run.epochs = long.run.epochs.max(WARMUP_STEPS + STEPS);
+        let schedule = Schedule::new(&long, config.steps_per_epoch(source.len()));
         let mut loader = Loader::new(Arc::clone(source), config.views.clone(), loading(config, source, 0))?;
         let (cpu, pool) = (cpu(config.run.precision, &quiet), Pool::new());
         let device = Device { kernels: &cpu, pool: &pool };
@@ -58,12 +62,15 @@ pub(super) fn rehearse(
         let images = Validation::open(config, source, &quiet)?.map_or(0, |validation| validation.size());
         let mut few = config.clone();
         few.eval.most_images = EVALUATED_IMAGES;
-        let mut evaluation = 0.0;
+        let probe = Probe::open(config, source);
+        let probing = Instant::now();
+        probe.look(&state, device).figures();
+        let mut evaluation = probing.elapsed().as_secs_f64();
         if let Some(validation) = Validation::open(&few, source, &quiet)? {
             let begun = Instant::now();
             let (backbone, teacher) = state.method.backbone();
             validation.top1(backbone, [teacher, &state.student], device)?;
-            evaluation = begun.elapsed().as_secs_f64() * images as f64 / validation.size().max(1) as f64;
+            evaluation += begun.elapsed().as_secs_f64() * images as f64 / validation.size().max(1) as f64;
         }
         Ok(Speed { step, evaluation, spent: begun.elapsed().as_secs_f64() })
     })

@@ -40,6 +40,8 @@ pub struct RunSummary {
     pub total_steps: usize,
     /// Estimated time to the end, seconds; of a run under way.
     pub eta_seconds: Option<f64>,
+    /// Optimizer steps in an epoch; 0 if not known.
+    pub steps_per_epoch: usize,
     /// Last logged loss.
     pub loss: Option<f64>,
     /// Last logged speed.
@@ -166,6 +168,7 @@ pub(super) fn describe(run: &Path, config: Config, Figures { last, knn, best }: 
         recipe: config.recipe,
         step: last.as_ref().map_or(0, |row| row.step),
         total_steps: status.as_ref().map_or(0, |status| status.total_steps),
+        steps_per_epoch: status.as_ref().map_or(0, |status| status.steps_per_epoch),
         eta_seconds,
         loss: last.as_ref().map(|row| row.loss),
         images_per_second: last.as_ref().map(|row| row.images_per_second),

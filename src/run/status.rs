@@ -33,6 +33,9 @@ pub struct Status {
     pub total_steps: usize,
     /// Epochs done.
     pub epoch: usize,
+    /// Optimizer steps in an epoch; 0 if not known.
+    #[serde(default)]
+    pub steps_per_epoch: usize,
     /// Estimated time to the end, seconds.
     pub eta_seconds: Option<f64>,
     /// Last sign of life, UTC.
@@ -49,7 +52,7 @@ impl Status {
     pub fn now(state: State, step: usize, total_steps: usize, steps_per_epoch: usize) -> Self {
         let epoch = step / steps_per_epoch.max(1);
         let (heartbeat, pid) = (heartbeat(), std::process::id());
-        Self { state, step, total_steps, epoch, eta_seconds: None, heartbeat, pid, health: Vec::new() }
+        Self { state, step, total_steps, epoch, steps_per_epoch, eta_seconds: None, heartbeat, pid, health: Vec::new() }
     }
 
     /// The same place, given up by this process at this moment.

@@ -98,10 +98,8 @@ impl EventFile {
         let file = OpenOptions::new().create(true).append(true).open(&path).map_err(RunError::file("open", &path))?;
         let mut events = Self { path, file };
         events.append(Event { file_version: Some(VERSION.to_owned()), ..Event::default() })?;
-        if step > 0 {
-            let session_log = Some(SessionLog { status: START });
-            events.append(Event { step: step as i64 + 1, session_log, ..Event::default() })?;
-        }
+        let session_log = Some(SessionLog { status: START });
+        events.append(Event { step: step as i64 + 1, session_log, ..Event::default() })?;
         Ok(events)
     }
 

@@ -86,6 +86,10 @@ impl Validation {
                 (half(0), half(1), all.classes.len())
             }
         };
+        if bank.len() == 0 || queries.len() == 0 {
+            let path = config.data.val.clone().unwrap_or_default();
+            return Err(RunError::TooFewLabelled { path, images: bank.len() + queries.len() });
+        }
         let most = config.eval.most_images;
         let classified = most / CLASSIFIED_PART;
         queries.thin_out(classified.max(most.saturating_sub(bank.len())));

@@ -4,6 +4,9 @@ use super::network::{flops_per_evaluated, flops_per_image, images_per_second};
 use super::{Draft, pair, short, small_data, step_up, tuned, whole};
 use crate::config::ConfigError;
 
+/// More steps than any run has.
+const MOST_STEPS: f64 = 1e9;
+
 /// Length of the run: what its time allows, or what was asked for, or about an hour.
 pub(in crate::config) fn epochs(draft: &mut Draft<'_>) -> Result<(), ConfigError> {
     let limit = draft.config.run.time_limit().filter(|_| !draft.given.has("run.steps"));
@@ -11,7 +14,8 @@ pub(in crate::config) fn epochs(draft: &mut Draft<'_>) -> Result<(), ConfigError
         let evaluations = (evaluations(draft) + tuned::FURTHER_EVALUATIONS) as f64;
         let limit = limit.as_secs_f64();
         let rest = limit - speed.spent - evaluations * speed.evaluation - tuned::FINISH_SECONDS;
-        let steps = (rest.max(tuned::TRAINING_SHARE * limit) / speed.step).max(1.0) as usize;
+        let steps = (rest.max(tuned::TRAINING_SHARE * limit) / speed.step.max(f64::MIN_POSITIVE)).clamp(1.0, MOST_STEPS)
+            as usize;
         let time = draft.config.run.time.clone().unwrap_or_default();
         let reason = format!("what {time} allow at the measured {:.0} ms per step", 1e3 * speed.step);
         draft.adjust("run.steps", whole(steps), reason)?;
@@ -59,13 +63,18 @@ pub(in crate::config) fn schedules(draft: &mut Draft<'_>) -> Result<(), ConfigEr
         warmup,
         format!("{warmup_steps} of {steps} steps, at most a tenth of the run"),
     )?;
-    let epochs = draft.config.run.epochs;
-    if draft.config.optim.warmup_epochs > epochs as f64 {
-        let reason = format!("the warm-up asked for is longer than the {epochs} epochs; a tenth of the run instead");
-        draft.adjust("optim.warmup_epochs", short(epochs as f64 * tuned::WARMUP_SHARE), reason)?;
+    // Where the length of a run was found by its time, what a recipe says in epochs may be most of it.
+    let length = steps as f64 / per_epoch as f64;
+    let most = if draft.config.run.steps.is_some() { tuned::WARMUP_MOST * length } else { length };
+    if draft.config.optim.warmup_epochs > most {
+        let reason = format!("the warm-up asked for is too long for {length:.1} epochs; a tenth of the run instead");
+        draft.adjust("optim.warmup_epochs", short(length * tuned::WARMUP_SHARE), reason)?;
     }
     let frozen = ((steps as f64 * tuned::FREEZE_SHARE) as usize).min(per_epoch);
     let reason = "one epoch, at most a twentieth of the run, so that the features settle first";
+    if draft.config.dino.freeze_last_layer_steps as f64 > tuned::WARMUP_MOST * steps as f64 {
+        draft.adjust("dino.freeze_last_layer_steps", whole(frozen), reason)?;
+    }
     draft.choose("dino.freeze_last_layer_steps", whole(frozen), reason)?;
     let lr = step_up(&tuned::LR_BY_BATCH, draft.config.run.batch);
     draft.choose("optim.lr", lr, "short runs with small batches need more than the paper's 5e-4")

@@ -68,6 +68,8 @@ pub(super) const SMALL_DATA_JITTER: [(&str, f64); 5] =
 pub(super) const WARMUP_STEPS: usize = 12_500;
 /// Largest share of the run spent on warm-up.
 pub(super) const WARMUP_SHARE: f64 = 0.1;
+/// Largest share of a run that a warm-up of a recipe or frozen prototypes may take where the run is shorter than the recipe's.
+pub(super) const WARMUP_MOST: f64 = 0.5;
 /// Largest share of the run with frozen prototypes.
 pub(super) const FREEZE_SHARE: f64 = 0.05;
 /// Learning rate for a batch of 256 (the paper: 5e-4, for batches of 1024 and long runs) by batch: `(up to, rate)`.

@@ -13,6 +13,8 @@ const CHARTS = [
   { key: "loss", title: "Loss", unit: "nats", smooth: true, reference: run => run.ln_k, referenceWord: "ln K" },
   { key: "entropy", title: "Entropy of the teacher", unit: "nats", smooth: true },
   { key: "kl", title: "KL, teacher to student", unit: "nats", smooth: true },
+  { key: "batch_entropy", title: "Entropy of the mean target", unit: "nats", smooth: true },
+  { key: "rank", title: "Rank of the features", unit: "directions", evaluation: true, waiting: "not evaluated yet" },
   { key: "knn_top1", title: "k-NN top-1", unit: "%", evaluation: true, waiting: "not evaluated; pretrain with --val DIR" },
   { key: "lr", title: "Learning rate", unit: "" },
   { key: "images_per_second", title: "Speed", unit: "images/s", smooth: true, zero: true },
@@ -58,7 +60,9 @@ function duration(seconds) {
 
 const age = run => (run.heartbeat ? (Date.now() - Date.parse(run.heartbeat)) / 1000 : null);
 const percent = value => (value == null ? "–" : `${value.toFixed(1)} %`);
-const stepsPerEpoch = run => (run.epochs > 0 && run.total_steps > 0 ? run.total_steps / run.epochs : null);
+const stepsPerEpoch = run =>
+  run.steps_per_epoch > 0 ? run.steps_per_epoch
+    : run.epochs > 0 && run.total_steps > 0 ? run.total_steps / run.epochs : null;
 
 // Asking the server
 
@@ -336,7 +340,7 @@ function fillRow(row, run) {
   const share = run.total_steps > 0 ? Math.min(1, run.step / run.total_steps) : 0;
   bar.style.width = `${100 * share}%`;
   const each = stepsPerEpoch(run);
-  const epoch = each ? ` · epoch ${Math.floor(run.step / each)} of ${run.epochs}` : "";
+  const epoch = each ? ` · epoch ${Math.floor(run.step / each)} of ${Math.ceil(run.total_steps / each)}` : "";
   say(steps, `${grouped(run.step)} of ${run.total_steps > 0 ? grouped(run.total_steps) : "?"}${epoch}`);
   say(eta, run.eta_seconds == null ? "–" : duration(run.eta_seconds));
   say(loss, run.loss == null ? "–" : run.loss.toFixed(3));

@@ -67,7 +67,8 @@ pub(in crate::config) fn schedules(draft: &mut Draft<'_>) -> Result<(), ConfigEr
     let length = steps as f64 / per_epoch as f64;
     let most = if draft.config.run.steps.is_some() { tuned::WARMUP_MOST * length } else { length };
     if draft.config.optim.warmup_epochs > most {
-        let reason = format!("the warm-up asked for is too long for {length:.1} epochs; a tenth of the run instead");
+        let reason =
+            format!("the warm-up asked for is longer than {most:.1} of {length:.1} epochs; a tenth of the run instead");
         draft.adjust("optim.warmup_epochs", short(length * tuned::WARMUP_SHARE), reason)?;
     }
     let frozen = ((steps as f64 * tuned::FREEZE_SHARE) as usize).min(per_epoch);

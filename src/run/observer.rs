@@ -328,7 +328,7 @@ impl<'a> Observer<'a> {
         let events = self.metrics.as_mut().and_then(Metrics::events);
         let give = |drawn: Vec<Drawn>| {
             let Some(events) = events else { return Ok(()) };
-            drawn.into_iter().try_for_each(|Drawn { kind, size, png }| events.picture(kind, step, size, png))
+            drawn.into_iter().try_for_each(|Drawn { kind, size, file }| events.picture(kind, step, size, file))
         };
         if let Err(error) = pictures.and_then(give) {
             self.console.warn(&format!("the pictures of this evaluation are missing: {}", error.on_one_line()));

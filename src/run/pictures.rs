@@ -1,6 +1,6 @@
 //! Pictures of every evaluation: the same few images each time, so that those of all epochs make a film.
 //!
-//! `pictures/attention/epoch-0010.png`, `pictures/pca/…` and `pictures/neighbors/…` of the run folder.
+//! `pictures/attention/epoch-0010.png`, `pictures/pca/…` and `pictures/neighbors/….jpg` of the run folder.
 
 use std::path::{Path, PathBuf};
 
@@ -57,8 +57,15 @@ pub struct Drawn {
     pub kind: &'static str,
     /// Width and height, pixels.
     pub size: (u32, u32),
-    /// The picture as a PNG file.
-    pub png: Vec<u8>,
+    /// The picture as a PNG or JPEG file.
+    pub file: Vec<u8>,
+}
+
+/// How a picture is kept.
+#[derive(Debug, Clone, Copy)]
+enum Form {
+    Png,
+    Jpeg,
 }
 
 /// The projections of the patches in the last picture, `[P, 3]`.
@@ -90,19 +97,23 @@ impl Pictures {
     ) -> Result<Vec<Drawn>, RunError> {
         let mut all = Vec::new();
         if !self.sights.is_empty() {
-            all.push(self.keep("attention", &self.attention(frozen)?, at)?);
-            all.push(self.keep("pca", &self.components(frozen, at)?, at)?);
+            all.push(self.keep("attention", &self.attention(frozen)?, Form::Png, at)?);
+            all.push(self.keep("pca", &self.components(frozen, at)?, Form::Png, at)?);
         }
         if let Some(picture) = neighbors(probe, features)? {
-            all.push(self.keep("neighbors", &picture, at)?);
+            // Photographs for the most part, which are ten times larger as PNG.
+            all.push(self.keep("neighbors", &picture, Form::Jpeg, at)?);
         }
         Ok(all)
     }
 
-    fn keep(&self, kind: &'static str, picture: &Picture, at: Moment) -> Result<Drawn, RunError> {
-        let png = picture.to_png()?;
-        write(&self.folder.join(kind).join(format!("epoch-{:04}.png", at.epoch)), &png)?;
-        Ok(Drawn { kind, size: (picture.width(), picture.height()), png })
+    fn keep(&self, kind: &'static str, picture: &Picture, form: Form, at: Moment) -> Result<Drawn, RunError> {
+        let (file, ending) = match form {
+            Form::Png => (picture.to_png()?, "png"),
+            Form::Jpeg => (picture.to_jpeg()?, "jpg"),
+        };
+        write(&self.folder.join(kind).join(format!("epoch-{:04}.{ending}", at.epoch)), &file)?;
+        Ok(Drawn { kind, size: (picture.width(), picture.height()), file })
     }
 
     fn attention(&self, frozen: &Frozen<'_>) -> Result<Picture, RunError> {

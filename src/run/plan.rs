@@ -16,6 +16,8 @@ const F32_BYTES: usize = 4;
 const COPIES_PER_CHECKPOINT: usize = 4;
 /// Checkpoints that are always kept: `last`, `previous` and `best`.
 const CHECKPOINTS: usize = 3;
+/// Bytes of the pictures of an evaluation, as files and for TensorBoard, about.
+const PICTURE_BYTES: usize = 1_500_000;
 /// Characters of the widest column.
 const WIDEST: usize = 32;
 /// Images below which a user is told that starting from weights is better.
@@ -116,11 +118,13 @@ impl Plan<'_> {
         Duration::from_secs_f64(images as f64 / images_per_second(self.config, self.config.run.threads))
     }
 
-    /// Disk the checkpoints need, bytes.
+    /// Disk that checkpoints and pictures need, bytes.
     pub fn disk_bytes(&self) -> usize {
         let kept = self.config.run.epochs.checked_div(self.config.run.keep_every_epochs).unwrap_or(0);
         let parameters = self.config.model.parameters(self.config.data.channels) + self.head_parameters();
-        parameters * F32_BYTES * COPIES_PER_CHECKPOINT * (CHECKPOINTS + kept)
+        let evaluations = self.config.run.epochs / self.config.eval.every_epochs.max(1) + 2;
+        let pictures = if self.config.eval.pictures { evaluations * PICTURE_BYTES } else { 0 };
+        parameters * F32_BYTES * COPIES_PER_CHECKPOINT * (CHECKPOINTS + kept) + pictures
     }
 
     fn steps(&self) -> usize {

@@ -59,6 +59,8 @@ fn search(features: &UnitRows, start: usize, limit: f32, heads: &[usize]) -> Fou
     let end = features.len().min(start + QUERY_BLOCK);
     let block: Vec<f32> = (start..end).flat_map(|row| features.row(row)).copied().collect();
     let (mut pairs, mut nearest) = (Vec::new(), vec![None; end - start]);
+    // Of a network to which all images are alike, a block would give all its pairs.
+    let mut joined = Family(heads.to_vec());
     features.similarities(&block, |place, first, row| {
         let image = start + place;
         for (other, &similarity) in (first..).zip(row) {
@@ -67,7 +69,8 @@ fn search(features: &UnitRows, start: usize, limit: f32, heads: &[usize]) -> Fou
             }
             let most: &mut Option<f32> = &mut nearest[place];
             *most = Some(most.map_or(similarity, |most| most.max(similarity)));
-            if other > image && similarity >= limit && heads[other] != heads[image] {
+            if other > image && similarity >= limit && joined.head(other) != joined.head(image) {
+                joined.join(image, other);
                 pairs.push((image, other));
             }
         }

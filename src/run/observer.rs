@@ -200,10 +200,10 @@ impl<'a> Observer<'a> {
 
     /// Goes faster or slower through the rest of the schedule, if the run would not end on time.
     fn keep_pace(&mut self, state: &mut TrainState) {
-        let (per_epoch, every) = (self.schedule.steps_per_epoch(), self.folder.config.eval.every_epochs.max(1));
+        let period = self.schedule.steps_per_epoch() * self.folder.config.eval.every_epochs.max(1);
         let before = self.schedule.total_steps(&state.pace);
-        // One more at the end, if that is no whole number of epochs.
-        let evaluations = (before / per_epoch / every).saturating_sub(state.step / per_epoch / every) + 1;
+        let at_end = usize::from(!before.is_multiple_of(period));
+        let evaluations = (before / period).saturating_sub(state.step / period) + at_end;
         if let Some(pace) = self.clock.pace(state, self.schedule, evaluations) {
             state.pace = pace;
             let total = self.schedule.total_steps(&pace);

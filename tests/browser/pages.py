@@ -145,6 +145,8 @@ def compare(page):
     expect(page.locator('[data-chart="loss"] path.faint')).to_have_count(3)
     page.locator("#smooth").fill("0")
     page.locator("#by-step").click()
+    # A frame later, curves and button say so together.
+    expect(page.locator("#by-step")).to_have_attribute("aria-pressed", "true")
 
 
 def grow(page):

@@ -11,7 +11,7 @@ const MOST_STEPS: f64 = 1e9;
 pub(in crate::config) fn epochs(draft: &mut Draft<'_>) -> Result<(), ConfigError> {
     let limit = draft.config.run.time_limit().filter(|_| !draft.given.has("run.steps"));
     if let (Some(limit), Some(speed)) = (limit, draft.facts.speed) {
-        let evaluations = (evaluations(draft) + tuned::FURTHER_EVALUATIONS) as f64;
+        let evaluations = evaluations(draft) as f64 + tuned::FURTHER_EVALUATIONS;
         let limit = limit.as_secs_f64();
         let rest = limit - speed.spent - evaluations * speed.evaluation - tuned::FINISH_SECONDS;
         let steps = (rest.max(tuned::TRAINING_SHARE * limit) / speed.step.max(f64::MIN_POSITIVE)).clamp(1.0, MOST_STEPS)

@@ -26,6 +26,8 @@ pub struct Scheduled {
     pub teacher_temp: f64,
     /// Whether the prototypes do not learn.
     pub freeze_last_layer: bool,
+    /// Whether the backbone does not learn.
+    pub freeze_backbone: bool,
 }
 
 /// The scheduled values of a whole run.
@@ -33,6 +35,7 @@ pub struct Scheduled {
 pub struct Schedule {
     steps_per_epoch: usize,
     freeze_last_layer_steps: usize,
+    freeze_backbone_steps: usize,
     lr: Vec<f64>,
     weight_decay: Vec<f64>,
     momentum: Vec<f64>,
@@ -51,6 +54,7 @@ impl Schedule {
         Self {
             steps_per_epoch,
             freeze_last_layer_steps: config.dino.freeze_last_layer_steps,
+            freeze_backbone_steps: config.optim.freeze_backbone_steps,
             lr: cosine([config.peak_lr(), config.optim.min_lr], total, warmup),
             weight_decay: cosine([decay_start, decay_end], total, 0),
             momentum: cosine([momentum_start, momentum_end], total, 0),
@@ -88,6 +92,7 @@ impl Schedule {
             momentum: *self.momentum.get(place)?,
             teacher_temp: *self.teacher_temp.get(place / self.steps_per_epoch)?,
             freeze_last_layer: place < self.freeze_last_layer_steps,
+            freeze_backbone: place < self.freeze_backbone_steps,
         })
     }
 }

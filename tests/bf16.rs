@@ -73,7 +73,9 @@ fn train(cpu: &Cpu, rule: Rule, steps: usize, lr: f64) -> (Vec<f64>, TrainState)
         let crops = [Crops { pixels: &globals, side: 32, views: 2 }, Crops { pixels: &locals, side: 16, views: 4 }];
         let (epoch, weight_decay) = (step / BATCHES, 0.0);
         let (momentum, teacher_temp, freeze_last_layer) = (0.99, 0.04, false);
-        let at = Scheduled { step, epoch, lr, weight_decay, momentum, teacher_temp, freeze_last_layer };
+        let freeze_backbone = false;
+        let at =
+            Scheduled { step, epoch, lr, weight_decay, momentum, teacher_temp, freeze_last_layer, freeze_backbone };
         let report = state.step(Device { kernels: cpu, pool: &pool }, &crops, IMAGES, &at).expect("a finite step");
         losses.push(report.loss);
     }

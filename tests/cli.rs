@@ -59,10 +59,24 @@ fn unreadable_configuration_names_file_and_cause() {
 #[test]
 fn recipes_are_listed_and_shown() {
     let list = stdout(&dinoxide(&["recipes", "ls"]));
-    assert_eq!(list.lines().count(), 17);
+    assert_eq!(list.lines().count(), 18);
     let dino = stdout(&dinoxide(&["recipes", "show", "dino"]));
     assert!(dino.contains("out_dim = 65536"));
     assert_eq!(dinoxide(&["recipes", "show", "dyno"]).status.code(), Some(2));
+}
+
+#[test]
+fn models_are_listed_and_shown() {
+    let list = stdout(&dinoxide(&["models", "ls"]));
+    // The paper's table 1: 21 and 85 million parameters.
+    assert!(list.contains("vit_small_patch16_224      384     12     6     21.7 M"), "{list}");
+    assert!(list.contains("vit_base_patch16_224       768     12    12     85.8 M"), "{list}");
+    let eight = stdout(&dinoxide(&["models", "show", "vit_small_patch8_224", "--json"]));
+    let eight: serde_json::Value = serde_json::from_str(&eight).expect("JSON");
+    assert_eq!((eight["patch_size"].as_u64(), eight["parameters"].as_u64()), (Some(8), Some(21_670_272)));
+    let wrong = dinoxide(&["models", "show", "vit_smal"]);
+    assert_eq!(wrong.status.code(), Some(2));
+    assert!(stderr(&wrong).contains("vit_small"), "{}", stderr(&wrong));
 }
 
 #[test]

@@ -4,7 +4,10 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use dinoxide::config::{Choice, Config, ConfigError, Facts, KEYS, Origin, Partial, Precision, recipe, resolve};
+use dinoxide::config::{
+    Choice, Config, ConfigError, Facts, HeadConfig, InitFacts, KEYS, ModelConfig, Origin, Partial, PixelFacts,
+    Precision, Shape, recipe, resolve,
+};
 
 fn facts(images: usize, side: u32) -> Facts {
     Facts {
@@ -15,6 +18,7 @@ fn facts(images: usize, side: u32) -> Facts {
         bf16: false,
         val_classes: None,
         pixels: None,
+        init: None,
         speed: None,
     }
 }
@@ -161,7 +165,7 @@ fn unknown_recipe_suggests_the_nearest() {
     let error = Partial::from_recipe("labtop").unwrap_err().to_string();
     assert_eq!(
         error,
-        "unknown recipe `labtop`; did you mean `laptop`?; known: auto, dino, laptop, demo, cifar10-2cores"
+        "unknown recipe `labtop`; did you mean `laptop`?; known: auto, adapt, dino, laptop, demo, cifar10-2cores"
     );
 }
 
@@ -325,4 +329,71 @@ fn every_recipe_of_views_can_be_trained_with() {
         let again = resolve(&Partial::from_file(&path).unwrap().on_recipe().unwrap(), &facts(50_000, 400)).unwrap().0;
         assert_eq!(again, config, "{} does not come back from its file", recipe.name);
     }
+}
+
+/// ViT-S/16 as the paper trained it, with or without its head.
+fn weights(head: Option<HeadConfig>) -> InitFacts {
+    let model = ModelConfig::default().shaped(Shape { embed_dim: 384, depth: 12, num_heads: 6 });
+    let (mean, std) = (vec![0.485, 0.456, 0.406], vec![0.229, 0.224, 0.225]);
+    InitFacts { model, mean, std, head }
+}
+
+#[test]
+fn weights_to_start_from_decide_the_network_and_bring_their_recipe() {
+    let photos = Facts { init: Some(weights(None)), ..facts(5000, 640) };
+    let (config, _) = plan(&["model.init=dino.pth"], &photos);
+    assert_eq!((config.recipe.as_str(), config.model.name.as_str()), ("adapt", "vit_small"));
+    assert_eq!((config.model.patch_size, config.model.image_size, config.views.global.size), (16, 224, 224));
+    assert_eq!((config.model.embed_dim, config.model.depth, config.model.num_heads), (None, None, None));
+    // Its head knows nothing: it learns first, for a tenth of the run.
+    assert_eq!(config.optim.freeze_backbone_steps, config.total_steps(5000) / 10);
+    assert!(config.optim.layer_decay < 1.0);
+    let fresh = plan(&[], &facts(5000, 640)).0;
+    assert!(
+        config.optim.lr < fresh.optim.lr && fresh.optim.layer_decay == 1.0 && fresh.optim.freeze_backbone_steps == 0
+    );
+}
+
+#[test]
+fn weights_with_a_head_bring_it_along() {
+    let head = HeadConfig { out_dim: 4096, hidden_dim: 512, ..HeadConfig::default() };
+    let small = Facts { init: Some(weights(Some(head.clone()))), ..facts(5000, 100) };
+    let (config, _) = plan(&["model.init=checkpoint.pth"], &small);
+    assert_eq!(config.head, head);
+    assert_eq!(config.optim.freeze_backbone_steps, 0);
+    // Images smaller than those of the weights: whole patches of what is there.
+    assert_eq!((config.views.global.size, config.model.image_size), (96, 96));
+    let (config, _) = plan(&["model.init=checkpoint.pth", "recipe=auto"], &small);
+    assert_eq!((config.recipe.as_str(), config.optim.layer_decay), ("auto", 1.0));
+}
+
+#[test]
+fn a_network_that_was_named_is_not_replaced_by_that_of_the_weights() {
+    let photos = Facts { init: Some(weights(None)), ..facts(5000, 640) };
+    let (config, _) = plan(&["model.init=dino.pth", "model.name=vit_tiny"], &photos);
+    assert_eq!((config.model.name.as_str(), config.views.global.size), ("vit_tiny", 96));
+}
+
+#[test]
+fn what_weights_expect_of_pixels_is_kept() {
+    let (mean, std) = (vec![0.4914, 0.4822, 0.4465], vec![0.247, 0.2435, 0.2616]);
+    let init = InitFacts { mean: mean.clone(), std: std.clone(), ..weights(None) };
+    let pixels = PixelFacts { images: 48, usual: 3, channels: 3, range: vec![], mean: vec![0.5; 3], std: vec![0.5; 3] };
+    let photos = Facts { init: Some(init), pixels: Some(pixels), ..facts(5000, 640) };
+    let (config, choices) = plan(&["model.init=dino.pth"], &photos);
+    assert_eq!((config.data.mean, config.data.std), (mean, std));
+    let reason = |choice: &Choice| (choice.key == "data.mean").then(|| (choice.value.clone(), choice.reason.clone()));
+    let (value, reason) = choices.iter().find_map(reason).unwrap();
+    assert_eq!((value.as_str(), reason.as_str()), ("[0.4914, 0.4822, 0.4465]", "what the weights expect"));
+    let measured = plan(&["model.init=dino.pth", "data.mean=measured"], &photos).0;
+    assert_eq!(measured.data.mean, vec![0.5; 3]);
+}
+
+#[test]
+fn auto_leaves_length_and_batch_to_the_program() {
+    let open = ["run.batch=auto", "run.epochs=auto", "data.workers=auto", "eval.every_epochs=auto"];
+    let with_words = plan(&open, &facts(5000, 64)).0;
+    assert_eq!(with_words, plan(&[], &facts(5000, 64)).0);
+    // Also over the value of a recipe.
+    assert_ne!(plan(&["recipe=dino", "run.epochs=auto"], &facts(5000, 64)).0.run.epochs, 100);
 }

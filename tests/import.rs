@@ -9,8 +9,9 @@ use dinoxide::checkpoint::{NamedTensor, Section, TensorRef, match_names, read_an
 use dinoxide::nn::dino_head::{DinoHead, DinoHeadConfig, HeadNorm, LastLayer};
 use dinoxide::nn::init::Registry;
 use dinoxide::nn::vit::{Vit, VitConfig};
+use dinoxide::run::RunError;
 use dinoxide::run::input::Network;
-use dinoxide::run::model::{Metadata, Model, initialise, load_backbone, recognise};
+use dinoxide::run::model::{InitialWeights, Metadata, Model, load_backbone, recognise};
 use dinoxide_engine::kernels::Normalize;
 use dinoxide_engine::params::Params;
 use support::{fixture_path, imagenet, parameter};
@@ -120,6 +121,11 @@ fn student(image_size: usize, out_dim: usize) -> Params {
     Vit::new(small_vit(image_size), "backbone.", &mut registry);
     DinoHead::new(&head, "head.", &mut registry);
     registry.finish(1)
+}
+
+/// Puts the weights of a file into a network and says what was used.
+fn initialise(params: &mut Params, path: &Path) -> Result<String, RunError> {
+    Ok(InitialWeights::read(path)?.put_into(params)?.words)
 }
 
 #[test]

@@ -58,6 +58,7 @@ fn scheduled(step: usize) -> Scheduled {
         momentum: 0.9,
         teacher_temp: 0.04,
         freeze_last_layer: false,
+        freeze_backbone: false,
     }
 }
 
@@ -184,6 +185,21 @@ fn frozen_last_layer_stays_without_decay_or_moments_while_all_else_learns() {
         let now: Vec<String> = self::changed(&before, &state.student);
         assert!(now.iter().any(|name| name.ends_with("weight_v")), "{rule:?}: thawed");
     }
+}
+
+#[test]
+fn frozen_backbone_stays_while_the_head_learns() {
+    let (mut state, before) = start(config(), Rule::AdamW);
+    for at in 0..3 {
+        step(&mut state, &Scheduled { freeze_backbone: true, ..scheduled(at) }).expect("a finite step");
+    }
+    for params in [&state.student, &teacher(&state)] {
+        let changed = changed(&before, params);
+        assert!(changed.iter().all(|name| name.starts_with("head.")), "{changed:?}");
+        assert!(changed.iter().any(|name| name.ends_with("weight_v")), "{changed:?}");
+    }
+    step(&mut state, &scheduled(3)).expect("a finite step");
+    assert!(changed(&before, &state.student).iter().any(|name| name.starts_with("backbone.")), "thawed");
 }
 
 #[test]

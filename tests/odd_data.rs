@@ -6,7 +6,7 @@ mod running;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use running::{Said, json_lines, picture, pretrain, rows, run};
+use running::{Said, json_lines, make_images, picture, pretrain, rows, run};
 
 /// Logged steps of a run.
 fn steps(out: &Path) -> usize {
@@ -252,4 +252,16 @@ fn closed_output_ends_nothing() {
     ));
     shell.status().unwrap();
     assert_eq!(steps(&out), 15, "the run went on without a reader");
+}
+
+#[test]
+fn many_copies_among_the_images_are_a_warning() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, out) = (folder.path().join("data"), folder.path().join("run"));
+    make_images(&data, 6);
+    std::fs::copy(data.join("cat/01.png"), data.join("cat/copy.png")).unwrap();
+    run(pretrain(&data, &out, &["--epochs", "1"])).expect(0).saying(&["1 of 13 images are copies of others"]);
+    // Only the run that begins is told.
+    let again = run(pretrain(&data, &out, &["--epochs", "1"])).expect(0);
+    assert!(!again.text.contains("copies"), "{}", again.text);
 }

@@ -5,10 +5,12 @@ mod support;
 
 use std::sync::Arc;
 
+use dinoxide::nn::init::Registry;
+use dinoxide::nn::vit::{Vit, VitConfig};
 use dinoxide::train::optimizer::{Clip, Optimizer, Rule, Step};
 use dinoxide_engine::cpu::Cpu;
 use dinoxide_engine::params::{Layout, Params, Role};
-use support::{Fixture, assert_close, filler};
+use support::{Fixture, assert_close, filler, imagenet};
 
 /// Five f32 updates against f64, relative to the largest value of a tensor. AdamW's first updates divide gradients by
 /// their own magnitude, which f32 does to 1e-7; nothing amplifies that here, where no gradient is near zero.
@@ -48,11 +50,12 @@ fn check(name: &str, rule: Rule) {
     for step in 0..fixture.usize("steps") {
         let mut grads = gradients(&fixture, &params, step);
         let norm = grads.iter().map(|grad| f64::from(*grad).powi(2)).sum::<f64>().sqrt();
+        let frozen = step < fixture.usize("frozen_last_layer_steps");
         let at = Step {
             lr: lr[step],
             weight_decay: weight_decay[step],
             clip: Clip::Tensor(fixture.f64("clip")),
-            frozen: (step < fixture.usize("frozen_last_layer_steps")).then_some("last_layer"),
+            frozen: if frozen { &["last_layer"] } else { &[] },
         };
         let returned = optimizer.step(&cpu, &mut params, &mut grads, None, &at);
         assert!((returned - norm).abs() <= 1e-6 * norm, "{name}, step {step}: norm {returned} against {norm}");
@@ -89,7 +92,7 @@ fn clipped(clip: Clip) -> (Vec<f32>, Vec<f32>) {
     let mut optimizer = Optimizer::new(Rule::Sgd, &params);
     let mut grads = gradients(&fixture, &params, 2);
     let raw = grads.clone();
-    let at = Step { lr: 0.0, weight_decay: 0.0, clip, frozen: None };
+    let at = Step { lr: 0.0, weight_decay: 0.0, clip, frozen: &[] };
     optimizer.step(&Cpu::new(), &mut params, &mut grads, None, &at);
     (raw, optimizer.first)
 }
@@ -110,4 +113,49 @@ fn global_clipping_shortens_all_gradients_alike() {
     assert_close("clipped gradients", ours, &expected, TOLERANCE);
     let (raw, ours) = clipped(Clip::Global(1e9));
     assert_eq!(raw, ours, "a short gradient is left alone");
+}
+
+#[test]
+fn learning_rates_decay_by_layers_as_timm_groups_them() {
+    let fixture = Fixture::open("layer_decay/vit_tiny.safetensors");
+    let mut registry = Registry::new();
+    let (image_size, patch_size, embed_dim, depth, num_heads, mlp_ratio) = (32, 16, 8, 12, 1, 4.0);
+    let normalize = imagenet();
+    let config = VitConfig { image_size, patch_size, embed_dim, depth, num_heads, mlp_ratio, normalize };
+    let vit = Vit::new(config, "", &mut registry);
+    let names: Vec<String> = registry.into_layout().specs().iter().map(|spec| spec.name.clone()).collect();
+    assert_eq!(names.len(), 150);
+    for name in names {
+        if name.starts_with("norm.") {
+            // timm counts it with the last block; BEiT and DINOv2, which are followed here, with the head.
+            assert_eq!(vit.layers_above(&name), 0);
+            continue;
+        }
+        let ours = fixture.f64("decay").powi(vit.layers_above(&name) as i32);
+        // Both are the same power, by repeated multiplication and by `pow`.
+        let theirs = fixture.values(&name)[0];
+        assert!((ours - theirs).abs() <= 1e-12, "{name}: {ours} against {theirs}");
+    }
+}
+
+#[test]
+fn rates_multiply_the_update_of_their_tensors() {
+    let (before, cpu) = (start(), Cpu::new());
+    let at = Step { lr: 0.5, weight_decay: 0.0, clip: Clip::Off, frozen: &[] };
+    let trained = |rate: f64| {
+        let (mut params, mut grads) = (before.clone(), vec![0.25; before.values().len()]);
+        let mut optimizer = Optimizer::new(Rule::Sgd, &params).with_rates(&params, |_| rate);
+        optimizer.step(&cpu, &mut params, &mut grads, None, &at);
+        params
+    };
+    let (whole, quarter) = (trained(1.0), trained(0.25));
+    for (spec, start) in before.tensors().filter(|(spec, _)| spec.role == Role::Trained) {
+        for ((value, whole), quarter) in
+            start.iter().zip(&whole.values()[spec.range()]).zip(&quarter.values()[spec.range()])
+        {
+            // Sums near 1 in f32.
+            assert!((value - whole - 0.125).abs() <= 1e-6, "{}", spec.name);
+            assert!((value - quarter - 0.03125).abs() <= 1e-6, "{}", spec.name);
+        }
+    }
 }

@@ -87,6 +87,7 @@ fn train(fixture: &Fixture, rule: Rule, micro_batch: usize) -> Trained {
             momentum: momentum[step],
             teacher_temp: temp[step],
             freeze_last_layer: epoch < fixture.usize("freeze_last_layer_epochs"),
+            freeze_backbone: false,
         };
         let globals = filler_bytes(&format!("global.{step}"), 2 * batch * global * global * 3);
         let views = fixture.usize("locals");
@@ -173,6 +174,7 @@ fn first_gradients_of_every_tensor_equal_pytorch() {
             momentum: 1.0,
             teacher_temp,
             freeze_last_layer: false,
+            freeze_backbone: false,
         };
         state.step(Device { kernels: &cpu, pool: &pool }, &crops, batch, &at).expect("a finite step");
         // The momentum buffer of the first SGD step is the gradient itself.

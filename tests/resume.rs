@@ -17,6 +17,9 @@ use tempfile::TempDir;
 const IMAGES: u32 = 28;
 /// Steps of the whole run: three epochs of seven.
 const STEPS: u64 = 21;
+/// Processes that are killed, and attempts to kill the same run.
+const KILLS: usize = 100;
+const KILLS_OF_A_RUN: usize = 12;
 
 /// The images, and the run that nobody disturbed.
 struct Undisturbed {
@@ -140,27 +143,56 @@ fn continued_by_its_configuration_file_alone() {
 }
 
 #[test]
-fn killed_again_and_again_at_any_moment() {
+fn killed_a_hundred_times_at_any_moment() {
     let folder = tempfile::tempdir().unwrap();
-    let out = folder.path().join("run");
     // A fixed sequence that looks random: a failure can be repeated.
     let mut moment: u64 = 1;
-    let mut reached = Vec::new();
-    for kill in 0..12 {
-        moment = moment.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        let mut running = Running::start(command(&Undisturbed::get().data(), &out, &[]));
-        // Every other time from the next step on, else from the start: at loading, at cutting files back.
-        if kill % 2 == 0 {
-            let step = reached.last().copied().unwrap_or(0) + 1;
-            running.wait_for_step(&out, step);
+    let (mut kills, mut runs) = (0, 0);
+    while kills < KILLS {
+        let out = folder.path().join(format!("run-{runs}"));
+        let mut reached: Vec<u64> = Vec::new();
+        for kill in 0..KILLS_OF_A_RUN {
+            moment = moment.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let mut running = Running::start(command(&Undisturbed::get().data(), &out, &[]));
+            // Every other time from the next step on, else from the start: at loading, at cutting files back.
+            if kill % 2 == 0 {
+                let step = reached.last().copied().unwrap_or(0) + 1;
+                running.wait_for_step(&out, step);
+            }
+            std::thread::sleep(Duration::from_micros((moment >> 33) % 40_000));
+            running.signal("KILL");
+            // A run that had come to its end was not killed.
+            kills += usize::from(running.end().code.is_none());
+            reached.push(rows(&out).iter().filter_map(|row| row["step"].as_u64()).max().unwrap_or(0));
         }
-        std::thread::sleep(Duration::from_micros((moment >> 33) % 40_000));
-        running.signal("KILL");
-        running.end();
-        reached.push(rows(&out).iter().filter_map(|row| row["step"].as_u64()).max().unwrap_or(0));
+        println!("run {runs}: killed after steps {reached:?}");
+        finishes_as_undisturbed(&out, &format!("SIGKILL, run {runs}"), &[]);
+        runs += 1;
     }
-    println!("killed after steps {reached:?}");
-    finishes_as_undisturbed(&out, "SIGKILL", &[]);
+    println!("{kills} kills, {runs} runs");
+}
+
+#[test]
+fn weights_that_a_run_started_from_are_not_needed_any_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, out) = (Undisturbed::get().data(), folder.path().join("run"));
+    let (weights, words) = (folder.path().join("weights.safetensors"), ["--set", "data.max_bad=0.1"]);
+    let mut export = Command::new(env!("CARGO_BIN_EXE_dinoxide"));
+    export.arg("export").arg(Undisturbed::get().folder.path().join("run")).arg("-o").arg(&weights);
+    run(export).expect(0);
+    let start = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_dinoxide"));
+        command.arg("pretrain").arg(&data).arg("-o").arg(&out).args(words).arg("--init").arg(&weights);
+        command.args(["--batch", "auto", "--epochs", "2", "--set", "run.checkpoint_every_steps=1"]);
+        command.args(["--set", "log.every_steps=1", "--set", "run.batch=4"]);
+        command
+    };
+    let mut running = Running::start(start());
+    running.wait_for_step(&out, 2);
+    running.signal("INT");
+    running.end().expect(130).saying(&["the weights are of this network", "the head starts anew", "recipe    adapt"]);
+    std::fs::remove_file(&weights).unwrap();
+    run(start()).expect(0).saying(&["continuing after step"]);
 }
 
 #[test]

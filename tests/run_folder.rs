@@ -19,6 +19,7 @@ use dinoxide::run::status::{State, Status};
 fn facts() -> Facts {
     Facts {
         pixels: None,
+        init: None,
         speed: None,
         images: 5000,
         median_size: Some((640, 480)),

@@ -103,6 +103,17 @@ impl WeightFile {
         names::strip_all(&mut tensors, &self.path)?;
         Ok(tensors)
     }
+
+    /// The tensors of a section of a `.pth` by its own name; none if there is no such section.
+    ///
+    /// # Errors
+    /// Its values are damaged.
+    pub fn section(&mut self, name: &str) -> Result<Vec<NamedTensor>> {
+        match &mut self.content {
+            Content::Pytorch(file) if file.section_names().iter().any(|known| known == name) => file.tensors(name),
+            _ => Ok(Vec::new()),
+        }
+    }
 }
 
 fn split_section(name: &str) -> (&str, &str) {

@@ -16,7 +16,7 @@ pub(super) struct GivenArgs {
     /// vit_tiny, vit_small, vit_base, also with sizes: vit_tiny_patch16_96
     #[arg(short, long, value_name = "NAME")]
     pub model: Option<String>,
-    /// Values to start from: auto, dino, laptop, demo, cifar10-2cores
+    /// Values to start from: auto, adapt, dino, laptop, demo, cifar10-2cores
     #[arg(short, long, value_name = "NAME")]
     pub recipe: Option<String>,
     /// Seed of every random draw

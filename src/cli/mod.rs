@@ -10,6 +10,7 @@ mod eval;
 mod export;
 mod given;
 mod map;
+mod models;
 mod neighbors;
 mod pack;
 mod pca;
@@ -48,7 +49,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Pretrain(pretrain::PretrainArgs),
+    Pretrain(Box<pretrain::PretrainArgs>),
     Embed(embed::EmbedArgs),
     Eval(eval::EvalArgs),
     Attention(attention::AttentionArgs),
@@ -62,6 +63,7 @@ enum Command {
     Preview(preview::PreviewArgs),
     Pack(pack::PackArgs),
     Bench(bench::BenchArgs),
+    Models(models::ModelsArgs),
     Recipes(recipes::RecipesArgs),
     Replay(replay::ReplayArgs),
     Report(report::ReportArgs),
@@ -128,7 +130,7 @@ const EXIT_COLLAPSED: u8 = 3;
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let ending = match cli.command {
-        Command::Pretrain(arguments) => pretrain::run(arguments),
+        Command::Pretrain(arguments) => pretrain::run(*arguments),
         Command::Embed(arguments) => embed::run(arguments),
         Command::Eval(arguments) => eval::run(arguments),
         Command::Attention(arguments) => attention::run(arguments),
@@ -143,6 +145,7 @@ pub fn main() -> ExitCode {
         Command::Pack(arguments) => pack::run(arguments),
         Command::Bench(arguments) => bench::run(arguments),
         Command::Recipes(arguments) => recipes::run(arguments),
+        Command::Models(arguments) => models::run(arguments),
         Command::Replay(arguments) => replay::run(arguments),
         Command::Report(arguments) => report::run(arguments),
         Command::Runs(arguments) => runs::run(arguments),

@@ -31,20 +31,20 @@ pub(super) struct PretrainArgs {
     #[arg(long, value_name = "WEIGHTS")]
     init: Option<String>,
     /// Passes over the images
-    #[arg(short, long, value_name = "N")]
-    epochs: Option<i64>,
+    #[arg(short, long, value_name = "N|auto", value_parser = amount)]
+    epochs: Option<Value>,
     /// Time the run may take, such as 8h or 1h30m: its speed is measured and the schedule planned to end by then
     #[arg(short, long, value_name = "TIME", conflicts_with = "epochs")]
     time: Option<String>,
-    /// Images per optimizer step
-    #[arg(short, long, value_name = "N")]
-    batch: Option<i64>,
+    /// Images per optimizer step, split by memory and accumulated
+    #[arg(short, long, value_name = "N|auto", value_parser = amount)]
+    batch: Option<Value>,
     /// Folder with one sub-folder per class, or a .csv with paths and labels: k-NN while training
     #[arg(long, value_name = "DIR")]
     val: Option<String>,
     /// Epochs between two evaluations
-    #[arg(long, value_name = "N")]
-    eval_every: Option<i64>,
+    #[arg(long, value_name = "N|auto", value_parser = amount)]
+    eval_every: Option<Value>,
     /// Where to compute
     #[arg(short, long, value_enum, default_value_t)]
     device: Device,
@@ -52,8 +52,8 @@ pub(super) struct PretrainArgs {
     #[arg(long, value_enum)]
     precision: Option<Precision>,
     /// Threads that decode and augment
-    #[arg(short = 'j', long, value_name = "N")]
-    workers: Option<i64>,
+    #[arg(short = 'j', long, value_name = "N|auto", value_parser = amount)]
+    workers: Option<Value>,
     /// Whether to continue a run in the run folder
     #[arg(long, value_enum, default_value_t)]
     resume: Resume,
@@ -169,16 +169,24 @@ fn insert_flags(arguments: &PretrainArgs, given: &mut Partial) -> Result<(), Con
         let name = precision.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
         given.insert("run.precision", Value::String(name), Origin::Flag("--precision"))?;
     }
-    let numbers = [
-        ("run.epochs", "--epochs", arguments.epochs),
-        ("run.batch", "--batch", arguments.batch),
-        ("eval.every_epochs", "--eval-every", arguments.eval_every),
-        ("data.workers", "--workers", arguments.workers),
+    let amounts = [
+        ("run.epochs", "--epochs", &arguments.epochs),
+        ("run.batch", "--batch", &arguments.batch),
+        ("eval.every_epochs", "--eval-every", &arguments.eval_every),
+        ("data.workers", "--workers", &arguments.workers),
     ];
-    for (key, flag, number) in numbers {
-        if let Some(number) = number {
-            given.insert(key, Value::Integer(number), Origin::Flag(flag))?;
+    for (key, flag, amount) in amounts {
+        if let Some(amount) = amount {
+            given.insert(key, amount.clone(), Origin::Flag(flag))?;
         }
     }
     Ok(())
+}
+
+/// A whole number, or the word that leaves the choice to the program.
+fn amount(text: &str) -> Result<Value, String> {
+    match text {
+        "auto" => Ok(Value::String(text.to_owned())),
+        _ => text.parse().map(Value::Integer).map_err(|_| "a whole number or auto is expected".to_owned()),
+    }
 }

@@ -190,6 +190,8 @@ fn optim_and_run(config: &Config, check: &Checker<'_>) -> Result<(), ConfigError
     check.not_negative("optim.clip", optim.clip)?;
     let decays = optim.weight_decay.iter().all(|decay| *decay >= 0.0 && decay.is_finite());
     check.require(decays, "optim.weight_decay", format!("{:?}", optim.weight_decay), "two numbers, 0 or more")?;
+    let share = 0.0 < optim.layer_decay && optim.layer_decay <= 1.0;
+    check.require(share, "optim.layer_decay", optim.layer_decay, "above 0, at most 1")?;
     let run = &config.run;
     check.at_least("run.epochs", run.epochs, 1)?;
     check.at_least("run.steps", run.steps.unwrap_or(1), 1)?;

@@ -46,7 +46,7 @@ pub(super) const IMAGENET: &str = "imagenet";
 
 /// All keys, in the order in which they are written: a table's own keys before its inner tables, as TOML asks.
 pub const KEYS: &[Key] = &[
-    fixed("recipe", "recipe the values started from: auto, dino, laptop, demo, cifar10-2cores"),
+    fixed("recipe", "recipe the values started from: auto, adapt, dino, laptop, demo, cifar10-2cores"),
     fixed("data.train", "folders, images, lists (.txt), tables (.csv), archives (.tar, .zip) or globs"),
     fixed(
         "data.weights",
@@ -117,10 +117,15 @@ pub const KEYS: &[Key] = &[
     fixed("optim.clip", "largest gradient norm; 0 = off"),
     fixed("optim.clip_mode", "\"tensor\" clips each parameter by itself, as the original; \"global\" all together"),
     length("optim.warmup_epochs", "epochs of linear warm-up; fractions allowed", Unit::FractionalEpochs),
-    fixed("run.epochs", "passes over the images"),
+    fixed(
+        "optim.layer_decay",
+        "learning rate of a block as a share of the next one's, down to the patch embedding; 1 = all the same",
+    ),
+    length("optim.freeze_backbone_steps", "steps during which only the head learns", Unit::Steps),
+    found("run.epochs", "passes over the images", &[AUTO]),
     fixed("run.steps", "optimizer steps of the whole run, where the last epoch is cut short"),
     fixed("run.time", "time the run may take, such as \"8h\": the schedule is paced to end by then"),
-    fixed("run.batch", "images per optimizer step"),
+    found("run.batch", "images per optimizer step", &[AUTO]),
     free("run.micro_batch", "images per forward pass; gradients are accumulated up to run.batch"),
     fixed("run.precision", "what products multiply: \"f32\", \"bf16\", or \"auto\", bf16 where the processor can"),
     free(

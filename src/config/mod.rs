@@ -21,7 +21,7 @@ pub use error::ConfigError;
 pub(crate) use key::MEASURED;
 pub use key::{KEYS, Key};
 pub use partial::{Origin, Partial};
-pub use plan::{Choice, Facts, PixelFacts, Speed, resolve};
+pub use plan::{Choice, Facts, InitFacts, PixelFacts, Speed, resolve};
 pub use section::{
     Centering, ClipMode, DataConfig, DinoConfig, EvalConfig, ExifMode, HeadConfig, LogConfig, ModelConfig, OptimConfig,
     OptimizerName, Precision, RunConfig, Shape,
@@ -114,10 +114,10 @@ impl Config {
         self.run.batch.div_ceil(self.run.micro_batch.max(1))
     }
 
-    /// Keys and values that may have been measured on the images.
-    pub(crate) fn measured(&self) -> Result<Vec<(&'static str, toml::Value)>, ConfigError> {
+    /// Keys that begin with one of `beginnings`, with their values.
+    pub(crate) fn values_under(&self, beginnings: &[&str]) -> Result<Vec<(&'static str, toml::Value)>, ConfigError> {
         let mut leaves = write::leaves(self)?;
-        let keys = key::KEYS.iter().filter(|key| !key.words.is_empty());
+        let keys = key::KEYS.iter().filter(|key| beginnings.iter().any(|beginning| key.name.starts_with(beginning)));
         Ok(keys.filter_map(|key| Some((key.name, leaves.remove(key.name)?))).collect())
     }
 

@@ -80,13 +80,15 @@ impl Partial {
         self
     }
 
-    /// Puts everything on top of its recipe: the one named in the values, else `auto`. A recipe of views lies between the
+    /// Puts everything on top of its recipe: the one named in the values, else `adapt` if there are weights to start from, else
+    /// `auto`. A recipe of views lies between the
     /// two if it is named in the values.
     ///
     /// # Errors
     /// [`ConfigError::UnknownRecipe`].
     pub fn on_recipe(self) -> Result<Self, ConfigError> {
-        let name = self.text("recipe").unwrap_or(recipe::AUTO).to_owned();
+        let usual = if self.has("model.init") { recipe::ADAPT } else { recipe::AUTO };
+        let name = self.text("recipe").unwrap_or(usual).to_owned();
         let mut base = Self::from_recipe(&name)?;
         if let Some(views) = self.text("views.recipe").filter(|name| !name.is_empty()) {
             base.read(recipe::views_text(views)?, |_| Origin::Recipe(views.to_owned()), Path::new(views))?;
@@ -172,9 +174,10 @@ impl Partial {
     /// The value of `key`, if given.
     pub fn value(&self, name: &str) -> Option<&Value> {
         let (value, _) = self.values.get(name)?;
-        let open_word =
-            value.as_str() == Some(key::AUTO) && key::find(name).is_some_and(|key| key.words.contains(&key::AUTO));
-        let left_open = open_word || ZERO_IS_OPEN.contains(&name) && value.as_integer() == Some(0);
+        let zero_is_open = ZERO_IS_OPEN.contains(&name);
+        let may_be_auto = zero_is_open || key::find(name).is_some_and(|key| key.words.contains(&key::AUTO));
+        let left_open =
+            may_be_auto && value.as_str() == Some(key::AUTO) || zero_is_open && value.as_integer() == Some(0);
         (!left_open).then_some(value)
     }
 
@@ -237,7 +240,7 @@ impl Partial {
     }
 }
 
-/// Keys where 0 leaves the choice to the program.
+/// Keys where 0 leaves the choice to the program, as "auto" does.
 const ZERO_IS_OPEN: [&str; 7] = [
     "data.workers",
     "data.cache_mb",
@@ -286,7 +289,8 @@ fn check_type(known: &key::Key, value: &Value, origin: &Origin) -> Result<(), Co
     if let (Some(_), Value::String(text)) = (known.unit, value) {
         return Span::parse(text).map(|_| ()).ok_or_else(|| bad(Span::ALLOWED.to_owned()));
     }
-    if value.as_str().is_some_and(|text| known.words.contains(&text)) {
+    let is_open = |text: &str| text == key::AUTO && ZERO_IS_OPEN.contains(&known.name);
+    if value.as_str().is_some_and(|text| known.words.contains(&text) || is_open(text)) {
         return Ok(());
     }
     match nested(known.name, value.clone()).try_into::<Config>() {

@@ -5,7 +5,7 @@
 use toml::Value;
 
 use super::derive::{self, Draft};
-use super::{Config, ConfigError, ModelConfig, Origin, Partial, check, partial, span::Span};
+use super::{Config, ConfigError, HeadConfig, ModelConfig, Origin, Partial, check, partial, span::Span};
 
 /// What the derivations look at.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
@@ -24,8 +24,23 @@ pub struct Facts {
     pub val_classes: Option<usize>,
     /// What the values of the images are; `None` if no image was opened.
     pub pixels: Option<PixelFacts>,
+    /// What the weights are that the run starts from, if it does and they are recognised.
+    pub init: Option<InitFacts>,
     /// How fast this very run is; `None` if that was not measured.
     pub speed: Option<Speed>,
+}
+
+/// What is known of weights that a run starts from.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct InitFacts {
+    /// Their network.
+    pub model: ModelConfig,
+    /// Channel means that it expects.
+    pub mean: Vec<f32>,
+    /// Channel standard deviations that it expects.
+    pub std: Vec<f32>,
+    /// Their head, if they have one.
+    pub head: Option<HeadConfig>,
 }
 
 /// How fast a run is on this machine, and what it has taken before its first step. All in seconds.
@@ -82,7 +97,8 @@ pub struct Choice {
 /// given.set("run.epochs=20")?;
 /// let (median_size, val_classes) = (Some((640, 480)), None);
 /// let facts = Facts {
-///     images: 5000, median_size, cores: 2, memory_bytes: 8 << 30, bf16: false, val_classes, pixels: None, speed: None,
+///     images: 5000, median_size, cores: 2, memory_bytes: 8 << 30, bf16: false, val_classes, pixels: None, init: None,
+///     speed: None,
 /// };
 /// let (config, choices) = resolve(&given.on_recipe()?, &facts)?;
 /// assert_eq!(config.run.epochs, 20);

@@ -4,6 +4,8 @@ use super::ConfigError;
 
 /// The recipe used when none is named: everything is derived from the data and the machine.
 pub const AUTO: &str = "auto";
+/// The recipe used when none is named and the run starts from weights.
+pub const ADAPT: &str = "adapt";
 
 /// A recipe that comes with the program.
 #[derive(Debug, Clone, Copy)]
@@ -17,11 +19,16 @@ pub struct Recipe {
 }
 
 /// All recipes.
-pub const RECIPES: [Recipe; 5] = [
+pub const RECIPES: [Recipe; 6] = [
     Recipe {
         name: AUTO,
         about: "derives every value from the data and the machine",
         text: include_str!("../../recipes/auto.toml"),
+    },
+    Recipe {
+        name: ADAPT,
+        about: "goes on from trained weights (`--init`) without spoiling them",
+        text: include_str!("../../recipes/adapt.toml"),
     },
     Recipe {
         name: "dino",

@@ -145,6 +145,28 @@ impl ModelConfig {
         })
     }
 
+    /// Every named model, for images of 224 px in patches of 16.
+    pub fn known() -> impl Iterator<Item = Self> {
+        MODELS.into_iter().map(|(name, _)| Self { name: name.to_owned(), ..Self::default() })
+    }
+
+    /// This model in another shape: under the name of the model of the nearest width, with what differs from it.
+    #[must_use]
+    pub fn shaped(self, shape: Shape) -> Self {
+        let Shape { embed_dim, depth, num_heads } = shape;
+        let [first, ..] = MODELS;
+        let nearest = MODELS.into_iter().min_by_key(|(_, named)| named.embed_dim.abs_diff(embed_dim));
+        let (name, named) = nearest.unwrap_or(first);
+        let other = |value: usize, named: usize| (value != named).then_some(value);
+        Self {
+            name: name.to_owned(),
+            embed_dim: other(embed_dim, named.embed_dim),
+            depth: other(depth, named.depth),
+            num_heads: other(num_heads, named.num_heads),
+            ..self
+        }
+    }
+
     /// Name in timm's spelling, such as `vit_tiny_patch16_96`.
     pub fn full_name(&self) -> String {
         format!("{}_patch{}_{}", self.name, self.patch_size, self.image_size)
@@ -248,6 +270,10 @@ pub struct OptimConfig {
     pub clip_mode: ClipMode,
     /// Epochs of linear warm-up; may be a fraction.
     pub warmup_epochs: f64,
+    /// What the learning rate of each block is multiplied by, from the last one down to the patch embedding; 1 for none.
+    pub layer_decay: f64,
+    /// Steps during which only the head learns.
+    pub freeze_backbone_steps: usize,
 }
 
 impl Default for OptimConfig {
@@ -260,6 +286,8 @@ impl Default for OptimConfig {
             clip: 3.0,
             clip_mode: ClipMode::Tensor,
             warmup_epochs: 0.0,
+            layer_decay: 1.0,
+            freeze_backbone_steps: 0,
         }
     }
 }

@@ -112,6 +112,17 @@ impl Sequences {
 }
 
 impl Vit {
+    /// How many layers are above the tensor `name` (without a prefix), as learning rates that decay by layers count them: none above
+    /// the last norm, one above the last block, `depth + 1` above patches, positions and class token (BEiT, Bao et al. 2022).
+    pub fn layers_above(&self, name: &str) -> usize {
+        let block = name.strip_prefix("blocks.").and_then(|rest| rest.split('.').next()?.parse::<usize>().ok());
+        match block {
+            Some(block) => self.config.depth.saturating_sub(block),
+            None if name.starts_with("norm.") => 0,
+            None => self.config.depth + 1,
+        }
+    }
+
     /// Registers all tensors under `prefix` (for example `backbone.`), initialised as the reference does.
     pub fn new(config: VitConfig, prefix: &str, registry: &mut Registry) -> Self {
         let (width, patch) = (config.embed_dim, config.patch_size);

@@ -8,6 +8,7 @@ use dinoxide_views::source::SourceImage;
 use dinoxide_views::{Reading, Source, decode_samples};
 use rayon::prelude::*;
 
+use super::model::InitialWeights;
 use super::values::{Form, Moments, common, sum_up, usual_channels};
 use super::{RunError, machine};
 use crate::config::{Facts, MEASURED as BY_MEASURING, Partial, PixelFacts};
@@ -16,6 +17,11 @@ use crate::config::{Facts, MEASURED as BY_MEASURING, Partial, PixelFacts};
 const PROBED: usize = 48;
 /// Images opened where their mean and deviation count.
 const MEASURED: usize = 512;
+
+/// How keys begin whose values follow from the weights that a run starts from.
+pub(super) const FROM_WEIGHTS: [&str; 4] = ["model.", "head.", "views.global.size", "optim.freeze_backbone_steps"];
+/// Some of them that are written in every configuration.
+const ALWAYS_WRITTEN: [&str; 3] = ["model.name", "head.out_dim", "optim.freeze_backbone_steps"];
 
 /// The images of `data.train`; none if it is not given.
 pub(super) fn open_source(given: &Partial) -> Result<Source, RunError> {
@@ -38,6 +44,12 @@ pub fn gather(source: &Source, given: &Partial) -> Result<Facts, RunError> {
         Some(val) => Some(Source::labelled(Path::new(val))?.classes.len()),
         None => None,
     };
+    let init = match given.text("model.init") {
+        // Nothing of what they would decide is open: a run that goes on does not need them any more.
+        Some(_) if ALWAYS_WRITTEN.iter().all(|key| given.has(key)) => None,
+        Some(weights) => InitialWeights::read(weights.as_ref())?.facts(),
+        None => None,
+    };
     let probed = Probed::look(source, given, PROBED);
     Ok(Facts {
         images: source.len(),
@@ -47,6 +59,7 @@ pub fn gather(source: &Source, given: &Partial) -> Result<Facts, RunError> {
         memory_bytes: machine::memory_bytes(),
         bf16: Cpu::bf16().is_some(),
         val_classes,
+        init,
         speed: None,
     })
 }

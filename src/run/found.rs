@@ -7,7 +7,7 @@ use toml::Value;
 
 use super::RunError;
 use super::console::Console;
-use super::facts::{open_source, places};
+use super::facts::{FROM_WEIGHTS, open_source, places};
 use super::folder::{IMAGES_FILE, WhenExists, kept_images, stored_config};
 use crate::config::{Config, ConfigError, DataConfig, MEASURED, Origin, Partial};
 
@@ -43,6 +43,7 @@ impl Images {
         let mut given = given.clone();
         keep_measured(&mut given, &stored)?;
         keep_length(&mut given, &stored)?;
+        keep_weights(&mut given, &stored)?;
         let listed = kept_images(out, stored.data.train.len()).unwrap_or_else(|error| {
             console.warn(&format!("{}; looking for the images again", error.on_one_line()));
             None
@@ -56,6 +57,9 @@ impl Images {
         Ok(Self { given, source, listed: false })
     }
 }
+
+/// Keys whose values may have been measured on the images.
+const MEASURED_KEYS: [&str; 4] = ["data.channels", "data.range", "data.mean", "data.std"];
 
 /// Takes over how long a run is that was planned for a time, unless that is another one now.
 fn keep_length(given: &mut Partial, stored: &Config) -> Result<(), ConfigError> {
@@ -71,12 +75,25 @@ fn keep_length(given: &mut Partial, stored: &Config) -> Result<(), ConfigError> 
     Ok(())
 }
 
+/// Takes over what followed from the weights that a run started from, which may be gone by now.
+fn keep_weights(given: &mut Partial, stored: &Config) -> Result<(), ConfigError> {
+    if stored.model.init.is_none() || given.text("model.init") != stored.model.init.as_deref() {
+        return Ok(());
+    }
+    for (key, value) in stored.values_under(&FROM_WEIGHTS)? {
+        if !given.has(key) {
+            given.insert(key, value, Origin::Derived)?;
+        }
+    }
+    Ok(())
+}
+
 /// Takes over what was measured on the images, unless numbers are given now. What is asked for in a word counts: a run of
 /// ImageNet's mean is another one than one of the images' own.
 fn keep_measured(given: &mut Partial, stored: &Config) -> Result<(), ConfigError> {
     let usual = DataConfig::default();
     let was_measured = stored.data.mean != usual.mean || stored.data.std != usual.std;
-    for (key, value) in stored.measured()? {
+    for (key, value) in stored.values_under(&MEASURED_KEYS)? {
         if !given.has(key) || given.text(key) == Some(MEASURED) && was_measured {
             given.insert(key, value, Origin::Derived)?;
         }

@@ -8,6 +8,7 @@ mod classes;
 mod clock;
 pub mod compare;
 pub mod console;
+mod copies;
 mod counter;
 pub mod dedup;
 pub mod demo;

@@ -11,6 +11,7 @@ use super::RunError;
 use super::bundle;
 use super::clock::Clock;
 use super::console::{Console, Figures, Verbosity};
+use super::copies;
 use super::device::{self, cpu};
 use super::environment::Environment;
 use super::evaluation::Evaluation;
@@ -158,7 +159,8 @@ pub(super) fn train_run<T: Send>(
     let lines = plan.lines();
     console.log_to(&out.join("train.log"))?;
     console.say(&plan.text(request.verbosity));
-    plan.warnings().iter().chain(&folder.notices).for_each(|line| console.warn(line));
+    let copies = if folder.start == Start::Fresh { copies::warning(&source) } else { None };
+    plan.warnings().iter().chain(&copies).chain(&folder.notices).for_each(|line| console.warn(line));
     Environment::current().write(&out)?;
     let threads = device::threads(folder.config.run.threads)?;
     let clock = Clock::new(&folder.config, begun);

@@ -4,11 +4,11 @@ use dinoxide_engine::tape::Keep;
 use dinoxide_views::{LoaderConfig, Source};
 
 use super::RunError;
-use super::model::{dino_config, initialise};
+use super::model::{InitialWeights, dino_config};
 use super::validation::reading;
 use crate::config::{ClipMode, Config, OptimizerName};
 use crate::methods::Method as _;
-use crate::methods::dino::Dino;
+use crate::methods::dino::{BACKBONE, Dino};
 use crate::train::optimizer::{Clip, Optimizer, Rule};
 use crate::train::step::TrainState;
 
@@ -32,10 +32,16 @@ pub(super) fn fresh_state(config: &Config, weights: Weights) -> Result<(TrainSta
     let (mut method, mut student) = Dino::new(dino_config(config)?);
     let mut report = None;
     if let (Weights::AsConfigured, Some(file)) = (weights, &config.model.init) {
-        report = Some(initialise(&mut student, file.as_ref())?);
+        let taken = InitialWeights::read(file.as_ref())?.put_into(&mut student)?;
         method.teacher_mut().values_mut().copy_from_slice(student.values());
+        if let Some(center) = taken.center {
+            method.restore("center", &center);
+        }
+        report = Some(taken.words);
     }
-    let optimizer = Optimizer::new(rule(config), &student);
+    let (backbone, decay) = (method.backbone().0, config.optim.layer_decay);
+    let layers = |name: &str| name.strip_prefix(BACKBONE).map_or(0, |name| backbone.layers_above(name));
+    let optimizer = Optimizer::new(rule(config), &student).with_rates(&student, |name| decay.powi(layers(name) as i32));
     let mut state = TrainState::new(Box::new(method), student, optimizer, clip(config));
     state.micro_batch = config.run.micro_batch;
     state.keep = if config.run.recompute { Keep::Inputs } else { Keep::Everything };

@@ -41,8 +41,8 @@ pub struct Step<'a> {
     pub weight_decay: f64,
     /// Clipping.
     pub clip: Clip,
-    /// Tensors whose name contains this are left as they are (`last_layer` in the first epoch).
-    pub frozen: Option<&'a str>,
+    /// Tensors whose name contains one of these are left as they are (`last_layer` in the first epoch).
+    pub frozen: &'a [&'a str],
 }
 
 /// Moments and step counts, laid out like the parameters.
@@ -57,6 +57,8 @@ pub struct Optimizer {
     pub updates: Vec<u64>,
     /// Norm of each tensor's gradient in the last step, before clipping.
     norms: Vec<f64>,
+    /// What the learning rate of each tensor is multiplied by.
+    rates: Vec<f64>,
 }
 
 impl Optimizer {
@@ -65,7 +67,14 @@ impl Optimizer {
         let len = params.values().len();
         let second = if rule == Rule::AdamW { vec![0.0; len] } else { Vec::new() };
         let tensors = params.layout().specs().len();
-        Self { rule, first: vec![0.0; len], second, updates: vec![0; tensors], norms: vec![0.0; tensors] }
+        let (norms, rates) = (vec![0.0; tensors], vec![1.0; tensors]);
+        Self { rule, first: vec![0.0; len], second, updates: vec![0; tensors], norms, rates }
+    }
+
+    /// Multiplies the learning rate of every tensor of `params` by what `rate` says for its name.
+    #[must_use]
+    pub fn with_rates(self, params: &Params, rate: impl Fn(&str) -> f64) -> Self {
+        Self { rates: params.layout().specs().iter().map(|spec| rate(&spec.name)).collect(), ..self }
     }
 
     /// Updates `student` from `grads`, clears `grads`, and moves the average (teacher and its momentum) after it.
@@ -98,7 +107,7 @@ impl Optimizer {
             };
             let value = &mut student.values_mut()[spec.range()];
             let grad = &mut grads[spec.range()];
-            let frozen = at.frozen.is_some_and(|part| spec.name.contains(part));
+            let frozen = at.frozen.iter().any(|part| spec.name.contains(part));
             if frozen || spec.role != Role::Trained {
                 grad.fill(0.0);
                 if let Some((teacher, momentum)) = teacher {
@@ -110,7 +119,8 @@ impl Optimizer {
             let second = if self.second.is_empty() { &mut [] } else { &mut self.second[spec.range()] };
             let update = Update { value, grad, first: &mut self.first[spec.range()], second, teacher };
             let grad_scale = at.clip.factor(self.norms[index], total);
-            self.rule.apply(kernels, update, spec, &Scaled { at, grad_scale, step: self.updates[index] });
+            let lr = at.lr * self.rates[index];
+            self.rule.apply(kernels, update, spec, &Scaled { at, lr, grad_scale, step: self.updates[index] });
         }
         total
     }
@@ -134,6 +144,7 @@ fn length(parts: impl Iterator<Item = f64>) -> f64 {
 /// Scheduled values for one tensor.
 struct Scaled<'a> {
     at: &'a Step<'a>,
+    lr: f64,
     grad_scale: f64,
     step: u64,
 }
@@ -151,7 +162,7 @@ impl Clip {
 impl Rule {
     fn apply(self, kernels: &dyn Kernels<f32>, update: Update<'_, f32>, spec: &TensorSpec, with: &Scaled<'_>) {
         const MOMENTUM: f64 = 0.9; // torch.optim.SGD in main_dino.py, and utils.py:LARS
-        let (lr, grad_scale) = (with.at.lr, with.grad_scale);
+        let (lr, grad_scale) = (with.lr, with.grad_scale);
         let weight_decay = if spec.decays() { with.at.weight_decay } else { 0.0 };
         match self {
             Self::AdamW => {

@@ -11,7 +11,7 @@ use dinoxide_engine::tape::{Images, Keep, Tape};
 
 use super::TrainError;
 use super::optimizer::{Clip, Optimizer, Step};
-use crate::methods::dino::store;
+use crate::methods::dino::{BACKBONE, store};
 use crate::methods::{Device, ForwardSeconds, Method, Outputs, Views};
 use crate::schedule::{Pace, Scheduled};
 
@@ -132,7 +132,9 @@ impl TrainState {
             return Err(TrainError::Loss { step: at.step, loss });
         }
         let (lr, weight_decay, clip) = (at.lr, at.weight_decay, self.clip);
-        let step = Step { lr, weight_decay, clip, frozen: at.freeze_last_layer.then_some("last_layer") };
+        let parts = [(at.freeze_last_layer, "last_layer"), (at.freeze_backbone, BACKBONE)];
+        let frozen: Vec<&str> = parts.into_iter().filter_map(|(frozen, part)| frozen.then_some(part)).collect();
+        let step = Step { lr, weight_decay, clip, frozen: &frozen };
         let begun = Instant::now();
         let average = self.method.average(at);
         let grad_norm = self.optimizer.step(device.kernels, &mut self.student, &mut self.grads, average, &step);

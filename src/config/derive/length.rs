@@ -77,6 +77,11 @@ pub(in crate::config) fn schedules(draft: &mut Draft<'_>) -> Result<(), ConfigEr
         draft.adjust("dino.freeze_last_layer_steps", whole(frozen), reason)?;
     }
     draft.choose("dino.freeze_last_layer_steps", whole(frozen), reason)?;
+    if draft.facts.init.as_ref().is_some_and(|init| init.head.is_none()) {
+        let steps = (steps as f64 * tuned::HEAD_FIRST_SHARE) as usize;
+        let reason = "a tenth of the run: a head that knows nothing would spoil what the weights know";
+        draft.choose("optim.freeze_backbone_steps", whole(steps), reason)?;
+    }
     let lr = step_up(&tuned::LR_BY_BATCH, draft.config.run.batch);
     draft.choose("optim.lr", lr, "short runs with small batches need more than the paper's 5e-4")
 }

@@ -3,10 +3,13 @@
 use toml::Value;
 
 use super::{Draft, pair, short, small_data, step_up, tuned, whole};
-use crate::config::{Config, ConfigError, Facts};
+use crate::config::{Config, ConfigError, Facts, InitFacts, ModelConfig};
 
 /// Name, patch and size of the network.
 pub(in crate::config) fn model(draft: &mut Draft<'_>) -> Result<(), ConfigError> {
+    if let Some(init) = draft.facts.init.as_ref().filter(|init| is_asked_for(draft, &init.model)) {
+        return model_of_weights(draft, init);
+    }
     draft.choose("model.name", "vit_tiny", "the smallest named model; a CPU trains it in reasonable time")?;
     let class = image_class(draft.facts);
     let (global, why) = match draft.given.whole("model.image_size") {
@@ -18,6 +21,38 @@ pub(in crate::config) fn model(draft: &mut Draft<'_>) -> Result<(), ConfigError>
     let patch = step_up(&tuned::PATCH_BY_CROP, global);
     let grid = global / patch;
     draft.choose("model.patch_size", whole(patch), format!("a crop of {global} px becomes {grid} × {grid} patches"))?;
+    draft.choose("model.image_size", whole(global), "the side of a global crop")
+}
+
+/// Whether the network of weights is the one that was named, if one was.
+fn is_asked_for(draft: &Draft<'_>, model: &ModelConfig) -> bool {
+    draft.given.text("model.name").is_none_or(|name| name == model.name)
+}
+
+/// The network that the weights are of, on crops that they are used to.
+fn model_of_weights(draft: &mut Draft<'_>, init: &InitFacts) -> Result<(), ConfigError> {
+    let (model, reason) = (&init.model, "the weights are of this network");
+    draft.choose("model.name", model.name.as_str(), reason)?;
+    let sizes = [
+        ("model.patch_size", Some(model.patch_size)),
+        ("model.embed_dim", model.embed_dim),
+        ("model.depth", model.depth),
+        ("model.num_heads", model.num_heads),
+    ];
+    for (key, size) in sizes {
+        size.map_or(Ok(()), |size| draft.choose(key, whole(size), reason))?;
+    }
+    draft.choose("model.mlp_ratio", model.mlp_ratio, reason)?;
+    let patch = draft.config.model.patch_size.max(1);
+    let smaller = draft.facts.median_size.map(|(width, height)| width.min(height) as usize / patch * patch);
+    let fitting = smaller.filter(|side| *side < model.image_size).map(|side| side.max(tuned::FEWEST_PATCHES * patch));
+    let (global, reason) = match (draft.given.whole("model.image_size"), fitting) {
+        (Some(size), _) => (size, "the network's image size"),
+        (None, Some(side)) if side < model.image_size => (side, "the images are smaller than those of the weights"),
+        _ => (model.image_size, "the size of the weights' images"),
+    };
+    draft.choose("views.global.size", whole(global), reason)?;
+    let global = draft.config.views.global.size as usize;
     draft.choose("model.image_size", whole(global), "the side of a global crop")
 }
 
@@ -80,6 +115,17 @@ fn easy_crops_strong_colours(draft: &mut Draft<'_>) -> Result<(), ConfigError> {
 
 /// Number of prototypes.
 pub(in crate::config) fn head(draft: &mut Draft<'_>) -> Result<(), ConfigError> {
+    if let Some(head) = draft.facts.init.as_ref().and_then(|init| init.head.as_ref()) {
+        let reason = "the weights have this head";
+        let sizes = [
+            ("head.out_dim", head.out_dim),
+            ("head.hidden_dim", head.hidden_dim),
+            ("head.bottleneck_dim", head.bottleneck_dim),
+            ("head.layers", head.layers),
+        ];
+        sizes.into_iter().try_for_each(|(key, size)| draft.choose(key, whole(size), reason))?;
+        return draft.choose("head.use_bn", head.use_bn, reason);
+    }
     let (fewest, most) = tuned::OUT_DIM_RANGE;
     let images = draft.facts.images;
     let wanted = (images / tuned::IMAGES_PER_PROTOTYPE).clamp(fewest, most);

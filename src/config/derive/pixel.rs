@@ -53,16 +53,23 @@ pub(in crate::config) fn pixels(draft: &mut Draft<'_>) -> Result<(), ConfigError
         draft.choose("data.range", Value::Array(range), reason)?;
     }
     let usual = DataConfig::default();
-    for (key, measured, usual) in [("data.mean", &pixels.mean, usual.mean), ("data.std", &pixels.std, usual.std)] {
-        let asked = draft.given.text(key).map(str::to_owned);
-        let (values, reason) = match asked.as_deref() {
-            Some(IMAGENET) => (&usual, "as asked, for weights trained with them".to_owned()),
-            Some(MEASURED) => (measured, format!("as asked, measured on {} images", pixels.images)),
-            None if draft.config.data.channels == RGB || draft.given.has(key) => continue,
-            _ => (measured, format!("measured on {} images", pixels.images)),
+    let init = draft.facts.init.as_ref().filter(|init| init.mean.len() == draft.config.data.channels);
+    for (key, measured, usual, of_weights) in [
+        ("data.mean", &pixels.mean, usual.mean, init.map(|init| &init.mean)),
+        ("data.std", &pixels.std, usual.std, init.map(|init| &init.std)),
+    ] {
+        let rounded = |values: &[f32]| values.iter().map(|value| short(f64::from(*value))).collect();
+        let (values, reason): (Vec<f64>, _) = match (draft.given.text(key), of_weights) {
+            (Some(IMAGENET), _) => (rounded(&usual), "as asked, for weights trained with them".to_owned()),
+            (Some(MEASURED), _) => (rounded(measured), format!("as asked, measured on {} images", pixels.images)),
+            _ if draft.given.has(key) => continue,
+            (_, Some(values)) if *values != usual => {
+                (values.iter().copied().map(number).collect(), "what the weights expect".to_owned())
+            }
+            _ if draft.config.data.channels == RGB => continue,
+            _ => (rounded(measured), format!("measured on {} images", pixels.images)),
         };
-        let values = values.iter().map(|value| Value::Float(short(f64::from(*value)))).collect();
-        draft.adjust(key, Value::Array(values), reason)?;
+        draft.adjust(key, Value::Array(values.into_iter().map(Value::Float).collect()), reason)?;
     }
     Ok(())
 }
@@ -84,4 +91,9 @@ pub(in crate::config) fn colors(draft: &mut Draft<'_>) -> Result<(), ConfigError
         draft.adjust(key, 0.0, format!("left out: {channels} channels are not red, green and blue"))?;
     }
     Ok(())
+}
+
+/// The number that a person would write for an f32: 0.4914, and not 0.4913999974727….
+fn number(value: f32) -> f64 {
+    value.to_string().parse().unwrap_or(f64::from(value))
 }

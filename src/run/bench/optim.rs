@@ -67,7 +67,7 @@ pub fn optim(request: &OptimRequest) -> Result<OptimReport, RunError> {
         let parameters = student.values().len();
         let optimizer = Optimizer::new(Rule::AdamW, &student);
         let mut trained = Trained { method, student, optimizer, grads: vec![0.0; parameters] };
-        let at = Step { lr: 1e-5, weight_decay: 0.04, clip: Clip::Tensor(3.0), frozen: None };
+        let at = Step { lr: 1e-5, weight_decay: 0.04, clip: Clip::Tensor(3.0), frozen: &[] };
         let run = |trained: &mut Trained| {
             let Trained { method, student, optimizer, grads } = trained;
             optimizer.step(cpu, student, grads, Some((method.teacher_mut(), 0.996)), &at);

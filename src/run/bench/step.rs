@@ -312,5 +312,6 @@ fn scheduled(step: usize) -> Scheduled {
         momentum: 0.996,
         teacher_temp: 0.04,
         freeze_last_layer: false,
+        freeze_backbone: false,
     }
 }

@@ -1,15 +1,17 @@
 //! Weights to start a run from: `--init`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use dinoxide_engine::params::Params;
 use dinoxide_views::pixel::RGB;
 
-use super::recognise::square_root;
-use super::{open_run, part};
-use crate::checkpoint::{CheckpointError, MatchReport, NamedTensor, Section, match_names, names, read_any};
+use super::recognise::{recognise, square_root};
+use super::{Metadata, dino_config, open_run, part};
+use crate::checkpoint::{CheckpointError, Content, MatchReport, NamedTensor, Section, match_names, names, read_any};
+use crate::config::{HeadConfig, InitFacts, ModelConfig, Shape};
 use crate::methods::dino::{BACKBONE, HEAD};
 use crate::nn::pos_embed::position_mix;
+use crate::nn::vit::VitConfig;
 use crate::run::RunError;
 use crate::run::input::Network;
 
@@ -18,59 +20,137 @@ const POSITIONS: &str = "pos_embed";
 /// Name of the patch embedding's kernel.
 const PATCHES: &str = "patch_embed.proj.weight";
 
-/// Puts the weights at `path` (a run folder or a file; of several networks the teacher) into `student`, and says in words
-/// what was used.
-///
-/// The backbone must fit, except that a square grid of positions of another size is interpolated, and a patch embedding of
-/// red, green and blue is inflated to another number of channels. The head is used if
-/// all of it fits, and else starts anew.
-///
-/// # Errors
-/// If the weights cannot be read, or tensors of the backbone are missing, unexpected or of another shape.
-pub fn initialise(student: &mut Params, path: &Path) -> Result<String, RunError> {
-    let mut found = read_weights(path)?;
-    let mut expected: Vec<(String, Vec<usize>)> = Vec::new();
-    let mut expected_head = Vec::new();
-    for spec in student.layout().specs() {
-        match spec.name.strip_prefix(BACKBONE) {
-            Some(name) => expected.push((name.to_owned(), spec.shape.clone())),
-            None => expected_head.push((spec.name.clone(), spec.shape.clone())),
-        }
-    }
-    let mut report = Vec::new();
-    if let Some(notice) = fit_positions(&expected, &mut found) {
-        report.push(notice);
-    }
-    if let Some(notice) = fit_channels(&expected, &mut found) {
-        report.push(notice);
-    }
-    let backbone = match_names(&expected, &found, &[HEAD]).into_result(path)?;
-    report.insert(0, format!("started from `{}`: {} tensors of the backbone", path.display(), backbone.matched.len()));
-    let (head, backbone): (Vec<_>, Vec<_>) = found.into_iter().partition(|tensor| tensor.name.starts_with(HEAD));
-    copy(student, BACKBONE, &backbone);
-    let fit = match_names(&expected_head, &head, &[]);
-    if fit.is_complete() {
-        copy(student, "", &head);
-        report.push(format!("{} tensors of the head", fit.matched.len()));
-    } else {
-        report.push(format!("the head starts anew ({})", why_not(&fit, head.len())));
-    }
-    Ok(report.join("; "))
+/// Where checkpoints have the centre: the section and the tensor of the official ones, the part and the tensor of ours.
+const OFFICIAL_CENTER: (&str, &str) = ("dino_loss", "center");
+const OUR_CENTER: (&str, &str) = ("method", "center");
+
+/// Weights that a run may start from, as they are stored: those of a run folder or of a file; of several networks the teacher.
+#[derive(Debug, Clone)]
+pub struct InitialWeights {
+    path: PathBuf,
+    tensors: Vec<NamedTensor>,
+    backbone: Option<VitConfig>,
+    head: Option<HeadConfig>,
+    center: Option<Vec<f32>>,
 }
 
-fn read_weights(path: &Path) -> Result<Vec<NamedTensor>, RunError> {
-    if path.is_dir() {
-        let (_, loaded) = open_run(path)?;
-        return part(&loaded, Network::Teacher, path);
+/// What a run took over.
+#[derive(Debug, Clone)]
+pub struct TakenOver {
+    /// In words.
+    pub words: String,
+    /// The centre, where the whole head was taken over and a centre belongs to it.
+    pub center: Option<Vec<f32>>,
+}
+
+impl InitialWeights {
+    /// Reads the weights at `path`.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    pub fn read(path: &Path) -> Result<Self, RunError> {
+        if path.is_dir() {
+            let (config, loaded) = open_run(path)?;
+            let tensors = part(&loaded, Network::Teacher, path)?;
+            let center = loaded.parts.get(OUR_CENTER.0).and_then(|part| part.tensor(OUR_CENTER.1));
+            let center = center.map(|tensor| tensor.values.clone());
+            let backbone = Some(dino_config(&config)?.backbone);
+            return Ok(Self { path: path.to_path_buf(), tensors, backbone, head: Some(config.head), center });
+        }
+        let mut file = read_any(path)?;
+        let found = file.section_names();
+        // A checkpoint of nothing but a student is fine to start from.
+        let wanted = match names::choose_section(&found, Section::Teacher, path) {
+            Err(CheckpointError::NoSection { .. }) => Section::Student,
+            _ => Section::Teacher,
+        };
+        let texts = match file.content() {
+            Content::Safetensors(file) => file.metadata.clone(),
+            Content::Pytorch(_) => Metadata::new(),
+        };
+        let tensors = file.network(wanted)?;
+        let stored = file.section(OFFICIAL_CENTER.0)?;
+        let center = stored.into_iter().find(|tensor| tensor.name == OFFICIAL_CENTER.1).map(|tensor| tensor.values);
+        // What cannot be recognised may still fit the network that was asked for.
+        let backbone = recognise(&tensors, &texts, path).ok();
+        Ok(Self { path: path.to_path_buf(), backbone, head: stored_head(&tensors), center, tensors })
     }
-    let mut file = read_any(path)?;
-    let found = file.section_names();
-    // A checkpoint of nothing but a student is fine to start from.
-    let wanted = match names::choose_section(&found, Section::Teacher, path) {
-        Err(CheckpointError::NoSection { .. }) => Section::Student,
-        _ => Section::Teacher,
-    };
-    Ok(file.network(wanted)?)
+
+    /// What a configuration can follow; `None` if the network is none that is known.
+    pub fn facts(&self) -> Option<InitFacts> {
+        let backbone = self.backbone.as_ref()?;
+        let VitConfig { image_size, patch_size, embed_dim, depth, num_heads, mlp_ratio, .. } = *backbone;
+        let model = ModelConfig { patch_size, image_size, mlp_ratio, ..ModelConfig::default() };
+        Some(InitFacts {
+            model: model.shaped(Shape { embed_dim, depth, num_heads }),
+            mean: backbone.normalize.mean.clone(),
+            std: backbone.normalize.std.clone(),
+            head: self.head.clone(),
+        })
+    }
+
+    /// Puts the weights into `student`.
+    ///
+    /// The backbone must fit, except that a square grid of positions of another size is interpolated, and a patch embedding of
+    /// red, green and blue is inflated to another number of channels. The head is used if
+    /// all of it fits, and else starts anew.
+    ///
+    /// # Errors
+    /// If tensors of the backbone are missing, unexpected or of another shape.
+    pub fn put_into(self, student: &mut Params) -> Result<TakenOver, RunError> {
+        let Self { path, tensors: mut found, center, .. } = self;
+        let mut expected: Vec<(String, Vec<usize>)> = Vec::new();
+        let mut expected_head = Vec::new();
+        for spec in student.layout().specs() {
+            match spec.name.strip_prefix(BACKBONE) {
+                Some(name) => expected.push((name.to_owned(), spec.shape.clone())),
+                None => expected_head.push((spec.name.clone(), spec.shape.clone())),
+            }
+        }
+        let mut report = Vec::new();
+        if let Some(notice) = fit_positions(&expected, &mut found) {
+            report.push(notice);
+        }
+        if let Some(notice) = fit_channels(&expected, &mut found) {
+            report.push(notice);
+        }
+        let backbone = match_names(&expected, &found, &[HEAD]).into_result(&path)?;
+        report.insert(
+            0,
+            format!("started from `{}`: {} tensors of the backbone", path.display(), backbone.matched.len()),
+        );
+        let (head, backbone): (Vec<_>, Vec<_>) = found.into_iter().partition(|tensor| tensor.name.starts_with(HEAD));
+        copy(student, BACKBONE, &backbone);
+        let fit = match_names(&expected_head, &head, &[]);
+        let mut kept = None;
+        if fit.is_complete() {
+            copy(student, "", &head);
+            report.push(format!("{} tensors of the head", fit.matched.len()));
+            kept = center;
+        } else {
+            report.push(format!("the head starts anew ({})", why_not(&fit, head.len())));
+        }
+        if kept.is_some() {
+            report.push("the centre".to_owned());
+        }
+        Ok(TakenOver { words: report.join("; "), center: kept })
+    }
+}
+
+/// The sizes of the head among the tensors of a network, if there is one.
+fn stored_head(tensors: &[NamedTensor]) -> Option<HeadConfig> {
+    let head = || tensors.iter().filter_map(|tensor| Some((tensor.name.strip_prefix(HEAD)?, tensor.shape.as_slice())));
+    let (_, &[out_dim, bottleneck_dim]) = head().find(|(name, _)| *name == "last_layer.weight_v")? else { return None };
+    let is_layer = |(name, shape): &(&str, &[usize])| name.starts_with("mlp") && shape.len() == 2;
+    let hidden_dim = head().filter(is_layer).find_map(|(_, shape)| shape.first().copied())?;
+    Some(HeadConfig {
+        out_dim,
+        hidden_dim,
+        bottleneck_dim,
+        layers: head().filter(is_layer).count(),
+        use_bn: head().any(|(name, _)| name.ends_with("running_mean")),
+        ..HeadConfig::default()
+    })
 }
 
 /// Interpolates the stored positions if both grids are square and differ in nothing but their side.

@@ -31,7 +31,7 @@ use crate::nn::vit::{Vit, VitConfig};
 mod initial;
 mod recognise;
 
-pub use initial::initialise;
+pub use initial::{InitialWeights, TakenOver};
 pub use recognise::{Metadata, metadata, recognise};
 
 /// Folder of the checkpoints in a run folder.

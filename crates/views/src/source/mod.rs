@@ -67,6 +67,14 @@ impl SourceImage {
         self.root.folder.join(&*self.name)
     }
 
+    /// Returns how many bytes are stored, if that can be found out without reading them.
+    pub fn stored_bytes(&self) -> Option<u64> {
+        match &self.member {
+            Some(member) => Some(member.stored),
+            None => std::fs::metadata(self.path()).ok().map(|file| file.len()),
+        }
+    }
+
     /// Returns the bytes as stored.
     ///
     /// # Errors

@@ -82,6 +82,17 @@ fn a_learning_rate_too_high_is_unstable() {
 }
 
 #[test]
+fn weight_decay_that_leaves_few_directions_is_a_dimensional_collapse() {
+    let folder = tempfile::tempdir().unwrap();
+    let values = ["model.embed_dim=64", "optim.weight_decay=[20.0, 20.0]", "eval.every_epochs=10"];
+    let said = trained(folder.path(), &[&CENTERED[..], &values].concat());
+    said.expect(0).saying(&["dimensional collapse", "of 64 dimensions", "a weaker `optim.weight_decay`"]);
+    let rows = running::rows(&folder.path().join("run"));
+    let ranks: Vec<f64> = rows.iter().filter_map(|row| row["rank"].as_f64()).collect();
+    assert!(ranks.last() < Some(&2.0), "{ranks:?}");
+}
+
+#[test]
 fn copies_of_one_image_are_named_before_the_first_step() {
     let folder = tempfile::tempdir().unwrap();
     let (data, out) = (folder.path().join("data"), folder.path().join("run"));

@@ -14,7 +14,7 @@ use dinoxide::run::input::Network;
 use dinoxide::run::model::{InitialWeights, Metadata, Model, load_backbone, recognise};
 use dinoxide_engine::kernels::Normalize;
 use dinoxide_engine::params::Params;
-use support::{fixture_path, imagenet, parameter};
+use support::{filler, fixture_path, imagenet, parameter};
 
 /// The network of `parity/generate/pth.py`.
 fn small_vit(image_size: usize) -> VitConfig {
@@ -131,8 +131,10 @@ fn initialise(params: &mut Params, path: &Path) -> Result<String, RunError> {
 #[test]
 fn a_run_starts_from_backbone_and_head_where_both_fit() {
     let mut params = student(32, 20);
-    let report = initialise(&mut params, &fixture_path("pth/full_checkpoint.pth")).unwrap();
-    assert!(report.contains("30 tensors of the backbone; 8 tensors of the head"), "{report}");
+    let taken = InitialWeights::read(&fixture_path("pth/full_checkpoint.pth")).unwrap().put_into(&mut params).unwrap();
+    let report = taken.words;
+    assert!(report.contains("30 tensors of the backbone; 8 tensors of the head; the centre"), "{report}");
+    assert_eq!(taken.center.unwrap(), filler("dino_loss.center", 20, 0.5, 0.0));
     for (spec, values) in params.tensors() {
         assert_eq!(values, parameter(&format!("teacher.{}", spec.name), &spec.shape), "{}", spec.name);
     }

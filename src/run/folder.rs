@@ -81,15 +81,7 @@ impl RunFolder {
     /// [`RunError::Differs`], [`RunError::Exists`], [`RunError::NotARun`], [`RunError::NothingToResume`],
     /// [`RunError::InUse`], [`RunError::File`].
     pub fn open(path: &Path, config: &Config, when_exists: WhenExists) -> Result<Self, RunError> {
-        let holds_run = path.join(CONFIG_FILE).exists();
-        match when_exists {
-            WhenExists::MustResume if !holds_run => {
-                return Err(RunError::NothingToResume { path: path.to_owned() });
-            }
-            WhenExists::Refuse if holds_run => return Err(RunError::Exists { path: path.to_owned() }),
-            _ if !holds_run && !is_empty(path)? => return Err(RunError::NotARun { path: path.to_owned() }),
-            _ => {}
-        }
+        let holds_run = Self::check(path, when_exists)?;
         std::fs::create_dir_all(path).map_err(RunError::file("create", path))?;
         let lock = Lock::take(path)?;
         let mut notices = Vec::new();
@@ -113,6 +105,20 @@ impl RunFolder {
         };
         write_config(path, &config)?;
         Ok(Self { path: path.to_owned(), start, config, notices, _lock: lock })
+    }
+
+    /// Whether `path` holds a run; nothing is created.
+    ///
+    /// # Errors
+    /// If a run may not begin or go on there: [`RunError::Exists`], [`RunError::NotARun`], [`RunError::NothingToResume`].
+    pub fn check(path: &Path, when_exists: WhenExists) -> Result<bool, RunError> {
+        let holds_run = path.join(CONFIG_FILE).exists();
+        match when_exists {
+            WhenExists::MustResume if !holds_run => Err(RunError::NothingToResume { path: path.to_owned() }),
+            WhenExists::Refuse if holds_run => Err(RunError::Exists { path: path.to_owned() }),
+            _ if !holds_run && !is_empty(path)? => Err(RunError::NotARun { path: path.to_owned() }),
+            _ => Ok(holds_run),
+        }
     }
 
     /// What to type to continue this run.

@@ -102,8 +102,8 @@ impl Finding {
             Self::ImagesAlike => "look whether the images differ (`dinoxide check`); if they do, lower `optim.lr`",
             Self::DimensionalCollapse => "use a larger batch, a weaker `optim.weight_decay`, or a lower `optim.lr`",
             Self::Forgetting => {
-                "lower `optim.lr` (a tenth), raise `dino.momentum`, freeze the prototypes longer \
-                 (`dino.freeze_last_layer_steps`); the checkpoint `best` holds the best network"
+                "lower `optim.lr` (a tenth) or `optim.layer_decay`, raise `dino.momentum`, let the head learn alone for longer \
+                 (`optim.freeze_backbone_steps`); the checkpoint `best` holds the best network"
             }
         }
     }

@@ -139,6 +139,8 @@ pub(super) fn train_run<T: Send>(
     let mut facts = gather(&source, &given)?;
     let (mut config, mut choices) = resolve(&given, &facts)?;
     if let (Some(limit), None) = (config.run.time_limit(), config.run.steps) {
+        // Before anything that takes time.
+        out.map(|out| RunFolder::check(out, when_exists)).transpose()?;
         console.say("measuring the speed of the first steps…");
         facts.speed = Some(rehearse(&config, &source, limit, begun)?);
         (config, choices) = resolve(&given, &facts)?;

@@ -9,6 +9,7 @@ use dinoxide::run::RunError;
 use dinoxide::run::console::Verbosity;
 use dinoxide::run::environment::Environment;
 use dinoxide::run::folder::{RunFolder, Start, WhenExists, default_path, stored_config};
+use dinoxide::run::health::Finding;
 use dinoxide::run::interrupt::Interrupt;
 use dinoxide::run::lock::{LOCK_FILE, Lock};
 use dinoxide::run::metrics::{EpochSums, EvalRow, Metrics, StepRow};
@@ -325,7 +326,7 @@ fn progress_lines_say_how_far_and_how_well() {
         snapshot.health(),
         "health ok   entropy 5.90/7.62   KL 0.480   |g| 1.80   rank 12.5   k-NN 61.3 % (ep 30)"
     );
-    let ill = Snapshot { findings: vec!["unstable", "images alike"], ..snapshot.clone() };
+    let ill = Snapshot { findings: vec![Finding::Unstable, Finding::ImagesAlike], ..snapshot.clone() };
     assert!(ill.health().starts_with("health found: unstable, images alike   entropy"));
     assert!(!snapshot.plain().contains('\u{1b}') && !snapshot.plain().contains('\n'));
 }

@@ -9,7 +9,7 @@ use super::Ending;
 use super::given::GivenArgs;
 use crate::config::{ConfigError, Origin, Partial, Precision};
 use crate::run::RunError;
-use crate::run::console::{Figures, Verbosity};
+use crate::run::console::{Figures, Progress, Verbosity};
 use crate::run::environment::ENVIRONMENT_FILE;
 use crate::run::folder::{CONFIG_FILE, WhenExists};
 use crate::run::observer::WhenCollapsed;
@@ -75,6 +75,9 @@ pub(super) struct PretrainArgs {
     /// Print figures as JSON lines on stdout
     #[arg(long)]
     json: bool,
+    /// Watch on the whole terminal: curves, figures, log; q saves and stops
+    #[arg(long, conflicts_with_all = ["quiet", "json"])]
+    tui: bool,
 }
 
 /// Where to compute.
@@ -138,6 +141,7 @@ fn request(arguments: PretrainArgs) -> Result<PretrainRequest, RunError> {
             (false, false) => Verbosity::Normal,
         },
         figures: if arguments.json { Figures::Json } else { Figures::Talk },
+        progress: if arguments.tui { Progress::Screen } else { Progress::Lines },
     })
 }
 

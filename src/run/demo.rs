@@ -12,7 +12,7 @@ use serde::Serialize;
 use toml::Value;
 
 use super::RunError;
-use super::console::{Console, Figures, Verbosity};
+use super::console::{Console, Figures, Progress, Verbosity};
 use super::folder::{CONFIG_FILE, DATA_FOLDER, WhenExists};
 use super::model::dino_config;
 use super::observer::WhenCollapsed;
@@ -113,6 +113,7 @@ pub fn demo(request: &DemoRequest) -> Result<DemoOutcome, RunError> {
         when_collapsed: WhenCollapsed::GoOn,
         verbosity: request.verbosity,
         figures: Figures::Talk,
+        progress: Progress::Lines,
     };
     let outcome = train_run(&training, &console, |trained| match trained.end {
         End::Finished => Ok(DemoOutcome::Finished(measure(trained, &data, &console)?)),

@@ -42,6 +42,11 @@ impl Interrupt {
         Ok(interrupt)
     }
 
+    /// Asks for a stop, as a first SIGINT does: for keys that a terminal in raw mode does not make a signal of.
+    pub fn request(&self) {
+        self.flag.store(true, Ordering::SeqCst);
+    }
+
     /// Whether a stop was asked for.
     pub fn requested(&self) -> bool {
         self.flag.load(Ordering::SeqCst)

@@ -53,6 +53,7 @@ mod setup;
 pub mod status;
 pub mod tensorboard;
 pub mod trained;
+pub mod tui;
 pub mod validation;
 mod values;
 pub mod waiting;

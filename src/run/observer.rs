@@ -14,12 +14,15 @@ use super::evaluation::{Best, Evaluated, Evaluation};
 use super::folder::RunFolder;
 use super::health::{Finding, Memory, Monitor, Pulse};
 use super::interrupt::Interrupt;
+use super::json_lines::JsonLines;
+
 use super::metrics::{EpochSums, Metrics, StepRow};
 use super::pictures::Drawn;
 use super::progress::Snapshot;
 use super::status::{State, Status};
 use super::tensorboard::EventFile;
 use super::trained::Stopped;
+use super::tui::Model;
 use super::waiting::hint;
 use super::{RunError, machine};
 use crate::checkpoint::Slot;
@@ -231,11 +234,17 @@ impl<'a> Observer<'a> {
         }
     }
 
-    /// Says that the run is under way.
+    /// Says that the run is under way, and opens the full-screen view if one is wanted.
     ///
     /// # Errors
     /// If `status.json` cannot be written.
     pub fn begin(&self, state: &TrainState) -> Result<(), RunError> {
+        self.console.open_screen(&self.interrupt, || {
+            let RunFolder { path, config, .. } = self.folder;
+            let mut model = Model::new(path, self.schedule.steps_per_epoch(), config.head.out_dim);
+            JsonLines::read(&path.join("metrics.jsonl")).iter().for_each(|row| model.curves.add(row));
+            model
+        });
         self.status(State::Running, state).write(&self.folder.path)
     }
 
@@ -444,7 +453,7 @@ impl<'a> Observer<'a> {
             out_dim: self.folder.config.head.out_dim,
             kl: row.kl,
             grad_norm: row.grad_norm,
-            findings: self.findings().iter().map(|finding| finding.name()).collect(),
+            findings: self.findings().iter().copied().collect(),
             rank: evaluations().find_map(|row| row.rank),
             knn: evaluations().find_map(|row| Some((row.knn_top1?, row.epoch))),
             memory_bytes: machine::used_bytes(),

@@ -10,7 +10,7 @@ use dinoxide_views::{Loader, Source};
 use super::RunError;
 use super::bundle;
 use super::clock::Clock;
-use super::console::{Console, Figures, Verbosity};
+use super::console::{Console, Figures, Progress, Verbosity};
 use super::copies;
 use super::device::{self, cpu};
 use super::environment::Environment;
@@ -54,6 +54,8 @@ pub struct PretrainRequest {
     pub verbosity: Verbosity,
     /// Where figures go.
     pub figures: Figures,
+    /// How progress is shown.
+    pub progress: Progress,
 }
 
 /// How far to go.
@@ -98,7 +100,7 @@ pub enum Outcome {
 /// # Errors
 /// If the configuration, the data or the run folder cannot be used, or training fails.
 pub fn pretrain(request: &PretrainRequest) -> Result<Outcome, RunError> {
-    let console = Console::new(request.verbosity, request.figures);
+    let console = Console::new(request.verbosity, request.figures).showing(request.progress);
     let outcome = train_run(request, &console, |trained| {
         if let Err(error) = report::publish(trained, &console) {
             // The weights are safe, and they are what the run was for.

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::health::Finding;
+
 /// Cells of the bar.
 const BAR_CELLS: usize = 24;
 /// Redraws per second on a terminal.
@@ -43,8 +45,8 @@ pub struct Snapshot {
     pub kl: f64,
     /// Norm of the gradient.
     pub grad_norm: f64,
-    /// What was found to go wrong, by name.
-    pub findings: Vec<&'static str>,
+    /// What was found to go wrong.
+    pub findings: Vec<Finding>,
     /// Last rank of the features.
     pub rank: Option<f64>,
     /// Last k-NN top-1 in percent and the epochs done then.
@@ -56,12 +58,7 @@ pub struct Snapshot {
 impl Snapshot {
     /// The first line: how far, how fast.
     pub fn headline(&self, style: Style) -> String {
-        let arrow = match self.loss_before {
-            Some(before) if self.loss < before - LEVEL => "↓",
-            Some(before) if self.loss > before + LEVEL => "↑",
-            Some(_) => "→",
-            None => " ",
-        };
+        let arrow = self.trend();
         let width = self.epochs.to_string().len();
         format!(
             "epoch {:>width$}/{}  {}  step {}/{}   loss {:.3} {arrow}   {:.0} img/s   wait {:.0} %   eta {}",
@@ -80,8 +77,8 @@ impl Snapshot {
     /// The second line: how well.
     pub fn health(&self) -> String {
         let most = (self.out_dim as f64).ln();
-        let state =
-            if self.findings.is_empty() { "ok".to_owned() } else { format!("found: {}", self.findings.join(", ")) };
+        let names: Vec<&str> = self.findings.iter().map(|finding| finding.name()).collect();
+        let state = if names.is_empty() { "ok".to_owned() } else { format!("found: {}", names.join(", ")) };
         let mut line = format!("health {state}   entropy {:.2}/{most:.2}", self.entropy);
         let _ = write!(line, "   KL {:.3}   |g| {:.2}", self.kl, self.grad_norm);
         if (self.loss - most).abs() < NEAR_LN_K {
@@ -93,10 +90,30 @@ impl Snapshot {
         if let Some((top1, epoch)) = self.knn {
             let _ = write!(line, "   k-NN {top1:.1} % (ep {epoch})");
         }
-        if let Some(bytes) = self.memory_bytes {
-            let _ = write!(line, "   mem {:.1} GiB", bytes as f64 / f64::from(1 << 30));
+        if let Some(memory) = self.memory() {
+            let _ = write!(line, "   {memory}");
         }
         line
+    }
+
+    /// Where the loss goes, as an arrow.
+    pub fn trend(&self) -> &'static str {
+        match self.loss_before {
+            Some(before) if self.loss < before - LEVEL => "↓",
+            Some(before) if self.loss > before + LEVEL => "↑",
+            Some(_) => "→",
+            None => " ",
+        }
+    }
+
+    /// The memory used, in words.
+    pub fn memory(&self) -> Option<String> {
+        self.memory_bytes.map(|bytes| format!("mem {:.1} GiB", bytes as f64 / f64::from(1 << 30)))
+    }
+
+    /// How many of a bar's `cells` are full.
+    pub fn filled(&self, cells: usize) -> usize {
+        (cells * self.step).checked_div(self.total_steps).unwrap_or(0).min(cells)
     }
 
     /// Both in one line without a bar, for logs.
@@ -116,7 +133,7 @@ impl Snapshot {
     }
 
     fn bar(&self, style: Style) -> String {
-        let filled = (BAR_CELLS * self.step).checked_div(self.total_steps).unwrap_or(0).min(BAR_CELLS);
+        let filled = self.filled(BAR_CELLS);
         let (done, rest) = ("━".repeat(filled), "─".repeat(BAR_CELLS - filled));
         match style {
             Style::Colour => format!("\u{1b}[36m{done}\u{1b}[0m{rest}"),
@@ -148,16 +165,16 @@ impl Style {
     }
 }
 
-/// The display on stderr.
+/// The progress lines on stderr.
 #[derive(Debug)]
-pub(super) struct Display {
+pub(super) struct Lines {
     style: Style,
     lines: MultiProgress,
     headline: ProgressBar,
     health: ProgressBar,
 }
 
-impl Display {
+impl Lines {
     pub(super) fn new(style: Style) -> Self {
         let target = match style {
             Style::Plain => ProgressDrawTarget::hidden(),
@@ -179,7 +196,7 @@ impl Display {
         self.health.set_message(snapshot.health());
     }
 
-    /// Prints a line above the display.
+    /// Prints a line above those.
     pub(super) fn above(&self, text: &str) {
         use std::io::Write as _;
         self.lines.suspend(|| writeln!(std::io::stderr(), "{text}").ok());

@@ -1,0 +1,65 @@
+//! Pictures of every evaluation of a run, and what its page makes of them.
+#![expect(clippy::unwrap_used, reason = "a failed preparation is a failed test")]
+
+mod running;
+
+use std::path::Path;
+
+use running::{make_images, pretrain, run};
+
+/// The images of the run that has them, by kind: the names of the files in `pictures/KIND`.
+fn sheets(run: &Path, kind: &str) -> Vec<String> {
+    let entries = std::fs::read_dir(run.join("pictures").join(kind)).into_iter().flatten();
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<String> = names.filter(|name| name.starts_with("epoch-")).collect();
+    names.sort();
+    names
+}
+
+/// What a run keeps of its map after so many steps.
+fn kept(run: &Path, step: usize) -> serde_json::Value {
+    let path = run.join(format!("pictures/map/places-{step}.json"));
+    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+#[test]
+fn every_evaluation_draws_a_map_that_moves_only_with_the_network() {
+    let root = tempfile::tempdir().unwrap();
+    let (out, data) = (root.path().join("run"), root.path().join("data"));
+    make_images(&data, 8);
+    // The teacher stays as it is, and with it the features.
+    run(pretrain(&data, &out, &["--set", "dino.momentum=[1.0, 1.0]"])).expect(0);
+    assert_eq!(sheets(&out, "map"), ["epoch-0000.jpg", "epoch-0001.jpg", "epoch-0002.jpg", "epoch-0003.jpg"]);
+    let (first, last) = (kept(&out, 0), kept(&out, 12));
+    assert_eq!(first["groups"], last["groups"]);
+    let places = |kept: &serde_json::Value| serde_json::from_value::<Vec<[f64; 2]>>(kept["places"].clone()).unwrap();
+    let (first, last) = (places(&first), places(&last));
+    assert_eq!(first.len(), 16);
+    let moved = first.iter().zip(&last).map(|(a, b)| (a[0] - b[0]).hypot(a[1] - b[1])).sum::<f64>() / 16.0;
+    assert!(moved < 1e-5, "{moved}");
+}
+
+#[test]
+fn images_without_classes_keep_the_colours_of_their_groups() {
+    let root = tempfile::tempdir().unwrap();
+    let (out, data) = (root.path().join("run"), root.path().join("data"));
+    make_images(&data, 8);
+    run(pretrain(&data.join("cat"), &out, &["--set", "run.batch=2"])).expect(0);
+    let (before, after) = (kept(&out, 0), kept(&out, 12));
+    let groups = |kept: &serde_json::Value| serde_json::from_value::<Vec<usize>>(kept["groups"].clone()).unwrap();
+    let (before, after) = (groups(&before), groups(&after));
+    assert!(before.len() == 8 && after.iter().all(|group| *group < 8));
+    assert!(before.iter().zip(&after).any(|(before, after)| before == after), "{before:?} {after:?}");
+}
+
+#[test]
+fn a_run_without_pictures_draws_none() {
+    let root = tempfile::tempdir().unwrap();
+    let (out, data) = (root.path().join("run"), root.path().join("data"));
+    make_images(&data, 4);
+    run(pretrain(&data, &out, &["--set", "eval.pictures=false"])).expect(0);
+    for kind in ["attention", "pca", "neighbors", "map"] {
+        assert!(!out.join("pictures").join(kind).exists(), "{kind}");
+    }
+    assert!(out.join("report.html").exists());
+}

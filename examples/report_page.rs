@@ -56,11 +56,13 @@ fn main() -> anyhow::Result<()> {
                           and the true mask."
                         .into(),
                 file: attention.to_png()?,
+                film: None,
             },
             Figure {
                 title: "What the network trains on".into(),
                 caption: "Each row is one image and its crops.".into(),
                 file: crops.to_jpeg()?,
+                film: None,
             },
         ],
         tables: vec![Table {

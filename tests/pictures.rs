@@ -5,6 +5,7 @@ mod running;
 
 use std::path::Path;
 
+use image::AnimationDecoder;
 use running::{make_images, pretrain, run};
 
 /// The images of the run that has them, by kind: the names of the files in `pictures/KIND`.
@@ -39,6 +40,41 @@ fn every_evaluation_draws_a_map_that_moves_only_with_the_network() {
     assert!(moved < 1e-5, "{moved}");
 }
 
+/// Frames of a film, and its size.
+fn film(run: &Path, kind: &str) -> (usize, (u32, u32)) {
+    let file = std::fs::File::open(run.join("pictures").join(format!("{kind}.gif"))).unwrap();
+    let decoder = image::codecs::gif::GifDecoder::new(std::io::BufReader::new(file)).unwrap();
+    let frames = decoder.into_frames().collect_frames().unwrap();
+    (frames.len(), frames[0].buffer().dimensions())
+}
+
+#[test]
+fn a_finished_run_has_films_and_a_page_with_its_last_sheets() {
+    let root = tempfile::tempdir().unwrap();
+    let (out, data) = (root.path().join("run"), root.path().join("data"));
+    make_images(&data, 8);
+    run(pretrain(&data, &out, &[])).expect(0);
+    let page = std::fs::read_to_string(out.join("report.html")).unwrap();
+    for kind in ["attention", "pca", "map"] {
+        let (frames, (width, _)) = film(&out, kind);
+        assert!(frames == sheets(&out, kind).len() && frames == 4 && width <= 720, "{kind}: {frames}, {width}");
+    }
+    assert!(!out.join("pictures/neighbors.gif").exists());
+    assert_eq!(page.matches("Film over the epochs").count(), 3);
+    assert_eq!(page.matches("data:image/gif;base64,").count(), 3);
+    for part in [
+        "Attention of the class token",
+        "Components of the patches",
+        "Nearest images",
+        "Map of the images",
+        "Augmentations",
+    ] {
+        assert_eq!(page.matches(&format!("<h3>{part}</h3>")).count(), 1, "{part}");
+    }
+    assert!(page.contains("After epoch 3.") && page.len() < 5_000_000);
+    assert!(!page.contains("src=\"http") && !page.contains("<script"));
+}
+
 #[test]
 fn images_without_classes_keep_the_colours_of_their_groups() {
     let root = tempfile::tempdir().unwrap();
@@ -61,5 +97,7 @@ fn a_run_without_pictures_draws_none() {
     for kind in ["attention", "pca", "neighbors", "map"] {
         assert!(!out.join("pictures").join(kind).exists(), "{kind}");
     }
-    assert!(out.join("report.html").exists());
+    assert!(["attention", "pca", "map"].iter().all(|kind| !out.join(format!("pictures/{kind}.gif")).exists()));
+    let page = std::fs::read_to_string(out.join("report.html")).unwrap();
+    assert!(page.contains("Attention of the class token") && !page.contains("Film over the epochs"));
 }

@@ -4,7 +4,8 @@ use dinoxide::eval::attention::AttentionMaps;
 use dinoxide::report::attention_sheet::{AttentionRow, SheetStyle, attention_sheet};
 use dinoxide::report::chart::{Chart, Reference, Series};
 use dinoxide::report::curves::{KnnPoint, RunCurves, StepPoint, run_charts};
-use dinoxide::report::page::{Figure, PlanLine, RunPage, Table, Verdict, VerdictState};
+use dinoxide::report::film::{FilmFrame, film, spread};
+use dinoxide::report::page::{Figure, Film, PlanLine, RunPage, Table, Verdict, VerdictState};
 use dinoxide::report::picture::{ColourMap, Grid, Picture, PictureError, min_max};
 use dinoxide::report::sheet::sheet;
 
@@ -174,7 +175,15 @@ fn a_page_escapes_every_text() {
             series: vec![Series::new(evil(), vec![(0.0, 1.0)])],
             references: vec![Reference::new(evil(), 1.0)],
         }],
-        figures: vec![Figure { title: evil(), caption: evil(), file: vec![1, 2, 3] }],
+        figures: vec![
+            Figure {
+                title: evil(),
+                caption: evil(),
+                file: vec![1, 2, 3],
+                film: Some(Film { caption: evil(), place: evil(), file: vec![4, 5] }),
+            },
+            Figure { film: Some(Film { place: evil(), ..Film::default() }), ..Figure::default() },
+        ],
         tables: vec![Table { title: evil(), caption: evil(), header: vec![evil()], rows: vec![vec![evil()]] }],
         plan: vec![PlanLine { label: evil(), value: evil(), reason: evil() }],
         python: evil(),
@@ -185,7 +194,7 @@ fn a_page_escapes_every_text() {
     };
     let html = page.to_html();
     assert!(!html.contains("<script") && !html.contains("alert(\"1\")"));
-    assert_eq!(html.matches("&lt;script&gt;").count(), 26);
+    assert_eq!(html.matches("&lt;script&gt;").count(), 30);
 }
 
 #[test]
@@ -197,4 +206,81 @@ fn a_page_stands_alone() {
     assert!(!html.contains("<link") && !html.contains("src=\"http") && !html.contains("url("));
     assert!(html.contains("prefers-color-scheme: dark"));
     assert!(!html.contains("Plan") && !html.contains("Curves"), "empty parts are left out");
+}
+
+/// A sheet of noise beside a square that moves.
+fn frame(number: u32, side: u32) -> FilmFrame {
+    let noise = |x: u32, y: u32| ((x * 73 + y * 151).wrapping_mul(2_654_435_761) >> 24) as u8;
+    let square = |x: u32, y: u32| x > side / 2 && (x - side / 2) / 8 == number && y < 8;
+    let colour = |x: u32, y: u32| {
+        if square(x, y) {
+            [255, 0, 0]
+        } else if x > side / 2 {
+            [0, 0, 0]
+        } else {
+            [noise(x, y) & 0xfc; 3]
+        }
+    };
+    FilmFrame { picture: Picture::from_fn(side, side, colour), caption: format!("epoch {number}") }
+}
+
+#[test]
+fn a_film_has_a_frame_for_each_sheet_and_holds_the_last_one() {
+    use image::AnimationDecoder;
+    let frames: Vec<FilmFrame> = (0..5).map(|number| frame(number, 160)).collect();
+    let file = film(&frames).unwrap();
+    let decoder = image::codecs::gif::GifDecoder::new(std::io::Cursor::new(&file)).unwrap();
+    let seen = decoder.into_frames().collect_frames().unwrap();
+    assert_eq!(seen.len(), 5);
+    let waits: Vec<u32> = seen.iter().map(|frame| frame.delay().numer_denom_ms().0).collect();
+    assert!(waits[4] >= 2000 && waits[..4].iter().all(|wait| (200..=800).contains(wait)), "{waits:?}");
+    for (number, seen) in (0..).zip(&seen) {
+        // Every frame is whole, though only what changed was written: noise on the left, one square on the right, words below.
+        let picture = seen.buffer();
+        assert_eq!((picture.width(), picture.height()), (160, 160 + 22));
+        let at = |x: u32, y: u32| picture.get_pixel(x, y).0;
+        assert!(
+            at(80 + 8 * number + 5, 4)[0] > 200 && at(80 + 8 * ((number + 1) % 5) + 5, 4)[0] < 60,
+            "frame {number}"
+        );
+        let noise = (0..160).filter(|y| at(20, *y)[0] > 128).count();
+        assert!((40..120).contains(&noise) && (0..60).any(|x| at(x, 168)[0] > 150), "frame {number}: {noise}");
+    }
+    // The noise is told once: five frames are hardly larger than one.
+    assert!(file.len() < film(&frames[..1]).unwrap().len() * 5 / 4);
+    assert!(film(&[]).unwrap().is_empty());
+}
+
+#[test]
+fn a_long_film_of_noise_stays_small() {
+    let noise =
+        |number: u32, x: u32, y: u32| (x * 73 + y * 151 + number * 37).wrapping_mul(2_654_435_761).to_be_bytes();
+    let frame = |number: u32| {
+        let colour = |x: u32, y: u32| [0, 1, 2].map(|channel: usize| noise(number, x, y)[channel]);
+        FilmFrame { picture: Picture::from_fn(900, 600, colour), caption: String::new() }
+    };
+    let frames: Vec<FilmFrame> = (0..20).map(frame).collect();
+    let file = film(&frames).unwrap();
+    assert!(file.len() < 1_500_000, "{} bytes", file.len());
+    assert_eq!(spread(&[0, 1, 2, 3, 4, 5, 6], 3), [&0, &3, &6]);
+    assert_eq!((spread(&[0, 1], 5).len(), spread(&[0, 1], 1).len(), spread::<u8>(&[], 3).len()), (2, 1, 0));
+}
+
+#[test]
+fn readers_start_films_themselves() {
+    let file = film(&[frame(0, 64), frame(1, 64)]).unwrap();
+    let figure = |file: Vec<u8>| Figure {
+        title: "Map".into(),
+        film: Some(Film { caption: "what to see".into(), place: "pictures/map.gif".into(), file }),
+        ..Figure::default()
+    };
+    let html = RunPage { figures: vec![figure(file)], ..RunPage::default() }.to_html();
+    assert!(
+        html.contains("<details><summary>Film")
+            && html.contains("data:image/gif;base64,")
+            && html.contains("what to see")
+    );
+    assert!(!html.contains("<details open"));
+    let without = RunPage { figures: vec![figure(Vec::new())], ..RunPage::default() }.to_html();
+    assert!(!without.contains("image/gif") && without.contains("too large for this page: <code>pictures/map.gif"));
 }

@@ -101,3 +101,20 @@ fn a_run_without_pictures_draws_none() {
     let page = std::fs::read_to_string(out.join("report.html")).unwrap();
     assert!(page.contains("Attention of the class token") && !page.contains("Film over the epochs"));
 }
+
+#[test]
+fn the_page_sets_a_run_beside_published_results() {
+    let root = tempfile::tempdir().unwrap();
+    let (out, data) = (root.path().join("run"), root.path().join("data"));
+    make_images(&data, 8);
+    run(pretrain(&data, &out, &["--val", data.to_str().unwrap()])).expect(0);
+    let page = std::fs::read_to_string(out.join("report.html")).unwrap();
+    // Width 24 and patches of 8 pixels.
+    let beside = page.split("<h3>Beside published results</h3>").nth(1).unwrap().split("</table>").next().unwrap();
+    for part in ["this run, teacher", "this run, student", "this run, best teacher", "16 images, 32 px", "not a target"]
+    {
+        assert!(beside.contains(part), "{part}: {beside}");
+    }
+    let row = "<td>DINO ViT-S/8 (table 2)</td><td>ImageNet-1k, 224 px</td><td>800</td><td>78.3</td><td>79.7</td>";
+    assert!(beside.contains(row) && !beside.contains("ViT-B"), "{beside}");
+}

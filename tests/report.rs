@@ -8,6 +8,7 @@ use dinoxide::report::film::{FilmFrame, film, spread};
 use dinoxide::report::page::{Figure, Film, PlanLine, RunPage, Table, Verdict, VerdictState};
 use dinoxide::report::picture::{ColourMap, Grid, Picture, PictureError, min_max};
 use dinoxide::report::sheet::sheet;
+use dinoxide::run::report::nearest;
 
 fn chart_of(points: Vec<(f64, f64)>) -> String {
     Chart { title: "t".into(), series: vec![Series::new("s", points)], ..Chart::default() }.to_inline_svg()
@@ -283,4 +284,19 @@ fn readers_start_films_themselves() {
     assert!(!html.contains("<details open"));
     let without = RunPage { figures: vec![figure(Vec::new())], ..RunPage::default() }.to_html();
     assert!(!without.contains("image/gif") && without.contains("too large for this page: <code>pictures/map.gif"));
+}
+
+#[test]
+fn the_nearest_published_network_is_found_by_width_then_patch() {
+    let names = |embed_dim, patch_size| {
+        let found = nearest(embed_dim, patch_size);
+        (found[0].name, found.iter().map(|found| found.epochs).collect::<Vec<_>>())
+    };
+    assert_eq!(names(192, 16), ("ViT-S/16", vec![100, 300, 800]));
+    assert_eq!(names(384, 14), ("ViT-S/16", vec![100, 300, 800]));
+    assert_eq!(names(24, 4), ("ViT-S/8", vec![800]));
+    assert_eq!(names(768, 16), ("ViT-B/16", vec![400]));
+    assert_eq!(names(1024, 8), ("ViT-B/8", vec![300]));
+    let last = nearest(384, 16)[2];
+    assert_eq!((last.knn, last.linear, last.place), (74.5, 77.0, "table 2"));
 }

@@ -7,6 +7,7 @@ mod augmentation;
 mod figures;
 mod films;
 mod numbers;
+mod published;
 mod words;
 
 use std::path::{Path, PathBuf};
@@ -16,6 +17,7 @@ use dinoxide_views::Source;
 pub use attention::{Sight, attention_maps, attention_row};
 pub use augmentation::{augmentation_sheet, scaled};
 pub use numbers::Numbers;
+pub use published::{Published, nearest};
 
 use super::RunError;
 use super::console::Console;
@@ -96,6 +98,7 @@ pub fn write(
     let figures = figures::figures(trained, additions.attention, &pictures)?;
     let mut tables: Vec<Table> = numbers.table().into_iter().collect();
     tables.extend(additions.tables);
+    tables.extend(published::table(trained, numbers));
     let name = run.file_name().map_or_else(|| run.display().to_string(), |name| name.to_string_lossy().into_owned());
     let mut next_steps = additions.next_steps;
     next_steps.extend(words::next_steps(trained, numbers));

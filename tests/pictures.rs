@@ -103,11 +103,11 @@ fn a_run_without_pictures_draws_none() {
 }
 
 #[test]
-fn the_page_sets_a_run_beside_published_results() {
+fn the_page_tells_a_run_from_the_recipe_and_from_published_results() {
     let root = tempfile::tempdir().unwrap();
     let (out, data) = (root.path().join("run"), root.path().join("data"));
     make_images(&data, 8);
-    run(pretrain(&data, &out, &["--val", data.to_str().unwrap()])).expect(0);
+    run(pretrain(&data, &out, &["--val", data.to_str().unwrap(), "--set", "optim.name=sgd"])).expect(0);
     let page = std::fs::read_to_string(out.join("report.html")).unwrap();
     // Width 24 and patches of 8 pixels.
     let beside = page.split("<h3>Beside published results</h3>").nth(1).unwrap().split("</table>").next().unwrap();
@@ -117,4 +117,14 @@ fn the_page_sets_a_run_beside_published_results() {
     }
     let row = "<td>DINO ViT-S/8 (table 2)</td><td>ImageNet-1k, 224 px</td><td>800</td><td>78.3</td><td>79.7</td>";
     assert!(beside.contains(row) && !beside.contains("ViT-B"), "{beside}");
+    let differs = page.split("<h3>What differs from the recipe</h3>").nth(1).unwrap().split("</table>").next().unwrap();
+    for row in [
+        "<td>head.out_dim</td><td>64</td><td>65536</td>",
+        "<td>optim.name</td><td>&quot;sgd&quot;</td><td>&quot;adamw&quot;</td>",
+    ] {
+        assert!(differs.contains(row), "{row}: {differs}");
+    }
+    for key in ["data.train", "data.val", "run.threads", "data.workers", "run.seed", "eval.knn_k", "log.every_steps"] {
+        assert!(!differs.contains(&format!("<td>{key}</td>")), "{key}: {differs}");
+    }
 }

@@ -192,10 +192,11 @@ fn a_page_escapes_every_text() {
         command: evil(),
         config_toml: evil(),
         environment: vec![(evil(), evil())],
+        settings: vec![Table { title: evil(), rows: vec![vec![evil()]], ..Table::default() }],
     };
     let html = page.to_html();
     assert!(!html.contains("<script") && !html.contains("alert(\"1\")"));
-    assert_eq!(html.matches("&lt;script&gt;").count(), 30);
+    assert_eq!(html.matches("&lt;script&gt;").count(), 32);
 }
 
 #[test]

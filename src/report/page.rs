@@ -29,6 +29,8 @@ pub struct RunPage {
     pub next_steps: Vec<String>,
     /// The exact command line.
     pub command: String,
+    /// What sets the configuration apart from others.
+    pub settings: Vec<Table>,
     /// The resolved configuration.
     pub config_toml: String,
     /// Name and value: versions, processor, memory.
@@ -174,13 +176,18 @@ impl RunPage {
     }
 
     fn write_provenance(&self, out: &mut String) {
-        if self.command.is_empty() && self.config_toml.is_empty() && self.environment.is_empty() {
+        if self.command.is_empty()
+            && self.config_toml.is_empty()
+            && self.environment.is_empty()
+            && self.settings.is_empty()
+        {
             return;
         }
         out.push_str("<h2>How this run was made</h2>\n");
         if !self.command.is_empty() {
             put(out, format_args!("<div class=\"card\"><h3>Command</h3><pre>{}</pre></div>\n", escape(&self.command)));
         }
+        self.settings.iter().for_each(|table| write_table(out, table));
         if !self.config_toml.is_empty() {
             let config = escape(&self.config_toml);
             put(

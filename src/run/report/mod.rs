@@ -8,6 +8,7 @@ mod figures;
 mod films;
 mod numbers;
 mod published;
+mod recipe;
 mod words;
 
 use std::path::{Path, PathBuf};
@@ -112,6 +113,7 @@ pub fn write(
         python: words::python(trained)?,
         next_steps,
         command: std::fs::read_to_string(run.join("command.txt")).unwrap_or_default().trim_end().to_owned(),
+        settings: recipe::differences(trained).into_iter().collect(),
         config_toml: trained.folder.config.to_commented_toml()?,
         environment: environment(run),
     };

@@ -8,7 +8,7 @@ use dinoxide::report::film::{FilmFrame, film, spread};
 use dinoxide::report::page::{Figure, Film, PlanLine, RunPage, Table, Verdict, VerdictState};
 use dinoxide::report::picture::{ColourMap, Grid, Picture, PictureError, min_max};
 use dinoxide::report::sheet::sheet;
-use dinoxide::run::report::nearest;
+use dinoxide::run::report::{early_rise, nearest};
 
 fn chart_of(points: Vec<(f64, f64)>) -> String {
     Chart { title: "t".into(), series: vec![Series::new("s", points)], ..Chart::default() }.to_inline_svg()
@@ -192,11 +192,12 @@ fn a_page_escapes_every_text() {
         command: evil(),
         config_toml: evil(),
         environment: vec![(evil(), evil())],
+        notes: vec![evil()],
         settings: vec![Table { title: evil(), rows: vec![vec![evil()]], ..Table::default() }],
     };
     let html = page.to_html();
     assert!(!html.contains("<script") && !html.contains("alert(\"1\")"));
-    assert_eq!(html.matches("&lt;script&gt;").count(), 32);
+    assert_eq!(html.matches("&lt;script&gt;").count(), 33);
 }
 
 #[test]
@@ -300,4 +301,58 @@ fn the_nearest_published_network_is_found_by_width_then_patch() {
     assert_eq!(names(1024, 8), ("ViT-B/8", vec![300]));
     let last = nearest(384, 16)[2];
     assert_eq!((last.knn, last.linear, last.place), (74.5, 77.0, "table 2"));
+}
+
+#[test]
+fn a_loss_that_rises_early_and_then_falls_is_told_from_others() {
+    let curve = |loss: fn(f64) -> f64| (0..200).map(|row| loss(f64::from(row) / 200.0)).collect::<Vec<f64>>();
+    // Up from 6 to 7 in the first tenth, then down to 5.
+    let hill = |at: f64| if at < 0.1 { 6.0 + 10.0 * at } else { 7.0 - 2.0 * (at - 0.1) / 0.9 };
+    let found = early_rise(&curve(hill)).unwrap();
+    assert!(
+        (found.first - 6.0).abs() < 0.3 && (found.peak - 7.0).abs() < 0.1 && (found.last - 5.1).abs() < 0.1,
+        "{found:?}"
+    );
+    assert!((20..30).contains(&found.row), "{found:?}");
+    // Falls from the start; rises to the end; rises late; stays up; rises by less than noise; is no number.
+    assert_eq!(early_rise(&curve(|at| 7.0 - at)), None);
+    assert_eq!(early_rise(&curve(|at| 6.0 + at)), None);
+    assert_eq!(early_rise(&curve(|at| if at < 0.8 { 6.0 } else { 7.0 - 4.0 * (at - 0.8) })), None);
+    assert_eq!(early_rise(&curve(|at| 6.0 + (10.0 * at).min(1.0))), None);
+    assert_eq!(early_rise(&curve(|at| 6.0 + 0.05 * (1000.0 * at).sin() - at)), None);
+    assert_eq!(early_rise(&curve(|at| if at > 0.5 { f64::NAN } else { hill_of(at) })), None);
+    // A single high row is none, and a few rows are too few to say.
+    let mut spike = curve(|at| 6.0 - at);
+    spike[30] = 6.6;
+    assert_eq!(early_rise(&spike), None);
+    assert_eq!(early_rise(&curve(hill)[..19]), None);
+    assert_eq!(early_rise(&[]), None);
+}
+
+fn hill_of(at: f64) -> f64 {
+    if at < 0.1 { 6.0 + 10.0 * at } else { 7.0 - at }
+}
+
+/// Every fifth logged loss of the runs of docs/health.md, "Collapse, redrawn".
+const HEALTHY: [f64; 50] = [
+    5.82, 5.61, 6.06, 6.47, 6.55, 6.64, 6.72, 6.74, 6.62, 6.59, 6.75, 6.71, 6.64, 6.68, 6.59, 6.63, 6.64, 6.51, 6.44,
+    6.56, 6.51, 6.49, 6.35, 6.59, 6.41, 6.40, 6.36, 6.38, 6.37, 6.43, 6.60, 6.52, 6.52, 6.38, 6.58, 6.31, 6.40, 6.55,
+    6.53, 6.50, 6.42, 6.48, 6.41, 6.36, 6.42, 6.44, 6.41, 6.19, 6.31, 6.62,
+];
+const UNIFORM: [f64; 50] = [
+    6.89, 7.02, 6.89, 6.91, 6.91, 6.92, 6.92, 6.93, 6.93, 6.93, 6.93, 6.93, 6.93, 6.93, 6.93, 6.93, 6.93, 6.93, 6.93,
+    6.93, 6.93, 6.93, 6.93, 6.93, 6.93, 6.93, 6.93, 6.93, 6.93, 6.93, 6.93, 6.93, 6.93, 6.93, 6.93, 6.93, 6.93, 6.93,
+    6.93, 6.93, 6.93, 6.93, 6.93, 6.93, 6.93, 6.93, 6.93, 6.93, 6.93, 6.93,
+];
+const ONE_PROTOTYPE: [f64; 50] = [
+    5.17, 2.25, 0.96, 0.67, 0.56, 0.49, 0.39, 0.37, 0.37, 0.22, 0.14, 0.12, 0.12, 0.20, 0.12, 0.11, 0.06, 0.03, 0.01,
+    0.01, 0.01, 0.01, 0.01, 0.00, 0.00, 0.00, 0.00, 0.00, 0.00, 0.00, 0.00, 0.00, 0.00, 0.00, 0.00, 0.00, 0.00, 0.00,
+    0.00, 0.00, 0.00, 0.00, 0.00, 0.00, 0.00, 0.00, 0.00, 0.00, 0.00, 0.00,
+];
+
+#[test]
+fn real_runs_are_judged_as_they_should_be() {
+    let found = early_rise(&HEALTHY).unwrap();
+    assert!(found.peak > found.first + 0.5 && found.last < found.peak - 0.2, "{found:?}");
+    assert_eq!((early_rise(&UNIFORM), early_rise(&ONE_PROTOTYPE)), (None, None));
 }

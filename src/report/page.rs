@@ -15,6 +15,8 @@ pub struct RunPage {
     pub title: String,
     /// How the run went.
     pub verdict: Verdict,
+    /// What looks odd and is not, one sentence each.
+    pub notes: Vec<String>,
     /// Curves over the run.
     pub charts: Vec<Chart>,
     /// Attention sheets, augmentations and the like.
@@ -124,6 +126,9 @@ impl RunPage {
              <style>\n{page_style}{chart_style}</style>\n</head>\n<body>\n<main>\n<h1>{title}</h1>\n"
         );
         self.verdict.write(&mut out);
+        for note in &self.notes {
+            put(&mut out, format_args!("<p class=\"note aside\">{}</p>\n", escape(note)));
+        }
         self.write_charts(&mut out);
         section(&mut out, "Pictures", &self.figures, write_figure);
         section(&mut out, "Results", &self.tables, write_table);

@@ -4,6 +4,7 @@
 
 mod attention;
 mod augmentation;
+mod early_rise;
 mod figures;
 mod films;
 mod numbers;
@@ -17,6 +18,7 @@ use dinoxide_views::Source;
 
 pub use attention::{Sight, attention_maps, attention_row};
 pub use augmentation::{augmentation_sheet, scaled};
+pub use early_rise::{EarlyRise, early_rise};
 pub use numbers::Numbers;
 pub use published::{Published, nearest};
 
@@ -103,9 +105,13 @@ pub fn write(
     let name = run.file_name().map_or_else(|| run.display().to_string(), |name| name.to_string_lossy().into_owned());
     let mut next_steps = additions.next_steps;
     next_steps.extend(words::next_steps(trained, numbers));
+    let verdict = words::verdict(trained, numbers);
+    let notes: Vec<String> = words::early_rise(trained, numbers, verdict.state).into_iter().collect();
+    notes.iter().for_each(|note| console.say(note));
     let mut page = RunPage {
         title: if additions.title.is_empty() { name } else { additions.title },
-        verdict: words::verdict(trained, numbers),
+        verdict,
+        notes,
         charts,
         figures,
         tables,

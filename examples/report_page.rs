@@ -56,11 +56,13 @@ fn main() -> anyhow::Result<()> {
                           and the true mask."
                         .into(),
                 file: attention.to_png()?,
+                film: None,
             },
             Figure {
                 title: "What the network trains on".into(),
                 caption: "Each row is one image and its crops.".into(),
                 file: crops.to_jpeg()?,
+                film: None,
             },
         ],
         tables: vec![Table {
@@ -82,6 +84,7 @@ fn main() -> anyhow::Result<()> {
         command: "dinoxide demo --seed 0 -o runs/demo".into(),
         config_toml: "[model]\npatch_size = 8\nembed_dim = 192\n\n[head]\nout_dim = 1024\n".into(),
         environment: vec![("processor".into(), "2 cores".into()), ("version".into(), "0.1.0".into())],
+        ..RunPage::default()
     };
     std::fs::write(out, page.to_html())?;
     Ok(())

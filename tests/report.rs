@@ -4,9 +4,11 @@ use dinoxide::eval::attention::AttentionMaps;
 use dinoxide::report::attention_sheet::{AttentionRow, SheetStyle, attention_sheet};
 use dinoxide::report::chart::{Chart, Reference, Series};
 use dinoxide::report::curves::{KnnPoint, RunCurves, StepPoint, run_charts};
-use dinoxide::report::page::{Figure, PlanLine, RunPage, Table, Verdict, VerdictState};
+use dinoxide::report::film::{FilmFrame, film, spread};
+use dinoxide::report::page::{Figure, Film, PlanLine, RunPage, Table, Verdict, VerdictState};
 use dinoxide::report::picture::{ColourMap, Grid, Picture, PictureError, min_max};
 use dinoxide::report::sheet::sheet;
+use dinoxide::run::report::{early_rise, nearest};
 
 fn chart_of(points: Vec<(f64, f64)>) -> String {
     Chart { title: "t".into(), series: vec![Series::new("s", points)], ..Chart::default() }.to_inline_svg()
@@ -174,7 +176,15 @@ fn a_page_escapes_every_text() {
             series: vec![Series::new(evil(), vec![(0.0, 1.0)])],
             references: vec![Reference::new(evil(), 1.0)],
         }],
-        figures: vec![Figure { title: evil(), caption: evil(), file: vec![1, 2, 3] }],
+        figures: vec![
+            Figure {
+                title: evil(),
+                caption: evil(),
+                file: vec![1, 2, 3],
+                film: Some(Film { caption: evil(), place: evil(), file: vec![4, 5] }),
+            },
+            Figure { film: Some(Film { place: evil(), ..Film::default() }), ..Figure::default() },
+        ],
         tables: vec![Table { title: evil(), caption: evil(), header: vec![evil()], rows: vec![vec![evil()]] }],
         plan: vec![PlanLine { label: evil(), value: evil(), reason: evil() }],
         python: evil(),
@@ -182,10 +192,12 @@ fn a_page_escapes_every_text() {
         command: evil(),
         config_toml: evil(),
         environment: vec![(evil(), evil())],
+        notes: vec![evil()],
+        settings: vec![Table { title: evil(), rows: vec![vec![evil()]], ..Table::default() }],
     };
     let html = page.to_html();
     assert!(!html.contains("<script") && !html.contains("alert(\"1\")"));
-    assert_eq!(html.matches("&lt;script&gt;").count(), 26);
+    assert_eq!(html.matches("&lt;script&gt;").count(), 33);
 }
 
 #[test]
@@ -197,4 +209,150 @@ fn a_page_stands_alone() {
     assert!(!html.contains("<link") && !html.contains("src=\"http") && !html.contains("url("));
     assert!(html.contains("prefers-color-scheme: dark"));
     assert!(!html.contains("Plan") && !html.contains("Curves"), "empty parts are left out");
+}
+
+/// A sheet of noise beside a square that moves.
+fn frame(number: u32, side: u32) -> FilmFrame {
+    let noise = |x: u32, y: u32| ((x * 73 + y * 151).wrapping_mul(2_654_435_761) >> 24) as u8;
+    let square = |x: u32, y: u32| x > side / 2 && (x - side / 2) / 8 == number && y < 8;
+    let colour = |x: u32, y: u32| {
+        if square(x, y) {
+            [255, 0, 0]
+        } else if x > side / 2 {
+            [0, 0, 0]
+        } else {
+            [noise(x, y) & 0xfc; 3]
+        }
+    };
+    FilmFrame { picture: Picture::from_fn(side, side, colour), caption: format!("epoch {number}") }
+}
+
+#[test]
+fn a_film_has_a_frame_for_each_sheet_and_holds_the_last_one() {
+    use image::AnimationDecoder;
+    let frames: Vec<FilmFrame> = (0..5).map(|number| frame(number, 160)).collect();
+    let file = film(&frames).unwrap();
+    let decoder = image::codecs::gif::GifDecoder::new(std::io::Cursor::new(&file)).unwrap();
+    let seen = decoder.into_frames().collect_frames().unwrap();
+    assert_eq!(seen.len(), 5);
+    let waits: Vec<u32> = seen.iter().map(|frame| frame.delay().numer_denom_ms().0).collect();
+    assert!(waits[4] >= 2000 && waits[..4].iter().all(|wait| (200..=800).contains(wait)), "{waits:?}");
+    for (number, seen) in (0..).zip(&seen) {
+        // Every frame is whole, though only what changed was written: noise on the left, one square on the right, words below.
+        let picture = seen.buffer();
+        assert_eq!((picture.width(), picture.height()), (160, 160 + 22));
+        let at = |x: u32, y: u32| picture.get_pixel(x, y).0;
+        assert!(
+            at(80 + 8 * number + 5, 4)[0] > 200 && at(80 + 8 * ((number + 1) % 5) + 5, 4)[0] < 60,
+            "frame {number}"
+        );
+        let noise = (0..160).filter(|y| at(20, *y)[0] > 128).count();
+        assert!((40..120).contains(&noise) && (0..60).any(|x| at(x, 168)[0] > 150), "frame {number}: {noise}");
+    }
+    // The noise is told once: five frames are hardly larger than one.
+    assert!(file.len() < film(&frames[..1]).unwrap().len() * 5 / 4);
+    assert!(film(&[]).unwrap().is_empty());
+}
+
+#[test]
+fn a_long_film_of_noise_stays_small() {
+    let noise =
+        |number: u32, x: u32, y: u32| (x * 73 + y * 151 + number * 37).wrapping_mul(2_654_435_761).to_be_bytes();
+    let frame = |number: u32| {
+        let colour = |x: u32, y: u32| [0, 1, 2].map(|channel: usize| noise(number, x, y)[channel]);
+        FilmFrame { picture: Picture::from_fn(900, 600, colour), caption: String::new() }
+    };
+    let frames: Vec<FilmFrame> = (0..20).map(frame).collect();
+    let file = film(&frames).unwrap();
+    assert!(file.len() < 1_500_000, "{} bytes", file.len());
+    assert_eq!(spread(&[0, 1, 2, 3, 4, 5, 6], 3), [&0, &3, &6]);
+    assert_eq!((spread(&[0, 1], 5).len(), spread(&[0, 1], 1).len(), spread::<u8>(&[], 3).len()), (2, 1, 0));
+}
+
+#[test]
+fn readers_start_films_themselves() {
+    let file = film(&[frame(0, 64), frame(1, 64)]).unwrap();
+    let figure = |file: Vec<u8>| Figure {
+        title: "Map".into(),
+        film: Some(Film { caption: "what to see".into(), place: "pictures/map.gif".into(), file }),
+        ..Figure::default()
+    };
+    let html = RunPage { figures: vec![figure(file)], ..RunPage::default() }.to_html();
+    assert!(
+        html.contains("<details><summary>Film")
+            && html.contains("data:image/gif;base64,")
+            && html.contains("what to see")
+    );
+    assert!(!html.contains("<details open"));
+    let without = RunPage { figures: vec![figure(Vec::new())], ..RunPage::default() }.to_html();
+    assert!(!without.contains("image/gif") && without.contains("too large for this page: <code>pictures/map.gif"));
+}
+
+#[test]
+fn the_nearest_published_network_is_found_by_width_then_patch() {
+    let names = |embed_dim, patch_size| {
+        let found = nearest(embed_dim, patch_size);
+        (found[0].name, found.iter().map(|found| found.epochs).collect::<Vec<_>>())
+    };
+    assert_eq!(names(192, 16), ("ViT-S/16", vec![100, 300, 800]));
+    assert_eq!(names(384, 14), ("ViT-S/16", vec![100, 300, 800]));
+    assert_eq!(names(24, 4), ("ViT-S/8", vec![800]));
+    assert_eq!(names(768, 16), ("ViT-B/16", vec![400]));
+    assert_eq!(names(1024, 8), ("ViT-B/8", vec![300]));
+    let last = nearest(384, 16)[2];
+    assert_eq!((last.knn, last.linear, last.place), (74.5, 77.0, "table 2"));
+}
+
+#[test]
+fn a_loss_that_rises_early_and_then_falls_is_told_from_others() {
+    let curve = |loss: fn(f64) -> f64| (0..200).map(|row| loss(f64::from(row) / 200.0)).collect::<Vec<f64>>();
+    // Up from 6 to 7 in the first tenth, then down to 5.
+    let hill = |at: f64| if at < 0.1 { 6.0 + 10.0 * at } else { 7.0 - 2.0 * (at - 0.1) / 0.9 };
+    let found = early_rise(&curve(hill)).unwrap();
+    assert!(
+        (found.first - 6.0).abs() < 0.3 && (found.peak - 7.0).abs() < 0.1 && (found.last - 5.1).abs() < 0.1,
+        "{found:?}"
+    );
+    assert!((20..30).contains(&found.row), "{found:?}");
+    // Falls from the start; rises to the end; rises late; stays up; rises by less than noise; is no number.
+    assert_eq!(early_rise(&curve(|at| 7.0 - at)), None);
+    assert_eq!(early_rise(&curve(|at| 6.0 + at)), None);
+    assert_eq!(early_rise(&curve(|at| if at < 0.8 { 6.0 } else { 7.0 - 4.0 * (at - 0.8) })), None);
+    assert_eq!(early_rise(&curve(|at| 6.0 + (10.0 * at).min(1.0))), None);
+    assert_eq!(early_rise(&curve(|at| 6.0 + 0.05 * (1000.0 * at).sin() - at)), None);
+    assert_eq!(early_rise(&curve(|at| if at > 0.5 { f64::NAN } else { hill_of(at) })), None);
+    // A single high row is none, and a few rows are too few to say.
+    let mut spike = curve(|at| 6.0 - at);
+    spike[30] = 6.6;
+    assert_eq!(early_rise(&spike), None);
+    assert_eq!(early_rise(&curve(hill)[..19]), None);
+    assert_eq!(early_rise(&[]), None);
+}
+
+fn hill_of(at: f64) -> f64 {
+    if at < 0.1 { 6.0 + 10.0 * at } else { 7.0 - at }
+}
+
+/// Every fifth logged loss of the runs of docs/health.md, "Collapse, redrawn".
+const HEALTHY: [f64; 50] = [
+    5.82, 5.61, 6.06, 6.47, 6.55, 6.64, 6.72, 6.74, 6.62, 6.59, 6.75, 6.71, 6.64, 6.68, 6.59, 6.63, 6.64, 6.51, 6.44,
+    6.56, 6.51, 6.49, 6.35, 6.59, 6.41, 6.40, 6.36, 6.38, 6.37, 6.43, 6.60, 6.52, 6.52, 6.38, 6.58, 6.31, 6.40, 6.55,
+    6.53, 6.50, 6.42, 6.48, 6.41, 6.36, 6.42, 6.44, 6.41, 6.19, 6.31, 6.62,
+];
+const UNIFORM: [f64; 50] = [
+    6.89, 7.02, 6.89, 6.91, 6.91, 6.92, 6.92, 6.93, 6.93, 6.93, 6.93, 6.93, 6.93, 6.93, 6.93, 6.93, 6.93, 6.93, 6.93,
+    6.93, 6.93, 6.93, 6.93, 6.93, 6.93, 6.93, 6.93, 6.93, 6.93, 6.93, 6.93, 6.93, 6.93, 6.93, 6.93, 6.93, 6.93, 6.93,
+    6.93, 6.93, 6.93, 6.93, 6.93, 6.93, 6.93, 6.93, 6.93, 6.93, 6.93, 6.93,
+];
+const ONE_PROTOTYPE: [f64; 50] = [
+    5.17, 2.25, 0.96, 0.67, 0.56, 0.49, 0.39, 0.37, 0.37, 0.22, 0.14, 0.12, 0.12, 0.20, 0.12, 0.11, 0.06, 0.03, 0.01,
+    0.01, 0.01, 0.01, 0.01, 0.00, 0.00, 0.00, 0.00, 0.00, 0.00, 0.00, 0.00, 0.00, 0.00, 0.00, 0.00, 0.00, 0.00, 0.00,
+    0.00, 0.00, 0.00, 0.00, 0.00, 0.00, 0.00, 0.00, 0.00, 0.00, 0.00, 0.00,
+];
+
+#[test]
+fn real_runs_are_judged_as_they_should_be() {
+    let found = early_rise(&HEALTHY).unwrap();
+    assert!(found.peak > found.first + 0.5 && found.last < found.peak - 0.2, "{found:?}");
+    assert_eq!((early_rise(&UNIFORM), early_rise(&ONE_PROTOTYPE)), (None, None));
 }

@@ -112,8 +112,8 @@ fn every_process_of_a_run_leaves_an_event_file_and_overwriting_removes_them() {
         records += 1;
     }
     assert_eq!(at, bytes.len());
-    // The version, the start, twelve steps, and evaluations at the start and after each of three epochs with three pictures each.
-    assert_eq!(records, 2 + 12 + 4 * 4);
+    // The version, the start, twelve steps, and evaluations at the start and after each of three epochs with four pictures each.
+    assert_eq!(records, 2 + 12 + 4 * 5);
     run(pretrain(&data, &out, &["--overwrite", "--set", "log.tensorboard=false"])).expect(0);
     assert_eq!(events(), Vec::<std::path::PathBuf>::new());
 }

@@ -184,6 +184,16 @@ fn runs_are_listed_with_everything_that_the_page_shows() {
     let kinds: Vec<&str> =
         gallery["kinds"].as_array().unwrap().iter().map(|kind| kind["kind"].as_str().unwrap()).collect();
     assert!(kinds.contains(&"augmentations") && kinds.contains(&"loss"), "{kinds:?}");
+    // A film is a kind of its own, and does not hide the picture of that name.
+    assert!(kinds.contains(&"map_film") && kinds.contains(&"map") && kinds.contains(&"attention_film"), "{kinds:?}");
+    let latest = |kind: &str| {
+        let kinds = gallery["kinds"].as_array().unwrap();
+        kinds.iter().find(|found| found["kind"] == kind).unwrap()["latest"]["path"].clone()
+    };
+    assert_eq!(
+        (latest("attention"), latest("attention_film")),
+        (json!("pictures/attention.png"), json!("pictures/attention.gif"))
+    );
     assert!(String::from_utf8(server.get("/runs/plain/report").body).unwrap().contains("<!doctype html>"));
 }
 

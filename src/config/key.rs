@@ -142,7 +142,7 @@ pub const KEYS: &[Key] = &[
         "eval.most_images",
         "labelled images that vote or are classified, at most; evenly spread where there are more",
     ),
-    free("eval.pictures", "whether attention, components and neighbours are drawn at each evaluation"),
+    free("eval.pictures", "whether attention, components, neighbours and a map are drawn at each evaluation"),
     fixed("log.every_steps", "steps between two rows of metrics.jsonl"),
     free("log.tensorboard", "whether event files for TensorBoard are written"),
 ];

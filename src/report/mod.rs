@@ -5,6 +5,7 @@
 pub mod attention_sheet;
 pub mod chart;
 pub mod curves;
+pub mod film;
 mod glyph;
 pub mod map;
 pub mod neighbor_sheet;

@@ -15,6 +15,8 @@ pub struct RunPage {
     pub title: String,
     /// How the run went.
     pub verdict: Verdict,
+    /// What looks odd and is not, one sentence each.
+    pub notes: Vec<String>,
     /// Curves over the run.
     pub charts: Vec<Chart>,
     /// Attention sheets, augmentations and the like.
@@ -29,6 +31,8 @@ pub struct RunPage {
     pub next_steps: Vec<String>,
     /// The exact command line.
     pub command: String,
+    /// What sets the configuration apart from others.
+    pub settings: Vec<Table>,
     /// The resolved configuration.
     pub config_toml: String,
     /// Name and value: versions, processor, memory.
@@ -78,6 +82,19 @@ pub struct Figure {
     pub caption: String,
     /// The bytes of a PNG, JPEG, GIF or WebP file.
     pub file: Vec<u8>,
+    /// How it came to look so, if that is known.
+    pub film: Option<Film>,
+}
+
+/// A film below a picture. Readers start it: it is closed until they open it.
+#[derive(Debug, Clone, Default)]
+pub struct Film {
+    /// What to see in it.
+    pub caption: String,
+    /// Where the file lies, as seen from the page.
+    pub place: String,
+    /// The bytes of the file; empty if it is too large for the page.
+    pub file: Vec<u8>,
 }
 
 /// A table with its words.
@@ -109,6 +126,9 @@ impl RunPage {
              <style>\n{page_style}{chart_style}</style>\n</head>\n<body>\n<main>\n<h1>{title}</h1>\n"
         );
         self.verdict.write(&mut out);
+        for note in &self.notes {
+            put(&mut out, format_args!("<p class=\"note aside\">{}</p>\n", escape(note)));
+        }
         self.write_charts(&mut out);
         section(&mut out, "Pictures", &self.figures, write_figure);
         section(&mut out, "Results", &self.tables, write_table);
@@ -161,13 +181,18 @@ impl RunPage {
     }
 
     fn write_provenance(&self, out: &mut String) {
-        if self.command.is_empty() && self.config_toml.is_empty() && self.environment.is_empty() {
+        if self.command.is_empty()
+            && self.config_toml.is_empty()
+            && self.environment.is_empty()
+            && self.settings.is_empty()
+        {
             return;
         }
         out.push_str("<h2>How this run was made</h2>\n");
         if !self.command.is_empty() {
             put(out, format_args!("<div class=\"card\"><h3>Command</h3><pre>{}</pre></div>\n", escape(&self.command)));
         }
+        self.settings.iter().for_each(|table| write_table(out, table));
         if !self.config_toml.is_empty() {
             let config = escape(&self.config_toml);
             put(
@@ -213,9 +238,33 @@ fn section<T>(out: &mut String, heading: &str, items: &[T], write: impl Fn(&mut 
 fn write_figure(out: &mut String, figure: &Figure) {
     let (title, caption) = (escape(&figure.title), escape(&figure.caption));
     put(out, format_args!("<figure><h3>{title}</h3><figcaption>{caption}</figcaption>"));
-    let bytes = STANDARD.encode(&figure.file);
-    let kind = media_type(&figure.file);
-    let (size, class) = match dimensions(&figure.file) {
+    write_image(out, &figure.title, &figure.file);
+    if let Some(film) = &figure.film {
+        write_film(out, &figure.title, film);
+    }
+    out.push_str("</figure>\n");
+}
+
+fn write_film(out: &mut String, title: &str, film: &Film) {
+    let (caption, place) = (escape(&film.caption), escape(&film.place));
+    if film.file.is_empty() {
+        put(
+            out,
+            format_args!(
+                "<p class=\"note\">The film over the epochs is too large for this page: <code>{place}</code></p>"
+            ),
+        );
+        return;
+    }
+    put(out, format_args!("<details><summary>Film over the epochs</summary><div class=\"note\">{caption}</div>"));
+    write_image(out, &format!("{title}, film"), &film.file);
+    put(out, format_args!("<div class=\"note\">Also as <code>{place}</code></div></details>"));
+}
+
+fn write_image(out: &mut String, title: &str, file: &[u8]) {
+    let (title, bytes) = (escape(title), STANDARD.encode(file));
+    let kind = media_type(file);
+    let (size, class) = match dimensions(file) {
         Some((width, height)) => {
             let wide = width >= WIDE_PX || f64::from(width) >= WIDE_RATIO * f64::from(height);
             let limit = format!("width=\"{width}\" height=\"{height}\" style=\"max-width:{width}px\"");
@@ -224,10 +273,7 @@ fn write_figure(out: &mut String, figure: &Figure) {
         None => (String::new(), ""),
     };
     let source = format!("src=\"data:{kind};base64,{bytes}\"");
-    put(
-        out,
-        format_args!("<div class=\"scroll\"><img class=\"{class}\" alt=\"{title}\" {size} {source}></div></figure>\n"),
-    );
+    put(out, format_args!("<div class=\"scroll\"><img class=\"{class}\" alt=\"{title}\" {size} {source}></div>"));
 }
 
 fn write_table(out: &mut String, table: &Table) {

@@ -48,6 +48,22 @@ pub enum PictureError {
         /// What the encoder said.
         source: image::ImageError,
     },
+    /// A file is no picture.
+    #[error("cannot read a picture: {source}")]
+    Decode {
+        /// What the decoder said.
+        source: image::ImageError,
+    },
+    /// The encoder refused a film.
+    #[error("cannot encode a film of {width} x {height}: {source}")]
+    Film {
+        /// Width in pixels.
+        width: u32,
+        /// Height in pixels.
+        height: u32,
+        /// What the encoder said.
+        source: gif::EncodingError,
+    },
 }
 
 /// A colour map from 0..1 to colours that grow brighter evenly.
@@ -165,6 +181,15 @@ impl Picture {
             return Err(PictureError::Size { what: "an RGB picture", width: columns, height: rows, expected, found });
         }
         Ok(Self { width, height, rgb })
+    }
+
+    /// A picture from a PNG or JPEG file.
+    ///
+    /// # Errors
+    /// If it is none.
+    pub fn from_file(bytes: &[u8]) -> Result<Self, PictureError> {
+        let read = image::load_from_memory(bytes).map_err(|source| PictureError::Decode { source })?.into_rgb8();
+        Ok(Self { width: read.width(), height: read.height(), rgb: read.into_raw() })
     }
 
     /// A picture of one colour.

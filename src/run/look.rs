@@ -151,7 +151,7 @@ pub(super) fn picture_file(path: &Path, picture: &Picture) -> Result<Vec<u8>, Ru
 /// # Errors
 /// If it cannot be encoded or written.
 pub(super) fn figure(path: &Path, picture: &Picture, title: &str, caption: String) -> Result<Figure, RunError> {
-    Ok(Figure { title: title.to_owned(), caption, file: picture_file(path, picture)? })
+    Ok(Figure { title: title.to_owned(), caption, file: picture_file(path, picture)?, film: None })
 }
 
 /// Writes a page.

@@ -13,7 +13,7 @@ use super::progress::grouped;
 use super::report::scaled;
 use crate::eval::EvalError;
 use crate::eval::kmeans::kmeans;
-use crate::eval::map::{FEWEST, STEPS, pca_map, perplexity, tsne_map};
+use crate::eval::map::{Descent, FEWEST, STEPS, pca_map, perplexity, tsne_map};
 use crate::eval::nearest::UnitRows;
 use crate::report::map::{Map, MapGroup, MapPage, MapPoint, map_picture};
 use crate::report::picture::Picture;
@@ -134,7 +134,7 @@ fn places(look: &Look, method: MapMethod, gallery: &Gallery) -> Result<(Vec<[f32
         grouped(STEPS)
     ));
     let counter = Counter::of(STEPS, "steps");
-    Ok((tsne_map(&rows, |_| counter.add(1))?, MapMethod::Tsne))
+    Ok((tsne_map(&rows, Descent::default(), |_| counter.add(1))?, MapMethod::Tsne))
 }
 
 /// What the colours mean.

@@ -17,7 +17,7 @@ const COPIES_PER_CHECKPOINT: usize = 4;
 /// Checkpoints that are always kept: `last`, `previous` and `best`.
 const CHECKPOINTS: usize = 3;
 /// Bytes of the pictures of an evaluation, as files and for TensorBoard, about.
-const PICTURE_BYTES: usize = 1_500_000;
+const PICTURE_BYTES: usize = 1_700_000;
 /// Characters of the widest column.
 const WIDEST: usize = 32;
 /// Images below which a user is told that starting from weights is better.

@@ -3,6 +3,7 @@
 use dinoxide_views::{Image, Source};
 use rayon::prelude::*;
 
+use super::classes::Classes;
 use super::validation::{eval_transform, reading};
 use crate::config::Config;
 use crate::eval::features::{Frozen, ImageBatch};
@@ -18,6 +19,7 @@ const BATCH: usize = 64;
 /// Images spread over those that a run trains on, as its networks see them.
 pub struct Probe {
     images: Vec<Image>,
+    classes: Option<Classes>,
 }
 
 /// Class features of the probe, one row for each image.
@@ -47,13 +49,22 @@ impl Probe {
     pub fn open(config: &Config, source: &Source) -> Self {
         let (reading, transform) = (reading(config), eval_transform(config));
         let chosen: Vec<_> = source.images.iter().step_by(source.len().div_ceil(IMAGES).max(1)).collect();
-        let read = chosen.into_par_iter().filter_map(|image| image.decode(&reading).ok());
-        Self { images: read.map(|image| transform.apply(&image)).collect() }
+        let read = chosen.into_par_iter().filter_map(|image| {
+            let read = image.decode(&reading).ok()?;
+            Some((transform.apply(&read), &*image.name))
+        });
+        let (images, names): (Vec<Image>, Vec<&str>) = read.unzip();
+        Self { images, classes: Classes::of_folders(names.into_iter()) }
     }
 
     /// The images, as the networks see them.
     pub fn images(&self) -> &[Image] {
         &self.images
+    }
+
+    /// The classes of the images, where folders are classes.
+    pub(super) fn classes(&self) -> Option<&Classes> {
+        self.classes.as_ref()
     }
 
     /// Looks at the probe with both networks.

@@ -185,7 +185,7 @@ def move_slider(page):
     expect(page.locator("#kinds button[aria-pressed=true]")).to_have_text("attention")
     expect(page.locator("#epoch-word")).to_have_text("latest")
     shade = "() => { const image = document.querySelector('#stage img'); return image && image.naturalWidth > 0 ? image.src : null; }"
-    for kind in ("attention", "pca", "neighbors"):
+    for kind in ("attention", "pca", "neighbors", "map"):
         page.locator("#kinds button", has_text=re.compile(f"^{kind}$")).click()
         seen = set()
         for place in ("0", "1", "2"):

@@ -1,9 +1,9 @@
 //! Maps: neighbours stay neighbours, the same features give the same map, pages stay small and stand alone.
 
 use dinoxide::eval::kmeans::kmeans;
-use dinoxide::eval::map::{pca_map, perplexity, tsne_map};
+use dinoxide::eval::map::{Descent, aligned, pca_map, perplexity, tsne_map};
 use dinoxide::eval::nearest::UnitRows;
-use dinoxide::report::map::{Map, MapGroup, MapPage, MapPoint, group_colour, map_picture};
+use dinoxide::report::map::{Map, MapGroup, MapPage, MapPoint, group_colour, map_picture, map_sheet, sheet_side};
 use dinoxide::report::picture::Picture;
 use dinoxide::run::map::{MapMethod, MapRequest, map};
 
@@ -36,23 +36,23 @@ fn tsne_keeps_groups_together_and_is_the_same_every_time() {
     let (features, groups) = four_groups(30, 8);
     let unit = UnitRows::new(features, 8, "rows").unwrap();
     let mut steps = 0;
-    let places = tsne_map(&unit, |_| steps += 1).unwrap();
+    let places = tsne_map(&unit, Descent::default(), |_| steps += 1).unwrap();
     assert_eq!((places.len(), steps), (120, 1000));
     assert!(nearest_is_of_the_same_group(&places, &groups) > 0.99);
-    assert_eq!(places, tsne_map(&unit, |_| {}).unwrap());
+    assert_eq!(places, tsne_map(&unit, Descent::default(), |_| {}).unwrap());
     // With other threads around it as well.
     let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
-    assert_eq!(places, pool.install(|| tsne_map(&unit, |_| {}).unwrap()));
+    assert_eq!(places, pool.install(|| tsne_map(&unit, Descent::default(), |_| {}).unwrap()));
 }
 
 #[test]
 fn small_and_odd_sets_have_a_map() {
     assert_eq!((perplexity(8), perplexity(91), perplexity(5000)), (2.0, 30.0, 30.0));
-    assert!(tsne_map(&UnitRows::new(vec![1.0; 7], 1, "rows").unwrap(), |_| {}).is_err());
+    assert!(tsne_map(&UnitRows::new(vec![1.0; 7], 1, "rows").unwrap(), Descent::default(), |_| {}).is_err());
     for rows in [8, 9, 20] {
         // All equal: there is nothing to tell apart, and every place is still a number.
         let equal = UnitRows::new(vec![0.5; 4 * rows], 4, "rows").unwrap();
-        let places = tsne_map(&equal, |_| {}).unwrap();
+        let places = tsne_map(&equal, Descent::default(), |_| {}).unwrap();
         assert!(places.iter().flatten().all(|value| value.is_finite()), "{places:?}");
     }
     assert_eq!(pca_map(&[1.0, 2.0], 1).unwrap().len(), 2);
@@ -110,6 +110,71 @@ fn pages_stay_below_eight_megabytes_and_say_what_they_leave_out() {
     assert_eq!(picture.width(), 1600);
     let colours: std::collections::BTreeSet<_> = (0..60).map(group_colour).collect();
     assert_eq!(colours.len(), 60);
+}
+
+/// Mean distance between the places of the same images, as a share of the first map's mean distance from its middle.
+fn displacement(a: &[[f32; 2]], b: &[[f32; 2]]) -> f32 {
+    let distances = a.iter().zip(b).map(|(a, b)| (a[0] - b[0]).hypot(a[1] - b[1]));
+    distances.sum::<f32>() / a.iter().map(|[x, y]| x.hypot(*y)).sum::<f32>()
+}
+
+#[test]
+fn maps_over_epochs_lie_as_those_before() {
+    let (features, _) = four_groups(20, 8);
+    let unit = |values: Vec<f32>| UnitRows::new(values, 8, "rows").unwrap();
+    let places = tsne_map(&unit(features.clone()), Descent::default(), |_| {}).unwrap();
+    let first = aligned(&places, None);
+    assert!(displacement(&first, &aligned(&first, None)) < 1e-6);
+    // The same features again, and a map that was turned, mirrored and moved.
+    assert!(displacement(&first, &aligned(&places, Some(&first))) < 1e-6);
+    let (sin, cos) = 2.0_f32.sin_cos();
+    for mirror in [1.0, -1.0] {
+        let turn = |[x, y]: &[f32; 2]| [cos * x - mirror * sin * y + 7.0, sin * x + mirror * cos * y - 2.0];
+        let other: Vec<[f32; 2]> = places.iter().map(turn).collect();
+        assert!(displacement(&first, &aligned(&other, None)) > 0.1);
+        assert!(displacement(&first, &aligned(&other, Some(&first))) < 1e-5);
+    }
+    // Features that changed a little, from the map before: nobody changes sides.
+    let drift = filler("drift", features.len(), 0.02, 0.0);
+    let moved = unit(features.iter().zip(drift).map(|(value, drift)| value + drift).collect());
+    let next = tsne_map(&moved, Descent { steps: 250, start: Some(&first) }, |_| {}).unwrap();
+    let moved = displacement(&first, &aligned(&next, Some(&first)));
+    assert!(moved > 0.0 && moved < 0.2, "{moved}");
+    // Other images, or places that are all the same: nothing to go by.
+    assert_eq!(aligned(&places, Some(&first[1..])), first);
+    assert_eq!(aligned(&[[2.0, 3.0]; 4], Some(&first[..4])), [[0.0; 2]; 4]);
+    assert!(aligned(&[], None).is_empty());
+}
+
+#[test]
+fn thumbnails_of_a_sheet_do_not_hide_each_other() {
+    let side = sheet_side(100);
+    let colour = |number: u32| [200, (number % 10 * 25) as u8, (number / 10 * 25) as u8];
+    // A spiral, ever denser towards its middle.
+    let place = |number: u32| {
+        let (radius, angle) = (number as f32 / 100.0, 2.4 * number as f32);
+        [radius * angle.cos(), radius * angle.sin()]
+    };
+    let point = |number: u32| MapPoint {
+        name: String::new(),
+        place: place(number),
+        group: 0,
+        thumbnail: Picture::filled(side, side, colour(number)),
+    };
+    let groups = |count: usize| (0..count).map(|_| MapGroup { name: "heap".into(), count: 1 }).collect();
+    let map = |count: usize| Map { points: (0..100).map(point).collect(), groups: groups(count) };
+    let sheet = map_sheet(&map(1));
+    for number in 0..100 {
+        let seen = sheet.rgb().chunks(3).filter(|pixel| *pixel == colour(number)).count();
+        assert!(seen > (side * side) as usize * 3 / 4, "image {number}: {seen} of {} pixels", side * side);
+    }
+    // A legend of many groups is left out; the map keeps its size.
+    assert!(map_sheet(&map(25)).height() < sheet.height() && map_sheet(&map(25)).width() == sheet.width());
+    let odd = [vec![], vec![[f32::MAX, 0.0]; 3], vec![[0.5, 0.5]; 9]];
+    for places in odd {
+        let points = places.iter().map(|place| MapPoint { place: *place, ..point(1) });
+        assert!(map_sheet(&Map { points: points.collect(), groups: vec![] }).width() == sheet.width());
+    }
 }
 
 #[test]

@@ -26,7 +26,7 @@ def main(run: Path) -> None:
     told = dict(zip(steps["step"], steps["loss"]))
     assert set(seen) == set(told), "TensorBoard sees other steps than metrics.jsonl has"
     assert all(abs(seen[step] - told[step]) < 1e-5 * abs(told[step]) for step in told), "other losses"
-    for tag in ("attention", "pca", "neighbors"):
+    for tag in ("attention", "pca", "neighbors", "map"):
         assert tag in tags["images"], f"TensorBoard does not see the pictures `{tag}`: {tags['images']}"
         picture = events.Images(tag)[-1]
         known = picture.encoded_image_string.startswith((b"\x89PNG", b"\xff\xd8"))

@@ -5,12 +5,15 @@
 //! | `mod.rs` | what a map is, colours, the layout |
 //! | `page.rs` | one page with an SVG that a script can move |
 //! | `picture.rs` | a picture |
+//! | `sheet.rs` | a picture of fixed size for every evaluation |
 
 mod page;
 mod picture;
+mod sheet;
 
 pub use page::MapPage;
 pub use picture::map_picture;
+pub use sheet::{map_sheet, sheet_side};
 
 use super::picture::Picture;
 

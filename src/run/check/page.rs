@@ -169,6 +169,7 @@ fn figures(survey: &Survey, report: &CheckReport) -> Result<Vec<Figure>, RunErro
         title: "Contact sheet".to_owned(),
         caption: format!("{shown} images, evenly spread over the data.{}", of_channels(report)),
         file: thumbnails(survey, &groups)?,
+        film: None,
     }];
     if !survey.near.is_empty() {
         let [most, wide] = GROUPS;
@@ -178,6 +179,7 @@ fn figures(survey: &Survey, report: &CheckReport) -> Result<Vec<Figure>, RunErro
             title: "Images that look alike".to_owned(),
             caption: format!("A row for each group, {} of {}.", groups.len(), survey.near.len()),
             file: thumbnails(survey, &groups)?,
+            film: None,
         });
     }
     Ok(figures)

@@ -4,7 +4,12 @@
 
 mod attention;
 mod augmentation;
+mod early_rise;
+mod figures;
+mod films;
 mod numbers;
+mod published;
+mod recipe;
 mod words;
 
 use std::path::{Path, PathBuf};
@@ -13,7 +18,9 @@ use dinoxide_views::Source;
 
 pub use attention::{Sight, attention_maps, attention_row};
 pub use augmentation::{augmentation_sheet, scaled};
+pub use early_rise::{EarlyRise, early_rise};
 pub use numbers::Numbers;
+pub use published::{Published, nearest};
 
 use super::RunError;
 use super::console::Console;
@@ -22,11 +29,10 @@ use super::environment::Environment;
 use super::folder::RunFolder;
 use super::trained::Trained;
 use crate::checkpoint::atomic::write_atomic;
-use crate::report::attention_sheet::{AttentionRow, SheetStyle, attention_sheet};
+use crate::report::attention_sheet::AttentionRow;
 use crate::report::chart::Chart;
 use crate::report::curves::{RunCurves, run_charts};
-use crate::report::page::{Figure, RunPage, Table};
-use crate::report::picture::Picture;
+use crate::report::page::{RunPage, Table};
 
 /// Name of the page in a run folder.
 pub const REPORT_FILE: &str = "report.html";
@@ -92,15 +98,20 @@ pub fn write(
         prototypes: trained.folder.config.head.out_dim,
     });
     write_charts(&pictures, &charts, numbers)?;
-    let figures = figures(trained, additions.attention, &pictures)?;
+    let figures = figures::figures(trained, additions.attention, &pictures)?;
     let mut tables: Vec<Table> = numbers.table().into_iter().collect();
     tables.extend(additions.tables);
+    tables.extend(published::table(trained, numbers));
     let name = run.file_name().map_or_else(|| run.display().to_string(), |name| name.to_string_lossy().into_owned());
     let mut next_steps = additions.next_steps;
     next_steps.extend(words::next_steps(trained, numbers));
-    let page = RunPage {
+    let verdict = words::verdict(trained, numbers);
+    let notes: Vec<String> = words::early_rise(trained, numbers, verdict.state).into_iter().collect();
+    notes.iter().for_each(|note| console.say(note));
+    let mut page = RunPage {
         title: if additions.title.is_empty() { name } else { additions.title },
-        verdict: words::verdict(trained, numbers),
+        verdict,
+        notes,
         charts,
         figures,
         tables,
@@ -108,9 +119,11 @@ pub fn write(
         python: words::python(trained)?,
         next_steps,
         command: std::fs::read_to_string(run.join("command.txt")).unwrap_or_default().trim_end().to_owned(),
+        settings: recipe::differences(trained).into_iter().collect(),
         config_toml: trained.folder.config.to_commented_toml()?,
         environment: environment(run),
     };
+    films::fit(&mut page);
     let path = run.join(REPORT_FILE);
     write_file(&path, page.to_html().as_bytes())?;
     console.say(&format!("report: {}", path.display()));
@@ -123,41 +136,6 @@ fn write_charts(pictures: &Path, charts: &[Chart], numbers: &Numbers) -> Result<
         write_file(&pictures.join(format!("{name}.svg")), chart.to_svg_file().as_bytes())?;
     }
     Ok(())
-}
-
-/// The attention sheet and the augmentation sheet, as files and for the page.
-fn figures(trained: &Trained<'_>, rows: Vec<AttentionRow>, pictures: &Path) -> Result<Vec<Figure>, RunError> {
-    let rows = if rows.is_empty() { attention::rows(trained)? } else { rows };
-    let mut figures = Vec::new();
-    if let Some(first) = rows.first() {
-        let (rows_of_patches, columns) = first.maps.grid();
-        let truth = if first.truth.is_some() { "; on the right the true object" } else { "" };
-        figures.push(Figure {
-            title: "Attention of the class token".to_owned(),
-            caption: format!(
-                "Last block of the teacher, {columns} × {rows_of_patches} patches. Each map is scaled to its own range; the \
-                 mask holds 60 % of the mean's mass{truth}."
-            ),
-            file: picture_file(&pictures.join("attention.png"), &attention_sheet(&rows, &SheetStyle::default())?)?,
-        });
-    }
-    if let Some(sheet) = augmentation_sheet(&trained.folder.config, &trained.source) {
-        figures.push(Figure {
-            title: "Augmentations".to_owned(),
-            caption: "What the networks saw in the first epoch: the image, the global crops that both see, and the \
-                      local crops that only the student sees. If the object cannot be told any more, weaken them."
-                .to_owned(),
-            file: picture_file(&pictures.join(AUGMENTATIONS), &sheet)?,
-        });
-    }
-    Ok(figures)
-}
-
-/// Writes the picture as PNG and returns the smaller of its PNG and JPEG files, for the page.
-fn picture_file(path: &Path, picture: &Picture) -> Result<Vec<u8>, RunError> {
-    let (png, jpeg) = (picture.to_png()?, picture.to_jpeg()?);
-    write_file(path, &png)?;
-    Ok(if jpeg.len() < png.len() { jpeg } else { png })
 }
 
 /// The content of `environment.json` that a reader of the page may want.

@@ -2,6 +2,7 @@
 
 use dinoxide_views::pixel::RGB;
 
+use super::early_rise::EarlyRise;
 use super::numbers::Numbers;
 use crate::report::page::{Verdict, VerdictState};
 use crate::run::RunError;
@@ -85,6 +86,20 @@ fn trend(numbers: &Numbers) -> &'static str {
         rise if rise > -CLEARLY => "level at the end",
         _ => "below its best",
     }
+}
+
+/// A word about a loss that rose at first, where nothing else was wrong with the run.
+pub(super) fn early_rise(trained: &Trained<'_>, numbers: &Numbers, state: VerdictState) -> Option<String> {
+    if state == VerdictState::Failed || !trained.findings.is_empty() {
+        return None;
+    }
+    let losses: Vec<f64> = numbers.steps.iter().map(|step| step.loss).collect();
+    let EarlyRise { first, peak, row, last } = super::early_rise(&losses)?;
+    Some(format!(
+        "The loss rose from {first:.2} to {peak:.2} by epoch {:.1} and then fell to {last:.2}: normal for a ViT, since the teacher, and \
+         with it what is asked of the student, changes while both learn.",
+        numbers.steps[row].epoch
+    ))
 }
 
 /// How to open the network in Python: timm's class with the sizes spelled out fits every ViT.

@@ -1,4 +1,5 @@
-//! The pictures of a run, by kind: `pictures/KIND.png`, and over epochs `pictures/KIND/epoch-0010.png`.
+//! The pictures of a run, by kind: `pictures/KIND.png`, over epochs `pictures/KIND/epoch-0010.png`, and as films `pictures/KIND.gif`, a kind
+//! of their own.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -8,13 +9,15 @@ use serde::Serialize;
 use super::files;
 use crate::run::report::{PICTURES, REPORT_FILE};
 
+/// What a film is.
+const FILM: &str = "image/gif";
 /// Endings of files that are shown, and what they are.
 const MEDIA: [(&str, &str); 7] = [
     ("png", "image/png"),
     ("svg", "image/svg+xml"),
     ("jpg", "image/jpeg"),
     ("jpeg", "image/jpeg"),
-    ("gif", "image/gif"),
+    ("gif", FILM),
     ("webp", "image/webp"),
     ("html", "text/html; charset=utf-8"),
 ];
@@ -61,7 +64,8 @@ pub(super) fn media_type(name: &str) -> Option<&'static str> {
 pub(super) fn gallery(run: &Path) -> Gallery {
     let mut kinds: BTreeMap<String, Kind> = BTreeMap::new();
     for (stem, picture) in pictures(run, PICTURES) {
-        kinds.entry(stem).or_default().latest = Some(picture);
+        let film = media_type(&picture.path) == Some(FILM);
+        kinds.entry(if film { format!("{stem}_film") } else { stem }).or_default().latest = Some(picture);
     }
     for folder in files::folders_in(&run.join(PICTURES)) {
         let Some(kind) = folder.file_name().and_then(|name| name.to_str()) else { continue };

@@ -1,12 +1,18 @@
 //! Pictures of every evaluation: the same few images each time, so that those of all epochs make a film.
 //!
-//! `pictures/attention/epoch-0010.png`, `pictures/pca/…` and `pictures/neighbors/….jpg` of the run folder.
+//! `pictures/attention/epoch-0010.png`, `pictures/pca/…`, `pictures/neighbors/….jpg` and `pictures/map/….jpg` of the run folder.
+
+mod before;
+mod map;
 
 use std::path::{Path, PathBuf};
 
 use dinoxide_views::Image;
 use dinoxide_views::source::SourceImage;
 use serde::{Deserialize, Serialize};
+
+use before::{before, keep};
+use map::probe_map;
 
 use super::RunError;
 use super::look::write_file;
@@ -32,8 +38,8 @@ const NEIGHBORS: usize = 8;
 const CELL_PX: u32 = 112;
 /// Longer side of a map of patches, pixels.
 const MAP_PX: u32 = 160;
-/// How files begin that keep the components of a picture, so that those of the next one keep their colours; the step follows.
-const COMPONENTS: &str = "components-";
+/// Name of the files that keep the components of a picture, so that those of the next one keep their colours.
+const COMPONENTS: &str = "components";
 
 /// What is drawn at every evaluation.
 pub struct Pictures {
@@ -104,6 +110,9 @@ impl Pictures {
             // Photographs for the most part, which are ten times larger as PNG.
             all.push(self.keep("neighbors", &picture, Form::Jpeg, at)?);
         }
+        if let Some(picture) = probe_map(&self.folder.join("map"), probe, features, at)? {
+            all.push(self.keep("map", &picture, Form::Jpeg, at)?);
+        }
         Ok(all)
     }
 
@@ -128,25 +137,15 @@ impl Pictures {
     fn components(&self, frozen: &Frozen<'_>, at: Moment) -> Result<Picture, RunError> {
         let mut tokens = PatchTokens::default();
         self.sights.iter().for_each(|image| add_tokens(frozen, image, &mut tokens));
-        let before = self.components_before(at.step);
-        let before = before.as_ref().map(|before| before.projections.as_slice());
+        let folder = self.folder.join("pca");
+        let earlier = before::<Components>(&folder, COMPONENTS, at.step);
+        let earlier = earlier.as_ref().map(|earlier| earlier.projections.as_slice());
         // Images that changed since have other patches: the colours begin anew.
-        let maps = pca_maps(&tokens, Ground::Whole, before).or_else(|_| pca_maps(&tokens, Ground::Whole, None))?;
-        let text = serde_json::to_vec(&Components { projections: maps.projections.clone() }).unwrap_or_default();
-        write(&self.folder.join("pca").join(format!("{COMPONENTS}{}.json", at.step)), &text)?;
+        let maps = pca_maps(&tokens, Ground::Whole, earlier).or_else(|_| pca_maps(&tokens, Ground::Whole, None))?;
+        keep(&folder, COMPONENTS, at.step, &Components { projections: maps.projections.clone() })?;
         let sight = |image: &Image| PcaSight { name: String::new(), image: image.clone() };
         let sights: Vec<PcaSight> = self.sights.iter().map(sight).collect();
         Ok(pca_sheet(&pca_rows(&sights, &tokens.grids, &maps, Upsampling::Nearest)?, MAP_PX))
-    }
-
-    /// The components of the last evaluation before `step`: a run that goes on from an earlier checkpoint draws what it would have drawn.
-    fn components_before(&self, step: usize) -> Option<Components> {
-        let entries = std::fs::read_dir(self.folder.join("pca")).ok()?.filter_map(Result::ok);
-        let step_of = |name: &str| name.strip_prefix(COMPONENTS)?.strip_suffix(".json")?.parse::<usize>().ok();
-        let steps = entries.filter_map(|entry| step_of(&entry.file_name().to_string_lossy()));
-        let last = steps.filter(|earlier| *earlier < step).max()?;
-        serde_json::from_slice(&std::fs::read(self.folder.join("pca").join(format!("{COMPONENTS}{last}.json"))).ok()?)
-            .ok()
     }
 }
 

@@ -15,8 +15,8 @@ const LOOKS: usize = 5;
 const TOLERANCE: f64 = 0.02;
 /// Smallest share of the steps left that are done, however late it is.
 const FEWEST_STEPS: f64 = 0.05;
-/// Share of an evaluation that the page of the run takes the time of, and seconds for it and the last checkpoint besides.
-const FINISH: (f64, f64) = (0.25, 3.0);
+/// Share of an evaluation that the page of the run takes the time of, and seconds for it, films and the last checkpoint besides.
+const FINISH: (f64, f64) = (0.25, 6.0);
 
 /// The clock of a run.
 #[derive(Debug, Clone)]

@@ -59,7 +59,7 @@ impl Images {
 }
 
 /// Keys whose values may have been measured on the images.
-const MEASURED_KEYS: [&str; 4] = ["data.channels", "data.range", "data.mean", "data.std"];
+pub(super) const MEASURED_KEYS: [&str; 4] = ["data.channels", "data.range", "data.mean", "data.std"];
 
 /// Takes over how long a run is that was planned for a time, unless that is another one now.
 fn keep_length(given: &mut Partial, stored: &Config) -> Result<(), ConfigError> {

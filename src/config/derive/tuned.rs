@@ -86,8 +86,8 @@ pub(super) const EVALUATED_IMAGES: (usize, usize) = (5000, 20_000);
 pub(super) const EVALUATION_SHARE: f64 = 0.1;
 /// Evaluations besides those: before the first step, and what the page of the run takes at the end.
 pub(super) const FURTHER_EVALUATIONS: f64 = 1.25;
-/// Seconds for the last checkpoint and the page of the run.
-pub(super) const FINISH_SECONDS: f64 = 3.0;
+/// Seconds for the last checkpoint, the films and the page of the run.
+pub(super) const FINISH_SECONDS: f64 = 6.0;
 /// Share of a limited time that is trained, whatever else takes long.
 pub(super) const TRAINING_SHARE: f64 = 0.2;
 /// Neighbours that vote.

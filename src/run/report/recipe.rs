@@ -5,6 +5,7 @@ use toml::Value;
 use crate::config::{Config, KEYS, Origin, Partial, resolve};
 use crate::report::page::Table;
 use crate::run::facts::gather;
+use crate::run::found::MEASURED_KEYS;
 use crate::run::trained::Trained;
 
 /// The recipe that runs are compared with.
@@ -19,7 +20,7 @@ pub(super) fn differences(trained: &Trained<'_>) -> Option<Table> {
     let mut given = Partial::from_recipe(REFERENCE).ok()?;
     // The images, and what was found in them, are the same for both.
     let places = Value::Array(config.data.train.iter().cloned().map(Value::String).collect());
-    for (key, value) in config.measured().ok()?.into_iter().chain([("data.train", places)]) {
+    for (key, value) in config.values_under(&MEASURED_KEYS).ok()?.into_iter().chain([("data.train", places)]) {
         given.insert(key, value, Origin::Derived).ok()?;
     }
     let (reference, _) = resolve(&given, &gather(&trained.source, &given).ok()?).ok()?;

@@ -345,8 +345,9 @@ fn weights_to_start_from_decide_the_network_and_bring_their_recipe() {
     assert_eq!((config.recipe.as_str(), config.model.name.as_str()), ("adapt", "vit_small"));
     assert_eq!((config.model.patch_size, config.model.image_size, config.views.global.size), (16, 224, 224));
     assert_eq!((config.model.embed_dim, config.model.depth, config.model.num_heads), (None, None, None));
-    // Its head knows nothing: it learns first, for a tenth of the run.
-    assert_eq!(config.optim.freeze_backbone_steps, config.total_steps(5000) / 10);
+    // Its head knows nothing: it learns first, for half of the warm-up.
+    let warmup = (config.optim.warmup_epochs * config.steps_per_epoch(5000) as f64) as usize;
+    assert!(warmup > 10 && config.optim.freeze_backbone_steps == warmup / 2, "{warmup}");
     assert!(config.optim.layer_decay < 1.0);
     let fresh = plan(&[], &facts(5000, 640)).0;
     assert!(
@@ -363,6 +364,12 @@ fn weights_with_a_head_bring_it_along() {
     assert_eq!(config.optim.freeze_backbone_steps, 0);
     // Images smaller than those of the weights: whole patches of what is there.
     assert_eq!((config.views.global.size, config.model.image_size), (96, 96));
+    // A head of another size starts anew.
+    let (config, _) = plan(&["model.init=checkpoint.pth", "head.out_dim=512"], &small);
+    assert!(config.head.out_dim == 512 && config.optim.freeze_backbone_steps > 0);
+    let long = ["model.init=checkpoint.pth", "run.epochs=1", "optim.freeze_backbone_steps=5000"];
+    let (config, _) = plan(&long, &small);
+    assert_eq!(config.optim.freeze_backbone_steps, config.total_steps(5000) / 2);
     let (config, _) = plan(&["model.init=checkpoint.pth", "recipe=auto"], &small);
     assert_eq!((config.recipe.as_str(), config.optim.layer_decay), ("auto", 1.0));
 }

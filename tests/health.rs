@@ -114,11 +114,19 @@ fn a_run_that_forgets_the_weights_it_started_from_stops_and_keeps_the_best() {
     let labelled = ["--val", data.to_str().unwrap(), "--eval-every", "1"];
     run(pretrain(&data, &first, &labelled)).expect(0);
     let ruin = ["--init", first.to_str().unwrap(), "--set", "optim.lr=1000.0", "--set", "dino.momentum=[0.0, 0.0]"];
-    let ruin = [&labelled[..], &ruin, &["--set", "run.epochs=30", "--set", "optim.warmup_epochs=0"]].concat();
+    let more = ["--set", "run.epochs=30", "--set", "optim.warmup_epochs=0", "--set", "optim.layer_decay=1.0"];
+    let ruin = [&labelled[..], &ruin, &more].concat();
     run(pretrain(&data, &second, &ruin)).expect(3).saying(&["forgetting", "at the start", "saved after step"]);
     let state = std::fs::read(second.join("checkpoints/best/state.json")).unwrap();
     let state: serde_json::Value = serde_json::from_slice(&state).unwrap();
     assert!(state.to_string().contains("\"step\":"), "{state}");
+    // Its best network is there to start from, and is not deleted by who does.
+    let (best, third) = (second.join("checkpoints/best"), folder.path().join("third"));
+    let again = ["--init", best.to_str().unwrap()];
+    run(pretrain(&data, &third, &again)).expect(0).saying(&["checkpoints/best`: 30 tensors of the backbone"]);
+    let overwrite = [&again[..], &["--overwrite"]].concat();
+    run(pretrain(&data, &second, &overwrite)).expect(2).saying(&["--overwrite", "which is in it", "-o"]);
+    assert!(best.join("teacher.safetensors").exists());
 }
 
 #[test]

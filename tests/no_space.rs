@@ -58,7 +58,7 @@ fn full_disk_is_an_error_and_harms_no_checkpoint() {
     let data = data(folder.path());
     let disk = folder.path().join("disk");
     std::fs::create_dir(&disk).unwrap();
-    let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=16m", "tmpfs"]).arg(&disk).output();
+    let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=64m", "tmpfs"]).arg(&disk).output();
     if !mount.is_ok_and(|output| output.status.success()) {
         println!("skipped: no right to mount a small disk");
         return;

@@ -79,13 +79,15 @@ fn a_finished_run_has_films_and_a_page_with_its_last_sheets() {
 fn images_without_classes_keep_the_colours_of_their_groups() {
     let root = tempfile::tempdir().unwrap();
     let (out, data) = (root.path().join("run"), root.path().join("data"));
-    make_images(&data, 8);
-    run(pretrain(&data.join("cat"), &out, &["--set", "run.batch=2"])).expect(0);
-    let (before, after) = (kept(&out, 0), kept(&out, 12));
+    make_images(&data, 24);
+    // A rate so low that the features stay: then so do the groups.
+    run(pretrain(&data.join("cat"), &out, &["--set", "run.batch=8", "--set", "optim.lr=1e-7"])).expect(0);
+    let (before, after) = (kept(&out, 0), kept(&out, 9));
     let groups = |kept: &serde_json::Value| serde_json::from_value::<Vec<usize>>(kept["groups"].clone()).unwrap();
     let (before, after) = (groups(&before), groups(&after));
-    assert!(before.len() == 8 && after.iter().all(|group| *group < 8));
-    assert!(before.iter().zip(&after).any(|(before, after)| before == after), "{before:?} {after:?}");
+    assert!(before.len() == 24 && after.iter().all(|group| *group < 8));
+    let same = before.iter().zip(&after).filter(|(before, after)| before == after).count();
+    assert!(same > 18, "{before:?} {after:?}");
 }
 
 #[test]

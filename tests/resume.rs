@@ -149,6 +149,7 @@ fn killed_a_hundred_times_at_any_moment() {
     let mut moment: u64 = 1;
     let (mut kills, mut runs) = (0, 0);
     while kills < KILLS {
+        assert!(runs < KILLS, "most runs end before they are killed: {kills} of {runs} runs");
         let out = folder.path().join(format!("run-{runs}"));
         let mut reached: Vec<u64> = Vec::new();
         for kill in 0..KILLS_OF_A_RUN {
@@ -175,24 +176,31 @@ fn killed_a_hundred_times_at_any_moment() {
 #[test]
 fn weights_that_a_run_started_from_are_not_needed_any_more() {
     let folder = tempfile::tempdir().unwrap();
-    let (data, out) = (Undisturbed::get().data(), folder.path().join("run"));
-    let (weights, words) = (folder.path().join("weights.safetensors"), ["--set", "data.max_bad=0.1"]);
+    let (data, weights) = (Undisturbed::get().data(), folder.path().join("weights.safetensors"));
     let mut export = Command::new(env!("CARGO_BIN_EXE_dinoxide"));
     export.arg("export").arg(Undisturbed::get().folder.path().join("run")).arg("-o").arg(&weights);
     run(export).expect(0);
-    let start = || {
+    let start = |out: &Path| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_dinoxide"));
-        command.arg("pretrain").arg(&data).arg("-o").arg(&out).args(words).arg("--init").arg(&weights);
-        command.args(["--batch", "auto", "--epochs", "2", "--set", "run.checkpoint_every_steps=1"]);
-        command.args(["--set", "log.every_steps=1", "--set", "run.batch=4"]);
+        command.arg("pretrain").arg(&data).arg("-o").arg(out).arg("--init").arg(&weights);
+        command.args(["--epochs", "2", "data.max_bad=0.1", "run.batch=4", "run.checkpoint_every_steps=1"]);
+        command.args(["log.every_steps=1", "head.hidden_dim=32", "head.bottleneck_dim=16", "head.out_dim=64"]);
+        command.args(["optim.warmup_epochs=1", "run.threads=1"]);
         command
     };
-    let mut running = Running::start(start());
-    running.wait_for_step(&out, 2);
-    running.signal("INT");
-    running.end().expect(130).saying(&["the weights are of this network", "the head starts anew", "recipe    adapt"]);
-    std::fs::remove_file(&weights).unwrap();
-    run(start()).expect(0).saying(&["continuing after step"]);
+    let (whole, out) = (folder.path().join("whole"), folder.path().join("run"));
+    let words = ["the weights are of this network", "the head starts anew", "recipe    adapt", "half of the warm-up"];
+    run(start(&whole)).expect(0).saying(&words);
+    // The backbone has been frozen for three steps then, and is so no longer at the second stop.
+    for step in [2, 6] {
+        let mut running = Running::start(start(&out));
+        running.wait_for_step(&out, step);
+        running.signal("INT");
+        running.end().expect(130);
+        std::fs::remove_file(&weights).ok();
+    }
+    run(start(&out)).expect(0).saying(&["continuing after step"]);
+    Outcome::of(&whole).assert_same(&Outcome::of(&out), "without the weights it started from");
 }
 
 #[test]

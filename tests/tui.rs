@@ -339,6 +339,18 @@ mod in_a_terminal {
     }
 
     #[test]
+    fn the_beginning_of_a_key_holds_nothing_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let (data, out) = (folder.path().join("data"), folder.path().join("run"));
+        make_images(&data, 6);
+        let mut running = under_way(&data, &out, 2);
+        running.press(b"\x1b[");
+        running.signal("TERM");
+        let text = running.end(75);
+        super::assert_says(&text, &["saved after step"]);
+    }
+
+    #[test]
     fn an_error_is_seen_after_leaving() {
         let folder = tempfile::tempdir().unwrap();
         let (data, out) = (folder.path().join("data"), folder.path().join("run"));

@@ -25,7 +25,7 @@ mod weight_file;
 
 pub use error::{CheckpointError, Result};
 pub use names::{MatchReport, Section, match_names};
-pub use native::{Loaded, LoadedFrom, Part, Slot, load, load_latest, save, set_damaged_aside};
+pub use native::{Loaded, LoadedFrom, MANIFEST_FILE, Part, Slot, load, load_latest, save, set_damaged_aside};
 pub use section::ROOT;
 pub use tensor::{ElementType, NamedTensor, TensorFile, TensorRef};
 pub use weight_file::{Content, WeightFile, read_any};

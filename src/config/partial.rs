@@ -81,8 +81,7 @@ impl Partial {
     }
 
     /// Puts everything on top of its recipe: the one named in the values, else `adapt` if there are weights to start from, else
-    /// `auto`. A recipe of views lies between the
-    /// two if it is named in the values.
+    /// `auto`. A recipe of views lies between the two if it is named in the values.
     ///
     /// # Errors
     /// [`ConfigError::UnknownRecipe`].

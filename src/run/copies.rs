@@ -25,6 +25,7 @@ pub(super) fn warning(source: &Source) -> Option<String> {
     })
 }
 
+/// The number of copies, estimated where not all files of one size could be read.
 fn count(source: &Source) -> usize {
     let sizes: Vec<Option<u64>> = source.images.par_iter().map(SourceImage::stored_bytes).collect();
     let mut groups: HashMap<u64, Vec<usize>> = HashMap::new();
@@ -35,13 +36,16 @@ fn count(source: &Source) -> usize {
     }
     let mut groups: Vec<(u64, Vec<usize>)> = groups.into_iter().filter(|(_, group)| group.len() > 1).collect();
     groups.sort_unstable();
-    let mut read = 0;
+    let all: usize = groups.iter().map(|(_, group)| group.len()).sum();
+    let mut bytes = 0;
     let within = |(size, group): &(u64, Vec<usize>)| {
-        read += size * group.len() as u64;
-        read <= MOST_BYTES
+        bytes += size * group.len() as u64;
+        bytes <= MOST_BYTES
     };
-    let groups: Vec<(u64, Vec<usize>)> = groups.into_iter().take_while(within).collect();
-    groups.par_iter().map(|(_, group)| group.len() - different(source, group)).sum()
+    let read: Vec<(u64, Vec<usize>)> = groups.into_iter().take_while(within).collect();
+    let looked_at: usize = read.iter().map(|(_, group)| group.len()).sum();
+    let found: usize = read.par_iter().map(|(_, group)| group.len() - different(source, group)).sum();
+    found * all / looked_at.max(1)
 }
 
 /// How many of these images are different; what cannot be read is.

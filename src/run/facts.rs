@@ -20,8 +20,18 @@ const MEASURED: usize = 512;
 
 /// How keys begin whose values follow from the weights that a run starts from.
 pub(super) const FROM_WEIGHTS: [&str; 4] = ["model.", "head.", "views.global.size", "optim.freeze_backbone_steps"];
-/// Some of them that are written in every configuration.
-const ALWAYS_WRITTEN: [&str; 3] = ["model.name", "head.out_dim", "optim.freeze_backbone_steps"];
+/// What the weights decide of a run that has not begun.
+const DECIDED: [&str; 9] = [
+    "model.name",
+    "model.patch_size",
+    "model.image_size",
+    "model.mlp_ratio",
+    "head.out_dim",
+    "head.hidden_dim",
+    "views.global.size",
+    "data.mean",
+    "optim.freeze_backbone_steps",
+];
 
 /// The images of `data.train`; none if it is not given.
 pub(super) fn open_source(given: &Partial) -> Result<Source, RunError> {
@@ -46,7 +56,7 @@ pub fn gather(source: &Source, given: &Partial) -> Result<Facts, RunError> {
     };
     let init = match given.text("model.init") {
         // Nothing of what they would decide is open: a run that goes on does not need them any more.
-        Some(_) if ALWAYS_WRITTEN.iter().all(|key| given.has(key)) => None,
+        Some(_) if DECIDED.iter().all(|key| given.has(key)) => None,
         Some(weights) => InitialWeights::read(weights.as_ref())?.facts(),
         None => None,
     };

@@ -15,7 +15,6 @@ use super::folder::RunFolder;
 use super::health::{Finding, Memory, Monitor, Pulse};
 use super::interrupt::Interrupt;
 use super::json_lines::JsonLines;
-
 use super::metrics::{EpochSums, Metrics, StepRow};
 use super::pictures::Drawn;
 use super::progress::Snapshot;

@@ -1,6 +1,6 @@
 //! `dinoxide pretrain`: facts → plan → run folder → loop → checkpoint → page.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -27,7 +27,7 @@ use super::setup::{Weights, fresh_state, loading};
 use super::status::{State, Status};
 use super::trained::{Stopped, Trained};
 use crate::checkpoint::{LoadedFrom, load_latest, set_damaged_aside};
-use crate::config::{Partial, resolve};
+use crate::config::{ConfigError, Partial, resolve};
 use crate::methods::Device;
 use crate::report::page::PlanLine;
 use crate::schedule::Schedule;
@@ -137,6 +137,9 @@ pub(super) fn train_run<T: Send>(
     let interrupt = Interrupt::install().map_err(RunError::file("listen for signals in", "this process"))?;
     let (out, when_exists) = (request.out.as_deref(), request.when_exists);
     let Images { given, source, listed } = Images::find(&request.given, out, when_exists, console)?;
+    if let (Some(out), WhenExists::Overwrite, Some(init)) = (out, when_exists, given.text("model.init")) {
+        spare(out, init)?;
+    }
     let source = Arc::new(source);
     let mut facts = gather(&source, &given)?;
     let (mut config, mut choices) = resolve(&given, &facts)?;
@@ -178,6 +181,20 @@ pub(super) fn train_run<T: Send>(
         last.failed().write(&out).ok();
     }
     outcome?.map(Some)
+}
+
+/// A run that starts from weights must not delete them.
+fn spare(out: &Path, init: &str) -> Result<(), RunError> {
+    let inside = || Some(Path::new(init).canonicalize().ok()?.starts_with(out.canonicalize().ok()?));
+    if inside() != Some(true) {
+        return Ok(());
+    }
+    Err(RunError::Config(ConfigError::Conflict {
+        key: "--overwrite".to_owned(),
+        value: out.display().to_string(),
+        other: format!("`model.init` = {init}, which is in it"),
+        hint: "choose another run folder with -o".to_owned(),
+    }))
 }
 
 /// A run that is about to train.

@@ -6,7 +6,7 @@ use dinoxide_views::{LoaderConfig, Source};
 use super::RunError;
 use super::model::{InitialWeights, dino_config};
 use super::validation::reading;
-use crate::config::{ClipMode, Config, OptimizerName};
+use crate::config::{Centering, ClipMode, Config, OptimizerName};
 use crate::methods::Method as _;
 use crate::methods::dino::{BACKBONE, Dino};
 use crate::train::optimizer::{Clip, Optimizer, Rule};
@@ -34,10 +34,9 @@ pub(super) fn fresh_state(config: &Config, weights: Weights) -> Result<(TrainSta
     if let (Weights::AsConfigured, Some(file)) = (weights, &config.model.init) {
         let taken = InitialWeights::read(file.as_ref())?.put_into(&mut student)?;
         method.teacher_mut().values_mut().copy_from_slice(student.values());
-        if let Some(center) = taken.center {
-            method.restore("center", &center);
-        }
-        report = Some(taken.words);
+        let center = taken.center.filter(|_| config.dino.centering == Centering::Centering);
+        let restored = center.is_some_and(|center| method.restore("center", &center));
+        report = Some(if restored { taken.words + "; the centre" } else { taken.words });
     }
     let (backbone, decay) = (method.backbone().0, config.optim.layer_decay);
     let layers = |name: &str| name.strip_prefix(BACKBONE).map_or(0, |name| backbone.layers_above(name));

@@ -2,7 +2,7 @@
 
 use super::network::{flops_per_evaluated, flops_per_image, images_per_second};
 use super::{Draft, pair, short, small_data, step_up, tuned, whole};
-use crate::config::ConfigError;
+use crate::config::{ConfigError, HeadConfig};
 
 /// More steps than any run has.
 const MOST_STEPS: f64 = 1e9;
@@ -77,13 +77,29 @@ pub(in crate::config) fn schedules(draft: &mut Draft<'_>) -> Result<(), ConfigEr
         draft.adjust("dino.freeze_last_layer_steps", whole(frozen), reason)?;
     }
     draft.choose("dino.freeze_last_layer_steps", whole(frozen), reason)?;
-    if draft.facts.init.as_ref().is_some_and(|init| init.head.is_none()) {
-        let steps = (steps as f64 * tuned::HEAD_FIRST_SHARE) as usize;
-        let reason = "a tenth of the run: a head that knows nothing would spoil what the weights know";
-        draft.choose("optim.freeze_backbone_steps", whole(steps), reason)?;
-    }
+    head_first(draft)?;
     let lr = step_up(&tuned::LR_BY_BATCH, draft.config.run.batch);
     draft.choose("optim.lr", lr, "short runs with small batches need more than the paper's 5e-4")
+}
+
+/// Whether the head learns alone at first.
+fn head_first(draft: &mut Draft<'_>) -> Result<(), ConfigError> {
+    let (steps, per_epoch) = (draft.total_steps(), draft.steps_per_epoch());
+    let (frozen, most) = (draft.config.optim.freeze_backbone_steps, (tuned::WARMUP_MOST * steps as f64) as usize);
+    if frozen > most {
+        let reason = format!("half of {steps} steps: with {frozen} the backbone would learn little or nothing");
+        return draft.adjust("optim.freeze_backbone_steps", whole(most), reason);
+    }
+    let Some(init) = &draft.facts.init else { return Ok(()) };
+    // How a head is normalised does not show in its weights.
+    let stored =
+        init.head.clone().map(|head| HeadConfig { norm_last_layer: draft.config.head.norm_last_layer, ..head });
+    if stored.as_ref() == Some(&draft.config.head) {
+        return Ok(());
+    }
+    let warmup = (draft.config.optim.warmup_epochs * per_epoch as f64) as usize;
+    let reason = "half of the warm-up: a head that knows nothing would spoil what the weights know";
+    draft.choose("optim.freeze_backbone_steps", whole(warmup / 2), reason)
 }
 
 /// Momentum and temperature of the teacher.

@@ -23,8 +23,6 @@ pub(super) const IMAGE_CLASSES: [ImageClass; 3] = [
 pub(super) const PATCH_BY_CROP: [(usize, usize); 3] = [(40, 8), (80, 8), (usize::MAX, 16)];
 /// Fewest patches along a side of a global crop for a network that starts from weights.
 pub(super) const FEWEST_PATCHES: usize = 4;
-/// Share of a run in which only the head learns, where the backbone has weights and the head has none.
-pub(super) const HEAD_FIRST_SHARE: f64 = 0.1;
 /// Side of a local crop as a share of a global one's (the paper: 96 of 224).
 pub(super) const LOCAL_SHARE: f64 = 0.5;
 /// Local crops per image (the paper: 8; each costs little and helps less than the one before).

@@ -130,9 +130,6 @@ impl InitialWeights {
         } else {
             report.push(format!("the head starts anew ({})", why_not(&fit, head.len())));
         }
-        if kept.is_some() {
-            report.push("the centre".to_owned());
-        }
         Ok(TakenOver { words: report.join("; "), center: kept })
     }
 }

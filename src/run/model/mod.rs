@@ -20,7 +20,9 @@ use super::RunError;
 use super::folder::stored_config;
 use super::input::{ImageSize, Network};
 use super::validation::{eval_transform, reading};
-use crate::checkpoint::{Content, Loaded, NamedTensor, Section, load_latest, match_names, names, read_any};
+use crate::checkpoint::{
+    Content, Loaded, MANIFEST_FILE, NamedTensor, Section, load, load_latest, match_names, names, read_any,
+};
 use crate::config::{Centering, Config, ConfigError, Origin};
 use crate::eval::features::Frozen;
 use crate::methods::dino::{Balance, DinoConfig, HEAD};
@@ -117,8 +119,13 @@ impl Model {
     }
 }
 
-/// The configuration and the newest intact checkpoint of a run.
+/// The configuration and the newest intact checkpoint of a run, or that very checkpoint of it, such as `RUN/checkpoints/best`.
 pub(super) fn open_run(folder: &Path) -> Result<(Config, Loaded), RunError> {
+    if folder.join(MANIFEST_FILE).exists()
+        && let Some(config) = stored_config(&folder.join("../.."))?
+    {
+        return Ok((config, load(folder)?));
+    }
     let config = stored_config(folder)?.ok_or_else(|| RunError::NoModel { path: folder.to_path_buf() })?;
     let loaded = load_latest(&folder.join(CHECKPOINTS))?;
     Ok((config, loaded.ok_or_else(|| RunError::NoCheckpoint { path: folder.to_path_buf() })?))

@@ -10,7 +10,7 @@ pub use draw::draw;
 pub use model::{Curve, Curves, Model, News};
 
 use std::io::{self, BufWriter, Stderr, Write as _};
-use std::sync::mpsc::{Receiver, SendError, Sender, TryRecvError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SendError, Sender, TryRecvError, channel};
 use std::sync::{Mutex, Once, PoisonError, TryLockError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -32,6 +32,8 @@ use super::progress::Style;
 const TICK: Duration = Duration::from_millis(50);
 /// Shortest time between two frames, but for keys.
 const BETWEEN_FRAMES: Duration = Duration::from_millis(250);
+/// Longest wait for the thread at the end.
+const AT_MOST: Duration = Duration::from_secs(2);
 /// Lines of talk that a page key passes.
 const PAGE_LINES: usize = 10;
 /// How often, and how long, a thread that panics waits for a frame to be finished.
@@ -46,6 +48,8 @@ pub(super) struct Screen {
     /// `None` once closed.
     news: Option<Sender<News>>,
     thread: Option<JoinHandle<()>>,
+    /// Hangs up when the thread has ended.
+    ended: Receiver<()>,
 }
 
 impl Screen {
@@ -57,10 +61,11 @@ impl Screen {
         give_back_before_panics();
         let (news, receiver) = channel();
         let terminal = take_terminal().inspect_err(|_| give_terminal_back())?;
-        let watch = Watch { terminal, model, style, news: receiver, interrupt };
+        let (lives, ended) = channel();
+        let watch = Watch { terminal, model, style, news: receiver, interrupt, _lives: lives };
         let thread = std::thread::Builder::new().name("screen".to_owned()).spawn(|| watch.run());
         let thread = thread.inspect_err(|_| give_terminal_back())?;
-        Ok(Self { news: Some(news), thread: Some(thread) })
+        Ok(Self { news: Some(news), thread: Some(thread), ended })
     }
 
     /// Shows what is new.
@@ -77,9 +82,12 @@ impl Drop for Screen {
     fn drop(&mut self) {
         // The thread ends when nobody can send it anything.
         self.news = None;
-        if let Some(thread) = self.thread.take() {
+        let Some(thread) = self.thread.take() else { return };
+        match self.ended.recv_timeout(AT_MOST) {
+            // It waits for the rest of a key, or for a terminal that hangs: the run does not.
+            Err(RecvTimeoutError::Timeout) => give_terminal_back(),
             // Its panic has been reported, and is no reason to stop a run.
-            thread.join().ok();
+            _ => drop(thread.join()),
         }
     }
 }
@@ -91,6 +99,7 @@ struct Watch {
     style: Style,
     news: Receiver<News>,
     interrupt: Interrupt,
+    _lives: Sender<()>,
 }
 
 impl Watch {
@@ -201,8 +210,9 @@ fn give_terminal_back() {
     // Still locked: this thread panics while it draws, or the terminal hangs. Then a torn frame is the smaller evil.
     if ours.as_deref().is_none_or(|ours| *ours) {
         let mut stderr = io::stderr();
-        queue!(stderr, LeaveAlternateScreen, Show).and_then(|()| stderr.flush()).ok();
+        // First: a signal that ends the process in between must not leave a terminal that hides what is typed.
         disable_raw_mode().ok();
+        queue!(stderr, LeaveAlternateScreen, Show).and_then(|()| stderr.flush()).ok();
     }
     if let Some(ours) = &mut ours {
         **ours = false;

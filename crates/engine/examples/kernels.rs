@@ -1,13 +1,15 @@
 //! Measures the kernels on the shapes of one training step: ViT-S/16, 2×224 + 8×96 crops, batch 8, 65,536 prototypes.
 //!
-//! `cargo run --release -p dinoxide-engine --example kernels [filter]` prints the median of ten runs after two to warm
-//! up, in `f32` on all cores.
+//! `cargo run --release -p dinoxide-engine --example kernels [filter] [bf16]` prints the median of ten runs after two to
+//! warm up, on all cores, in `f32` or with products of bf16.
 
 use std::hint::black_box;
 use std::time::Instant;
 
 use dinoxide_engine::cpu::Cpu;
 use dinoxide_engine::kernels::*;
+use dinoxide_engine::values::{Precision, Values, ValuesMut};
+use half::bf16;
 
 /// Tokens of the packed batch: 16 global crops of 197 and 64 local ones of 37.
 const TOKENS: usize = 16 * 197 + 64 * 37;
@@ -15,7 +17,11 @@ const WIDTH: usize = 384;
 const PROTOTYPES: usize = 65_536;
 
 fn main() {
-    let bench = Bench { filter: std::env::args().nth(1).unwrap_or_default(), cpu: Cpu::new() };
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let half = words.iter().any(|word| word == "bf16");
+    let filter = words.into_iter().find(|word| word != "bf16").unwrap_or_default();
+    let cpu = if half { Cpu::bf16().unwrap_or_else(Cpu::bf16_anywhere) } else { Cpu::new() };
+    let bench = Bench { filter, cpu };
     bench.peak();
     bench.products();
     bench.attentions();
@@ -77,42 +83,72 @@ impl Bench {
         println!("{:<44} {:>25.1} GB/s", "peak of memory", self.cpu.peak_memory_rate() / 1e9);
     }
 
+    /// What a branch hands from one operation to the next, as these kernels want it.
+    fn between<'a>(&self, values: &'a [f32], half: &'a [bf16]) -> Values<'a, f32> {
+        match Kernels::<f32>::precision(&self.cpu) {
+            Precision::F32 => Values::Full(values),
+            Precision::Bf16 => Values::Half(&half[..values.len()]),
+        }
+    }
+
     fn products(&self) {
-        for (name, rows, inputs, outputs) in [
-            ("qkv", TOKENS, WIDTH, 3 * WIDTH),
-            ("projection", TOKENS, WIDTH, WIDTH),
-            ("mlp up", TOKENS, WIDTH, 4 * WIDTH),
-            ("mlp down", TOKENS, 4 * WIDTH, WIDTH),
-            ("head 1", 80, WIDTH, 2048),
-            ("head 2", 80, 2048, 2048),
-            ("head 3", 80, 2048, 256),
+        for (name, rows, inputs, outputs, [x_between, out_between]) in [
+            ("qkv", TOKENS, WIDTH, 3 * WIDTH, [true, true]),
+            ("projection", TOKENS, WIDTH, WIDTH, [false, false]),
+            ("mlp up", TOKENS, WIDTH, 4 * WIDTH, [true, true]),
+            ("mlp down", TOKENS, 4 * WIDTH, WIDTH, [true, false]),
+            ("head 1", 80, WIDTH, 2048, [false, true]),
+            ("head 2", 80, 2048, 2048, [true, true]),
+            ("head 3", 80, 2048, 256, [true, false]),
         ] {
             let size = LinearSize { rows, inputs, outputs };
-            let (x, weight, bias) = (values(rows * inputs), values(outputs * inputs), values(outputs));
-            let (mut out, mut pre) = (values(rows * outputs), values(rows * outputs));
-            let (mut d_x, mut d_weight) = (values(rows * inputs), values(outputs * inputs));
-            let mut d_bias = values(outputs);
+            let (weight, bias) = (values(outputs * inputs), values(outputs));
+            let (mut d_weight, mut d_bias) = (weight.clone(), bias.clone());
+            let [full_x, full_out, mut d_x, mut out] =
+                [rows * inputs, rows * outputs, rows * inputs, rows * outputs].map(values);
+            let [half_x, half_out] = [&full_x, &full_out]
+                .map(|full| -> Vec<bf16> { full.iter().map(|value| bf16::from_f32(*value)).collect() });
+            let (mut half_pre, mut half_to) = (half_out.clone(), half_out.clone());
+            let x = if x_between { self.between(&full_x, &half_x) } else { (&full_x).into() };
+            let d_out = if out_between { self.between(&full_out, &half_out) } else { (&full_out).into() };
+            let rounds = matches!(d_out, Values::Half(_));
             let flops = 2.0 * (rows * inputs * outputs) as f64;
-            let op = Linear { x: (&x).into(), weight: &weight, bias: Some(&bias), size };
-            self.time(&format!("{name}: linear"), Work::Flops(flops), || self.cpu.linear(op, (&mut out).into()));
-            if name == "mlp up" || name == "head 2" {
-                let name = format!("{name}: linear_gelu");
-                self.time(&name, Work::Flops(flops), || {
-                    self.cpu.linear_gelu(op, Some((&mut pre).into()), (&mut out).into())
+            let op = Linear { x, weight: &weight, bias: Some(&bias), size };
+            if name == "mlp up" || name.starts_with("head") && out_between {
+                let mut pre = out.clone();
+                self.time(&format!("{name}: linear_gelu"), Work::Flops(flops), || match rounds {
+                    true => {
+                        self.cpu.linear_gelu(op, Some(ValuesMut::Half(&mut half_pre)), ValuesMut::Half(&mut half_to))
+                    }
+                    false => self.cpu.linear_gelu(op, Some((&mut pre).into()), (&mut out).into()),
+                });
+            } else {
+                self.time(&format!("{name}: linear"), Work::Flops(flops), || match rounds {
+                    true => self.cpu.linear(op, ValuesMut::Half(&mut half_to)),
+                    false => self.cpu.linear(op, (&mut out).into()),
                 });
             }
-            self.time(&format!("{name}: linear_input_grad"), Work::Flops(flops), || {
-                self.cpu.linear_input_grad(&out, &weight, size, Write::Replace, &mut d_x);
-            });
             if name == "mlp down" {
-                let name = format!("{name}: gelu_linear_input_grad");
-                let mut kept = x.clone();
-                self.time(&name, Work::Flops(flops), || {
-                    self.cpu.gelu_linear_input_grad(&out, &weight, size, (&mut kept).into(), &mut d_x);
+                let (mut kept, mut half_kept, mut half_d) = (full_x.clone(), half_x.clone(), half_x.clone());
+                self.time(&format!("{name}: gelu_linear_input_grad"), Work::Flops(flops), || match x {
+                    Values::Half(_) => self.cpu.gelu_linear_input_grad(
+                        d_out,
+                        &weight,
+                        size,
+                        ValuesMut::Half(&mut half_kept),
+                        ValuesMut::Half(&mut half_d),
+                    ),
+                    Values::Full(_) => {
+                        self.cpu.gelu_linear_input_grad(d_out, &weight, size, (&mut kept).into(), (&mut d_x).into());
+                    }
+                });
+            } else {
+                self.time(&format!("{name}: linear_input_grad"), Work::Flops(flops), || {
+                    self.cpu.linear_input_grad(d_out, &weight, size, Write::Replace, &mut d_x);
                 });
             }
             self.time(&format!("{name}: linear_weight_grad"), Work::Flops(flops), || {
-                self.cpu.linear_weight_grad(&out, (&x).into(), size, &mut d_weight, Some(&mut d_bias));
+                self.cpu.linear_weight_grad(d_out, x, size, &mut d_weight, Some(&mut d_bias));
             });
         }
     }
@@ -133,9 +169,9 @@ impl Bench {
             self.time(&format!("attention {name}: forward"), Work::Flops(flops), || {
                 self.cpu.attention(op, &mut out, &mut log_sum_exp);
             });
-            let saved = AttentionBackward { d_out: &d_out, out: &out, log_sum_exp: &log_sum_exp };
+            let saved = AttentionBackward { d_out: &d_out, log_sum_exp: &log_sum_exp };
             self.time(&format!("attention {name}: backward"), Work::Flops(2.5 * flops), || {
-                self.cpu.attention_backward(op, saved, &mut d_qkv);
+                self.cpu.attention_backward(op, saved, (&mut d_qkv).into());
             });
         }
     }

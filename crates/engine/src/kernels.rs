@@ -41,17 +41,24 @@ pub trait Kernels<E>: Send + Sync {
     fn linear_gelu(&self, op: Linear<'_, E>, pre: Option<ValuesMut<'_, E>>, out: ValuesMut<'_, E>);
 
     /// `d_x (+)= d_out·w`, `[rows, inputs]`.
-    fn linear_input_grad(&self, d_out: &[E], weight: &[E], size: LinearSize, write: Write, d_x: &mut [E]);
+    fn linear_input_grad(&self, d_out: Values<'_, E>, weight: &[E], size: LinearSize, write: Write, d_x: &mut [E]);
 
     /// Gradient of a dense layer's input and of the GELU that made it: `d_x = (d_out·w) ⊙ gelu'(x)`, `[rows, inputs]`, for
     /// a layer whose input was `gelu(x)`. Then `x ← gelu(x)`: what the weight's gradient needs, computed again, not kept.
-    fn gelu_linear_input_grad(&self, d_out: &[E], weight: &[E], size: LinearSize, x: ValuesMut<'_, E>, d_x: &mut [E]);
+    fn gelu_linear_input_grad(
+        &self,
+        d_out: Values<'_, E>,
+        weight: &[E],
+        size: LinearSize,
+        x: ValuesMut<'_, E>,
+        d_x: ValuesMut<'_, E>,
+    );
 
     /// Adds `d_outᵀ·x` to `d_weight` `[outputs, inputs]` and, if given, the column sums of `d_out` to `d_bias`, both of what
     /// products multiply: of `d_out` rounded, where that is bf16.
     fn linear_weight_grad(
         &self,
-        d_out: &[E],
+        d_out: Values<'_, E>,
         x: Values<'_, E>,
         size: LinearSize,
         d_weight: &mut [E],
@@ -83,7 +90,7 @@ pub trait Kernels<E>: Send + Sync {
 
     /// Gradient of [`Kernels::attention`]: overwrites `d_qkv` `[T, 3·heads·d]` in the rows of the segments. Of
     /// `saved`, rows of tokens that were no queries are never read.
-    fn attention_backward(&self, op: Attention<'_, E>, saved: AttentionBackward<'_, E>, d_qkv: &mut [E]);
+    fn attention_backward(&self, op: Attention<'_, E>, saved: AttentionBackward<'_, E>, d_qkv: ValuesMut<'_, E>);
 
     /// Attention of the first token of each segment to all its tokens, whatever `queries` says: for each segment in order `[heads, len]`.
     fn first_token_attention(&self, op: Attention<'_, E>, out: &mut [E]);

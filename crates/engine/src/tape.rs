@@ -178,7 +178,7 @@ impl<'a> Tape<'a> {
         let mut out = self.pool.take(size.rows * size.outputs);
         self.kernels.linear(op, (&mut out[..]).into());
         let input = x.clone();
-        self.push(out, size.outputs, move |back, d_out| back.linear(&input, weight, bias, &d_out))
+        self.push(out, size.outputs, move |back, d_out| back.linear(&input, weight, bias, d_out[..].into()))
     }
 
     /// `gelu(x)`, elementwise.

@@ -127,6 +127,8 @@ pub trait Element: Copy + Send + Sync {
     fn wide(self) -> f32;
     /// The nearest number, halves to even.
     fn of(value: f32) -> Self;
+    /// The nearest bf16.
+    fn half(self) -> bf16;
 }
 
 impl Element for f32 {
@@ -138,6 +140,11 @@ impl Element for f32 {
     #[inline(always)]
     fn of(value: f32) -> Self {
         value
+    }
+
+    #[inline(always)]
+    fn half(self) -> bf16 {
+        <bf16 as Element>::of(self)
     }
 }
 
@@ -155,6 +162,11 @@ impl Element for bf16 {
         // A NaN whose upper bits are those of an infinity must not become one.
         let quiet = bits | 0x0040_0000;
         Self::from_bits(((if value.is_nan() { quiet } else { rounded }) >> 16) as u16)
+    }
+
+    #[inline(always)]
+    fn half(self) -> bf16 {
+        self
     }
 }
 

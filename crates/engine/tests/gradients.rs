@@ -90,11 +90,12 @@ fn linear_matches_differences() {
             )
         };
 
-        let d_x = written(rows * inputs, |write, d| Reference.linear_input_grad(&d_out, &weight, size, write, d));
+        let d_x =
+            written(rows * inputs, |write, d| Reference.linear_input_grad((&d_out).into(), &weight, size, write, d));
         let (mut d_weight, mut d_bias) = (filled(outputs * inputs), filled(outputs));
-        Reference.linear_weight_grad(&d_out, (&x).into(), size, &mut d_weight, Some(&mut d_bias));
+        Reference.linear_weight_grad((&d_out).into(), (&x).into(), size, &mut d_weight, Some(&mut d_bias));
         let mut without_bias = filled(outputs * inputs);
-        Reference.linear_weight_grad(&d_out, (&x).into(), size, &mut without_bias, None);
+        Reference.linear_weight_grad((&d_out).into(), (&x).into(), size, &mut without_bias, None);
 
         check("linear x", &x, &d_x, |x| loss(x, &weight, Some(&bias)));
         check("linear x without bias", &x, &d_x, |x| loss(x, &weight, None));
@@ -132,9 +133,9 @@ fn linear_gelu_matches_differences() {
 
         let mut grad = d_out.clone();
         Reference.gelu_backward(&forward(&x, &weight, &bias).1, &mut grad);
-        let d_x = output(rows * 5, |d| Reference.linear_input_grad(&grad, &weight, size, Write::Replace, d));
+        let d_x = output(rows * 5, |d| Reference.linear_input_grad((&grad).into(), &weight, size, Write::Replace, d));
         let (mut d_weight, mut d_bias) = (filled(15), filled(3));
-        Reference.linear_weight_grad(&grad, (&x).into(), size, &mut d_weight, Some(&mut d_bias));
+        Reference.linear_weight_grad((&grad).into(), (&x).into(), size, &mut d_weight, Some(&mut d_bias));
 
         check("linear_gelu x", &x, &d_x, |x| forward(x, &weight, &bias).0);
         check("linear_gelu weight", &weight, &increase(&d_weight), |weight| forward(&x, weight, &bias).0);
@@ -150,7 +151,9 @@ fn gelu_linear_matches_differences() {
         let (x, weight, d_out) = (random(&mut rng, rows * 5), random(&mut rng, 15), random(&mut rng, rows * 3));
         let activated = |x: &[f64]| output(rows * 5, |out| Reference.gelu(x, out));
         let mut kept = x.clone();
-        let d_x = output(rows * 5, |d| Reference.gelu_linear_input_grad(&d_out, &weight, size, (&mut kept).into(), d));
+        let d_x = output(rows * 5, |d| {
+            Reference.gelu_linear_input_grad((&d_out).into(), &weight, size, (&mut kept).into(), d.into())
+        });
         assert_eq!(kept, activated(&x));
         check("gelu_linear x", &x, &d_x, |x| {
             let x = activated(x);
@@ -302,10 +305,10 @@ fn attention_matches_differences_in_every_segment() {
             (out, sums)
         };
 
-        let (out, log_sum_exp) = forward(&qkv);
+        let (_, log_sum_exp) = forward(&qkv);
         let op = Attention { qkv: (&qkv).into(), heads, head_dim, segments: &segments, queries };
-        let saved = AttentionBackward { d_out: &d_out, out: &out, log_sum_exp: &log_sum_exp };
-        let mut d_qkv = output(tokens * 3 * width, |d| Reference.attention_backward(op, saved, d));
+        let saved = AttentionBackward { d_out: &d_out, log_sum_exp: &log_sum_exp };
+        let mut d_qkv = output(tokens * 3 * width, |d| Reference.attention_backward(op, saved, d.into()));
 
         for row in outside {
             let row = &mut d_qkv[row * 3 * width..(row + 1) * 3 * width];

@@ -33,10 +33,10 @@ fn layer<E: Copy + Default>(
         (&mut out).into(),
     );
     let (mut kept, mut d_kept) = (x.clone(), vec![E::default(); rows * inputs]);
-    k.gelu_linear_input_grad(&d_out, &weight, size, (&mut kept).into(), &mut d_kept);
-    k.linear_input_grad(&d_out, &weight, size, Write::Add, &mut d_x);
+    k.gelu_linear_input_grad((&d_out).into(), &weight, size, (&mut kept).into(), (&mut d_kept).into());
+    k.linear_input_grad((&d_out).into(), &weight, size, Write::Add, &mut d_x);
     let (mut d_weight, mut d_bias) = (take(outputs * inputs, 6), take(outputs, 7));
-    k.linear_weight_grad(&d_out, (&x).into(), size, &mut d_weight, Some(&mut d_bias));
+    k.linear_weight_grad((&d_out).into(), (&x).into(), size, &mut d_weight, Some(&mut d_bias));
     vec![pre, out, kept, d_kept, d_x, d_weight, d_bias]
 }
 

@@ -91,8 +91,8 @@ fn add_adds_what_replace_writes() {
     let size = LinearSize { rows: 3, inputs: 4, outputs: 5 };
     let (d_out, weight, before) = (random(&mut rng, 15), random(&mut rng, 20), random(&mut rng, 12));
     let (mut replaced, mut added) = (poisoned(12), before.clone());
-    Reference.linear_input_grad(&d_out, &weight, size, Write::Replace, &mut replaced);
-    Reference.linear_input_grad(&d_out, &weight, size, Write::Add, &mut added);
+    Reference.linear_input_grad((&d_out).into(), &weight, size, Write::Replace, &mut replaced);
+    Reference.linear_input_grad((&d_out).into(), &weight, size, Write::Add, &mut added);
     let sum: Vec<f64> = replaced.iter().zip(&before).map(|(a, b)| a + b).collect();
     assert_close(&added, &sum);
 

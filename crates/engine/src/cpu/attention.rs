@@ -5,15 +5,22 @@
 //! backward pass recomputes the scores from their log-sum-exp (Dao et al. 2022, FlashAttention, section 3.1).
 
 use std::cell::RefCell;
+use std::marker::PhantomData;
 
 use faer::MatMut;
+use half::bf16;
 use pulp::Arch;
 use rayon::prelude::*;
 
 use super::attention_head::{Backward, Forward, Task, head_row};
 use super::chunk::{check_len, rows_of};
+use super::gemm::Units;
 use super::math::{dot, exp, fold, join, larger, vectorised};
+#[cfg(target_arch = "x86_64")]
+use super::word::Hardware;
+use super::word::{Pair, Single, Word};
 use crate::kernels::{Attention, AttentionBackward, Segment};
+use crate::values::{Element, ValuesMut};
 
 /// Multiplications that a rayon task should have at least; short segments are joined up to it.
 const TASK_WORK: usize = 1 << 20;
@@ -24,7 +31,16 @@ thread_local! {
 }
 
 /// See [`crate::kernels::Kernels::attention`].
-pub fn attention(arch: Arch, op: Attention<'_, f32>, out: &mut [f32], log_sum_exp: &mut [f32]) {
+pub fn attention(arch: Arch, units: Units, op: Attention<'_, f32>, out: &mut [f32], log_sum_exp: &mut [f32]) {
+    match units {
+        Units::F32 => forward::<Single>(arch, op, out, log_sum_exp),
+        Units::Pairs => forward::<Pair>(arch, op, out, log_sum_exp),
+        #[cfg(target_arch = "x86_64")]
+        Units::Hardware => forward::<Hardware>(arch, op, out, log_sum_exp),
+    }
+}
+
+fn forward<W: Word>(arch: Arch, op: Attention<'_, f32>, out: &mut [f32], log_sum_exp: &mut [f32]) {
     let Attention { heads, head_dim, .. } = op;
     let tokens = rows_of("qkv", op.qkv.len(), 3 * heads * head_dim);
     check_len("out", out.len(), tokens * heads * head_dim);
@@ -34,17 +50,45 @@ pub fn attention(arch: Arch, op: Attention<'_, f32>, out: &mut [f32], log_sum_ex
     let tasks =
         out.into_iter().zip(sums).map(|(out, sums)| Task { segment: out.0, head: out.1, pieces: [out.2, sums.2] });
     run(&op, tasks.collect(), |task| {
-        SCRATCH.with_borrow_mut(|scratch| arch.dispatch(Forward { op, task, scratch }));
+        SCRATCH.with_borrow_mut(|scratch| {
+            W::dispatch(arch, Forward::<'_, '_, W> { op, task, scratch, word: PhantomData })
+        });
     });
 }
 
 /// See [`crate::kernels::Kernels::attention_backward`].
-pub fn attention_backward(arch: Arch, op: Attention<'_, f32>, saved: AttentionBackward<'_, f32>, d_qkv: &mut [f32]) {
+pub fn attention_backward(
+    arch: Arch,
+    units: Units,
+    op: Attention<'_, f32>,
+    saved: AttentionBackward<'_, f32>,
+    d_qkv: ValuesMut<'_, f32>,
+) {
+    match units {
+        Units::F32 => backward::<Single>(arch, op, saved, d_qkv),
+        Units::Pairs => backward::<Pair>(arch, op, saved, d_qkv),
+        #[cfg(target_arch = "x86_64")]
+        Units::Hardware => backward::<Hardware>(arch, op, saved, d_qkv),
+    }
+}
+
+fn backward<W: Word>(arch: Arch, op: Attention<'_, f32>, saved: AttentionBackward<'_, f32>, d_qkv: ValuesMut<'_, f32>) {
+    match d_qkv {
+        ValuesMut::Full(d_qkv) => backward_to::<W, f32>(arch, op, saved, d_qkv),
+        ValuesMut::Half(d_qkv) => backward_to::<W, bf16>(arch, op, saved, d_qkv),
+    }
+}
+
+fn backward_to<W: Word, T: Element>(
+    arch: Arch,
+    op: Attention<'_, f32>,
+    saved: AttentionBackward<'_, f32>,
+    d_qkv: &mut [T],
+) {
     let Attention { heads, head_dim, .. } = op;
     let tokens = rows_of("qkv", op.qkv.len(), 3 * heads * head_dim);
     check_len("d_qkv", d_qkv.len(), op.qkv.len());
     check_len("d_out", saved.d_out.len(), tokens * heads * head_dim);
-    check_len("out", saved.out.len(), tokens * heads * head_dim);
     check_len("log_sum_exp", saved.log_sum_exp.len(), tokens * heads);
     let d_qkv = MatMut::from_row_major_slice_mut(d_qkv, tokens, 3 * heads * head_dim);
     let (d_q, d_kv) = d_qkv.split_at_col_mut(heads * head_dim);
@@ -52,7 +96,9 @@ pub fn attention_backward(arch: Arch, op: Attention<'_, f32>, saved: AttentionBa
     let pieces = cut(&op, d_q, head_dim).into_iter().zip(cut(&op, d_k, head_dim)).zip(cut(&op, d_v, head_dim));
     let tasks = pieces.map(|((q, k), v)| Task { segment: q.0, head: q.1, pieces: [q.2, k.2, v.2] });
     run(&op, tasks.collect(), |task| {
-        SCRATCH.with_borrow_mut(|scratch| arch.dispatch(Backward { op, saved, task, scratch }));
+        SCRATCH.with_borrow_mut(|scratch| {
+            W::dispatch(arch, Backward::<'_, '_, W, T> { op, saved, task, scratch, word: PhantomData })
+        });
     });
 }
 
@@ -101,7 +147,7 @@ pub fn first_token_attention(arch: Arch, op: Attention<'_, f32>, out: &mut [f32]
 }
 
 /// Cuts a matrix of all tokens into one piece per segment and head, `width` columns to a head.
-fn cut<'a>(op: &Attention<'_, f32>, matrix: MatMut<'a, f32>, width: usize) -> Vec<(Segment, usize, MatMut<'a, f32>)> {
+fn cut<'a, T>(op: &Attention<'_, f32>, matrix: MatMut<'a, T>, width: usize) -> Vec<(Segment, usize, MatMut<'a, T>)> {
     let mut segments = op.segments.to_vec();
     segments.retain(|segment| segment.len > 0);
     segments.sort_unstable_by_key(|segment| (segment.start, segment.len));
@@ -125,10 +171,10 @@ fn cut<'a>(op: &Attention<'_, f32>, matrix: MatMut<'a, f32>, width: usize) -> Ve
 }
 
 /// Runs all tasks, several short ones in one piece of work.
-fn run<const PIECES: usize>(
+fn run<T: Send, const PIECES: usize>(
     op: &Attention<'_, f32>,
-    tasks: Vec<Task<'_, PIECES>>,
-    each: impl Fn(Task<'_, PIECES>) + Sync + Send,
+    tasks: Vec<Task<'_, T, PIECES>>,
+    each: impl Fn(Task<'_, T, PIECES>) + Sync + Send,
 ) {
     let work: usize =
         op.segments.iter().map(|segment| segment.len * segment.len.min(op.queries) * 2 * op.head_dim).sum();

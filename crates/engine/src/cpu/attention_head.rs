@@ -1,58 +1,66 @@
 //! Attention of one head over one segment, forward and backward: blocks of queries against all keys.
+//!
+//! Products multiply words (`word`): queries, keys, values and their gradients as well as rows of weights become words on
+//! the way, along the dimension that is summed over. Scores, softmax and sums are `f32`.
+
+use std::marker::PhantomData;
 
 use faer::MatMut;
 use pulp::{Simd, WithSimd};
 
 use super::dense::row_mut;
-use super::math::{dot, exp, larger};
+use super::math::{exp, larger};
 use super::tile::{PAD, Product, multiply};
 use super::transpose::{SIDE, transpose};
+use super::word::Word;
 use crate::kernels::{Attention, AttentionBackward, Segment, Write};
-use crate::values::Values;
+use crate::values::{Element, Values};
 
-/// Queries of one block: 48 rows of 208 scores are 40 KB.
+/// Queries of one block, an even number: 48 rows of 208 scores are 40 KB.
 const QUERIES: usize = 48;
 
 /// One segment and head: where it reads, and the pieces of the results that are its own.
-pub struct Task<'a, const PIECES: usize> {
+pub struct Task<'a, T, const PIECES: usize> {
     /// The sequence.
     pub segment: Segment,
     /// The head.
     pub head: usize,
     /// Rows of the segment and columns of the head in each result.
-    pub pieces: [MatMut<'a, f32>; PIECES],
+    pub pieces: [MatMut<'a, T>; PIECES],
 }
 
 /// The forward pass; pieces: output, log-sum-exp.
-pub struct Forward<'a, 'b> {
+pub struct Forward<'a, 'b, W> {
     pub op: Attention<'a, f32>,
-    pub task: Task<'b, 2>,
+    pub task: Task<'b, f32, 2>,
     pub scratch: &'a mut Vec<f32>,
+    pub word: PhantomData<W>,
 }
 
-impl WithSimd for Forward<'_, '_> {
+impl<W: Word> WithSimd for Forward<'_, '_, W> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Forward { op, mut task, scratch } = self;
-        let shape = Shape::new(&op, task.segment);
-        let Shape { len, padded, dim, line, .. } = shape;
-        scratch
-            .resize((dim * padded + len * line + QUERIES * (padded + 2 * line) + SIDE * dim).max(scratch.len()), 0.0);
+        let Forward { op, mut task, scratch, .. } = self;
+        let shape = Shape::<W>::new(&op, task.segment);
+        let Shape { len, padded, line, lines, dim_words, .. } = shape;
+        let need = dim_words * padded + lines * line + QUERIES * (2 * padded + line + dim_words) + SIDE * dim_words;
+        scratch.resize(need.max(scratch.len()), 0.0);
         let mut rest = &mut scratch[..];
-        let keys = take(&mut rest, dim * padded);
-        let values = take(&mut rest, len * line);
-        let scores = take(&mut rest, QUERIES * padded);
-        let [queries, sums] = [(); 2].map(|()| take(&mut rest, QUERIES * line));
-        let mut wide = [(); SIDE].map(|()| take(&mut rest, dim));
-        shape.transpose(&op, op.heads + task.head, &mut wide, keys);
-        shape.copy((op.qkv, shape.stride), (2 * op.heads + task.head, 0), values);
+        let keys = take(&mut rest, dim_words * padded);
+        let values = take(&mut rest, lines * line);
+        let [scores, buffer] = [(); 2].map(|()| take(&mut rest, QUERIES * padded));
+        let queries = take(&mut rest, QUERIES * dim_words);
+        let sums = take(&mut rest, QUERIES * line);
+        let [queries_of, keys_of, values_of] = shape.parts(&op, task.head);
+        shape.transpose(keys_of, take(&mut rest, SIDE * dim_words), keys);
+        shape.lines(values_of, [0, len], values);
         let asked = len.min(op.queries);
         for first in (0..asked).step_by(QUERIES) {
             let rows = QUERIES.min(asked - first);
-            shape.copy((op.qkv, shape.stride), (task.head, first), &mut queries[..rows * line]);
-            multiply(simd, &shape.scores(queries, keys, rows), scores, padded);
+            shape.rows(queries_of, [first, rows], queries);
+            multiply::<W, S>(simd, &shape.scores(queries, keys, rows), scores, padded);
             let [out, log_sum_exp] = &mut task.pieces;
             let mut inverses = [0.0; QUERIES];
             for (row, scores) in scores.chunks_exact_mut(padded).take(rows).enumerate() {
@@ -60,7 +68,8 @@ impl WithSimd for Forward<'_, '_> {
                 inverses[row] = 1.0 / total;
                 row_mut(log_sum_exp, first + row)[0] = lse;
             }
-            multiply(simd, &shape.mix(scores, values, rows), sums, line);
+            let weights = W::words(Values::Full(&scores[..rows * padded]), buffer);
+            multiply::<W, S>(simd, &shape.mix(weights, values, rows), sums, line);
             for (row, sums) in sums.chunks_exact(line).take(rows).enumerate() {
                 write_scaled(row_mut(out, first + row), sums, inverses[row]);
             }
@@ -69,63 +78,68 @@ impl WithSimd for Forward<'_, '_> {
 }
 
 /// The backward pass; pieces: gradients of queries, keys and values.
-pub struct Backward<'a, 'b> {
+pub struct Backward<'a, 'b, W, T> {
     pub op: Attention<'a, f32>,
     pub saved: AttentionBackward<'a, f32>,
-    pub task: Task<'b, 3>,
+    pub task: Task<'b, T, 3>,
     pub scratch: &'a mut Vec<f32>,
+    pub word: PhantomData<W>,
 }
 
-impl WithSimd for Backward<'_, '_> {
+impl<W: Word, T: Element> WithSimd for Backward<'_, '_, W, T> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Backward { op, saved, mut task, scratch } = self;
-        let shape = Shape::new(&op, task.segment);
-        let Shape { len, padded, dim, line, .. } = shape;
-        let need = 2 * dim * padded + 3 * len * line + QUERIES * (2 * padded + 3 * line) + SIDE * dim;
+        let Backward { op, saved, mut task, scratch, .. } = self;
+        let shape = Shape::<W>::new(&op, task.segment);
+        let Shape { len, padded, line, lines, dim_words, .. } = shape;
+        let need = 2 * dim_words * padded
+            + (lines + 2 * len) * line
+            + QUERIES * (3 * padded + 3 * line + dim_words)
+            + SIDE * dim_words;
         scratch.resize(need.max(scratch.len()), 0.0);
         let mut rest = &mut scratch[..];
-        let [keys_t, values_t] = [(); 2].map(|()| take(&mut rest, dim * padded));
-        let [keys, d_keys, d_values] = [(); 3].map(|()| take(&mut rest, len * line));
-        let [probs, d_scores] = [(); 2].map(|()| take(&mut rest, QUERIES * padded));
-        let [queries, d_out, d_queries] = [(); 3].map(|()| take(&mut rest, QUERIES * line));
-        let mut wide = [(); SIDE].map(|()| take(&mut rest, dim));
-        shape.transpose(&op, op.heads + task.head, &mut wide, keys_t);
-        shape.transpose(&op, 2 * op.heads + task.head, &mut wide, values_t);
-        shape.copy((op.qkv, shape.stride), (op.heads + task.head, 0), keys);
+        let [keys_t, values_t] = [(); 2].map(|()| take(&mut rest, dim_words * padded));
+        let keys = take(&mut rest, lines * line);
+        let [d_keys, d_values] = [(); 2].map(|()| take(&mut rest, len * line));
+        let [probs, d_scores, buffer] = [(); 3].map(|()| take(&mut rest, QUERIES * padded));
+        let [query_lines, d_out_lines, d_queries] = [(); 3].map(|()| take(&mut rest, QUERIES * line));
+        let left = take(&mut rest, QUERIES * dim_words);
+        let wide = take(&mut rest, SIDE * dim_words);
+        let [queries_of, keys_of, values_of] = shape.parts(&op, task.head);
+        let d_out_of = shape.part(saved.d_out.into(), op.heads * op.head_dim, task.head);
+        shape.transpose(keys_of, wide, keys_t);
+        shape.transpose(values_of, wide, values_t);
+        shape.lines(keys_of, [0, len], keys);
         d_keys.fill(0.0);
         d_values.fill(0.0);
         let asked = len.min(op.queries);
         for first in (0..asked).step_by(QUERIES) {
             let rows = QUERIES.min(asked - first);
-            let width = op.heads * op.head_dim;
-            shape.copy((op.qkv, shape.stride), (task.head, first), &mut queries[..rows * line]);
-            shape.copy((saved.d_out.into(), width), (task.head, first), &mut d_out[..rows * line]);
-            multiply(simd, &shape.scores(queries, keys_t, rows), probs, padded);
-            multiply(simd, &shape.scores(d_out, values_t, rows), d_scores, padded);
+            shape.rows(queries_of, [first, rows], left);
+            multiply::<W, S>(simd, &shape.scores(left, keys_t, rows), probs, padded);
+            shape.rows(d_out_of, [first, rows], left);
+            multiply::<W, S>(simd, &shape.scores(left, values_t, rows), d_scores, padded);
             let blocks = probs.chunks_exact_mut(padded).zip(d_scores.chunks_exact_mut(padded));
             for (row, (probs, d_scores)) in blocks.take(rows).enumerate() {
-                let token = shape.start + first + row;
-                let columns = token * width + task.head * op.head_dim..token * width + (task.head + 1) * op.head_dim;
-                let along = dot(&saved.d_out[columns.clone()], &saved.out[columns]);
-                let lse = saved.log_sum_exp[token * op.heads + task.head];
-                // The padding's values are never used.
-                for (prob, d_score) in probs.iter_mut().zip(d_scores) {
-                    *prob = exp(prob.mul_add(shape.scale, -lse));
-                    *d_score = *prob * (*d_score - along);
-                }
+                let lse = saved.log_sum_exp[(shape.start + first + row) * op.heads + task.head];
+                softmax_backward_row(probs, d_scores, (len, shape.scale, lse));
             }
-            multiply(simd, &shape.mix(d_scores, keys, rows), d_queries, line);
-            multiply(simd, &shape.mix_back(d_scores, queries, rows), d_keys, line);
-            multiply(simd, &shape.mix_back(probs, d_out, rows), d_values, line);
+            let weights = W::words(Values::Full(&d_scores[..rows * padded]), buffer);
+            multiply::<W, S>(simd, &shape.mix(weights, keys, rows), d_queries, line);
+            shape.lines(queries_of, [first, rows], query_lines);
+            shape.lines(d_out_of, [first, rows], d_out_lines);
+            let weights = across::<W>(d_scores, padded, rows, buffer);
+            multiply::<W, S>(simd, &shape.mix_back(weights, query_lines, rows), d_keys, line);
+            let weights = across::<W>(probs, padded, rows, buffer);
+            multiply::<W, S>(simd, &shape.mix_back(weights, d_out_lines, rows), d_values, line);
             for (row, d_query) in d_queries.chunks_exact(line).take(rows).enumerate() {
                 write_scaled(row_mut(&mut task.pieces[0], first + row), d_query, shape.scale);
             }
         }
         for silent in asked..len {
-            row_mut(&mut task.pieces[0], silent).fill(0.0);
+            row_mut(&mut task.pieces[0], silent).fill(T::of(0.0));
         }
         for (token, (d_key, d_value)) in d_keys.chunks_exact(line).zip(d_values.chunks_exact(line)).enumerate() {
             write_scaled(row_mut(&mut task.pieces[1], token), d_key, shape.scale);
@@ -136,9 +150,9 @@ impl WithSimd for Backward<'_, '_> {
 
 /// Writes the unpadded part of a row times a factor.
 #[inline(always)]
-fn write_scaled(to: &mut [f32], from: &[f32], scale: f32) {
+fn write_scaled<T: Element>(to: &mut [T], from: &[f32], scale: f32) {
     for (to, &from) in to.iter_mut().zip(from) {
-        *to = from * scale;
+        *to = T::of(from * scale);
     }
 }
 
@@ -147,36 +161,51 @@ fn write_scaled(to: &mut [f32], from: &[f32], scale: f32) {
 #[inline(always)]
 fn softmax_row(scores: &mut [f32], len: usize, scale: f32) -> (f32, f32) {
     scores[len..].fill(f32::NEG_INFINITY);
-    let max = reduce(scores, f32::NEG_INFINITY, larger);
-    for score in scores.iter_mut() {
-        *score = exp((*score - max) * scale);
+    let mut lanes = [f32::NEG_INFINITY; PAD];
+    for block in scores.as_chunks::<PAD>().0 {
+        for lane in 0..PAD {
+            lanes[lane] = larger(lanes[lane], block[lane]);
+        }
     }
-    let total = reduce(
-        scores,
-        0.0,
-        #[inline(always)]
-        |a, b| a + b,
-    );
+    let max = joined(lanes, larger);
+    let mut lanes = [0.0; PAD];
+    for block in scores.as_chunks_mut::<PAD>().0 {
+        for lane in 0..PAD {
+            block[lane] = exp((block[lane] - max) * scale);
+            lanes[lane] += block[lane];
+        }
+    }
+    let total = joined(lanes, add);
     (total, max.mul_add(scale, total.ln()))
 }
 
-/// Hands out the next `len` values of the working memory.
+/// Turns a padded row of `len` scores into probabilities, and the gradient of those into that of the scores before they
+/// were scaled; zeros in the padding of both.
 #[inline(always)]
-fn take<'a>(scratch: &mut &'a mut [f32], len: usize) -> &'a mut [f32] {
-    let (mine, rest) = std::mem::take(scratch).split_at_mut(len);
-    *scratch = rest;
-    mine
-}
-
-/// Folds a row of whole vectors in a fixed order.
-#[inline(always)]
-fn reduce(row: &[f32], start: f32, step: impl Fn(f32, f32) -> f32) -> f32 {
-    let mut lanes = [start; PAD];
-    for block in row.as_chunks::<PAD>().0 {
+fn softmax_backward_row(scores: &mut [f32], d_probs: &mut [f32], (len, scale, lse): (usize, f32, f32)) {
+    scores[len..].fill(f32::NEG_INFINITY);
+    d_probs[len..].fill(0.0);
+    let mut lanes = [0.0; PAD];
+    for (block, d_probs) in scores.as_chunks_mut::<PAD>().0.iter_mut().zip(d_probs.as_chunks::<PAD>().0) {
         for lane in 0..PAD {
-            lanes[lane] = step(lanes[lane], block[lane]);
+            block[lane] = exp(block[lane].mul_add(scale, -lse));
+            lanes[lane] = block[lane].mul_add(d_probs[lane], lanes[lane]);
         }
     }
+    let mean = joined(lanes, add);
+    for (d_prob, &prob) in d_probs.iter_mut().zip(scores.iter()) {
+        *d_prob = prob * (*d_prob - mean);
+    }
+}
+
+#[inline(always)]
+fn add(a: f32, b: f32) -> f32 {
+    a + b
+}
+
+/// Joins accumulators pairwise, always in the same order.
+#[inline(always)]
+fn joined(mut lanes: [f32; PAD], step: impl Fn(f32, f32) -> f32) -> f32 {
     let mut half = PAD / 2;
     while half > 0 {
         for lane in 0..half {
@@ -187,110 +216,175 @@ fn reduce(row: &[f32], start: f32, step: impl Fn(f32, f32) -> f32) -> f32 {
     lanes[0]
 }
 
+/// Words of the columns of a block of weights, `rows` of `padded`: those of neighbouring rows share a word.
+#[inline(always)]
+fn across<'a, W: Word>(block: &'a [f32], padded: usize, rows: usize, buffer: &'a mut [f32]) -> &'a [f32] {
+    if W::VALUES == 1 {
+        return block;
+    }
+    let row = |row: usize| Values::Full(&block[row * padded..(row + 1) * padded]);
+    for (index, to) in buffer.chunks_exact_mut(padded).take(rows.div_ceil(W::VALUES)).enumerate() {
+        let first = index * W::VALUES;
+        let second = if first + 1 < rows { Some(row(first + 1)) } else { None };
+        W::line(row(first), second, to);
+    }
+    buffer
+}
+
+/// Hands out the next `len` values of the working memory.
+#[inline(always)]
+fn take<'a>(scratch: &mut &'a mut [f32], len: usize) -> &'a mut [f32] {
+    let (mine, rest) = std::mem::take(scratch).split_at_mut(len);
+    *scratch = rest;
+    mine
+}
+
 /// Sizes of one task.
-#[derive(Clone, Copy)]
-struct Shape {
+struct Shape<W> {
     start: usize,
     len: usize,
     /// `len` in whole vectors.
     padded: usize,
+    /// Words that `len` values take.
+    lines: usize,
     /// The head's width in whole vectors.
     dim: usize,
     /// Distance of rows of `dim` values: an odd number of cache lines, so that a column of them uses all of a cache.
     line: usize,
     head_dim: usize,
+    /// Words that `head_dim` values take.
+    dim_words: usize,
     scale: f32,
-    /// Distance of two tokens in the matrix of queries, keys and values.
-    stride: usize,
+    word: PhantomData<W>,
 }
 
-impl Shape {
+/// A head's columns of the segment's rows.
+#[derive(Clone, Copy)]
+struct Part<'a> {
+    values: Values<'a, f32>,
+    /// Distance of rows.
+    stride: usize,
+    /// The first value.
+    first: usize,
+}
+
+impl<'a> Part<'a> {
+    #[inline(always)]
+    fn row(&self, row: usize, len: usize) -> Values<'a, f32> {
+        let first = self.first + row * self.stride;
+        self.values.part(first..first + len)
+    }
+}
+
+impl<W: Word> Shape<W> {
     fn new(op: &Attention<'_, f32>, segment: Segment) -> Self {
         let dim = op.head_dim.next_multiple_of(PAD);
         Shape {
             start: segment.start,
             len: segment.len,
             padded: segment.len.next_multiple_of(PAD),
+            lines: segment.len.div_ceil(W::VALUES),
             dim,
             line: if (dim / PAD).is_multiple_of(2) { dim + PAD } else { dim },
             head_dim: op.head_dim,
+            dim_words: op.head_dim.div_ceil(W::VALUES),
             scale: (op.head_dim as f32).powf(-0.5),
-            stride: 3 * op.heads * op.head_dim,
+            word: PhantomData,
         }
     }
 
-    /// Copies rows of a head's columns, from the segment's row `first` on, into padded rows.
+    /// The columns of one head among those of `stride / head_dim` in the segment's rows.
+    fn part<'a>(&self, values: Values<'a, f32>, stride: usize, head: usize) -> Part<'a> {
+        Part { values, stride, first: self.start * stride + head * self.head_dim }
+    }
+
+    /// Queries, keys and values of a head.
+    fn parts<'a>(&self, op: &Attention<'a, f32>, head: usize) -> [Part<'a>; 3] {
+        let part = |part: usize| self.part(op.qkv, 3 * op.heads * op.head_dim, part * op.heads + head);
+        [part(0), part(1), part(2)]
+    }
+
+    /// Words of some rows, one row after the other: `[rows, dim_words]`.
     #[inline(always)]
-    fn copy(&self, (matrix, stride): (Values<'_, f32>, usize), (part, first): (usize, usize), to: &mut [f32]) {
-        for (row, to) in to.chunks_exact_mut(self.line).enumerate() {
+    fn rows(&self, part: Part<'_>, [first, rows]: [usize; 2], to: &mut [f32]) {
+        for (row, to) in to.chunks_exact_mut(self.dim_words).take(rows).enumerate() {
+            match part.row(first + row, self.head_dim) {
+                Values::Full(row) if W::VALUES == 1 => to.copy_from_slice(row),
+                row => {
+                    W::words(row, to);
+                }
+            }
+        }
+    }
+
+    /// Words of the columns of some rows: lines of `dim` values, those of neighbouring rows in a word.
+    #[inline(always)]
+    fn lines(&self, part: Part<'_>, [first, rows]: [usize; 2], to: &mut [f32]) {
+        for (index, to) in to.chunks_exact_mut(self.line).take(rows.div_ceil(W::VALUES)).enumerate() {
+            let row = index * W::VALUES;
             let (values, padding) = to.split_at_mut(self.head_dim);
-            let from = (self.start + first + row) * stride + part * self.head_dim;
-            matrix.part(from..from + self.head_dim).copy_to(values);
+            let second = if row + 1 < rows { Some(part.row(first + row + 1, self.head_dim)) } else { None };
+            W::line(part.row(first + row, self.head_dim), second, values);
             padding.fill(0.0);
         }
     }
 
-    /// Copies a column block of the segment's tokens into padded columns, `[head_dim, padded]`. `wide` has room for four
-    /// rows, should they have to be widened.
+    /// Words of all rows, transposed: `[dim_words, padded]`. `wide` has room for four rows.
     #[inline(always)]
-    fn transpose(&self, op: &Attention<'_, f32>, part: usize, wide: &mut [&mut [f32]; SIDE], to: &mut [f32]) {
+    fn transpose(&self, part: Part<'_>, wide: &mut [f32], to: &mut [f32]) {
         for first in (0..self.padded).step_by(SIDE) {
             if first >= self.len {
                 to.chunks_exact_mut(self.padded).for_each(|line| line[first..].fill(0.0));
                 return;
             }
             // Columns of the padding beside the last token repeat it.
-            let mut token = first;
-            let rows = wide.each_mut().map(
-                #[inline(always)]
-                |wide| {
-                    let row = head_row(op, self.start + token.min(self.len - 1), part);
-                    token += 1;
-                    row.widened(wide)
-                },
-            );
+            let row = |at: usize| part.row((first + at).min(self.len - 1), self.head_dim);
+            let (a, rest) = wide.split_at_mut(self.dim_words);
+            let (b, rest) = rest.split_at_mut(self.dim_words);
+            let (c, d) = rest.split_at_mut(self.dim_words);
+            let rows = [W::words(row(0), a), W::words(row(1), b), W::words(row(2), c), W::words(row(3), d)];
             transpose(rows, to, self.padded, first);
         }
     }
 
-    /// Rows of a padded block times a transposed matrix, `[rows, padded]`.
+    /// Words of rows times a transposed matrix, `[rows, padded]`.
     #[inline(always)]
-    fn scores<'a>(&self, block: &'a [f32], transposed: &'a [f32], rows: usize) -> Product<'a> {
+    fn scores<'a>(&self, left: &'a [f32], transposed: &'a [f32], rows: usize) -> Product<'a> {
         Product {
-            left: block,
-            left_row: self.line,
+            left,
+            left_row: self.dim_words,
             left_step: 1,
             right: transposed,
             right_stride: self.padded,
-            size: [rows, self.head_dim, self.padded],
+            size: [rows, self.dim_words, self.padded],
             write: Write::Replace,
         }
     }
 
     /// Rows of weights times the segment's `[len, dim]` matrix.
     #[inline(always)]
-    fn mix<'a>(&self, weights: &'a [f32], matrix: &'a [f32], rows: usize) -> Product<'a> {
+    fn mix<'a>(&self, weights: &'a [f32], lines: &'a [f32], rows: usize) -> Product<'a> {
         Product {
             left: weights,
-            left_row: self.padded,
+            left_row: self.padded / W::VALUES,
             left_step: 1,
-            right: matrix,
+            right: lines,
             right_stride: self.line,
-            size: [rows, self.len, self.dim],
+            size: [rows, self.lines, self.dim],
             write: Write::Replace,
         }
     }
 
     /// Transposed weights times a block of queries' rows, added to a `[len, dim]` matrix.
     #[inline(always)]
-    fn mix_back<'a>(&self, weights: &'a [f32], matrix: &'a [f32], rows: usize) -> Product<'a> {
+    fn mix_back<'a>(&self, weights: &'a [f32], lines: &'a [f32], rows: usize) -> Product<'a> {
         Product {
             left: weights,
             left_row: 1,
             left_step: self.padded,
-            right: matrix,
+            right: lines,
             right_stride: self.line,
-            size: [self.len, rows, self.dim],
+            size: [self.len, rows.div_ceil(W::VALUES), self.dim],
             write: Write::Add,
         }
     }

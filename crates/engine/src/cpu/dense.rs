@@ -23,7 +23,7 @@ pub fn layer<'a>(op: Linear<'a, f32>, finish: Finish<ValuesMut<'a, f32>>) -> Pro
 
 /// The product of [`crate::kernels::Kernels::linear_input_grad`] and `gelu_linear_input_grad`.
 pub fn input_grad<'a>(
-    d_out: &'a [f32],
+    d_out: Values<'a, f32>,
     weight: &'a [f32],
     size: LinearSize,
     start: Start<'a>,
@@ -38,7 +38,7 @@ pub fn input_grad<'a>(
 
 /// The product of [`crate::kernels::Kernels::linear_weight_grad`].
 pub fn weight_grad<'a>(
-    d_out: &'a [f32],
+    d_out: Values<'a, f32>,
     x: Values<'a, f32>,
     size: LinearSize,
     d_bias: Option<&'a mut [f32]>,
@@ -89,7 +89,7 @@ pub fn multiply(out: MatMut<'_, f32>, write: Write, left: MatRef<'_, f32>, right
 
 /// A row of a view on a row-major matrix.
 #[inline(always)]
-pub fn row_mut<'a>(view: &'a mut MatMut<'_, f32>, row: usize) -> &'a mut [f32] {
+pub fn row_mut<'a, T>(view: &'a mut MatMut<'_, T>, row: usize) -> &'a mut [T] {
     assert!(view.col_stride() == 1, "columns lie {} apart, a row is no slice", view.col_stride());
     let columns = view.ncols();
     let first = view.rb_mut().row_mut(row).as_ptr_mut();

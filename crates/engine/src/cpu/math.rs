@@ -24,19 +24,17 @@ pub fn vectorised<R>(arch: Arch, run: impl FnMut() -> R) -> R {
 
 /// Below this, `e^x` is smaller than the smallest normal number; [`exp`] returns 0.
 const EXP_LOW: f32 = -87.336_54;
-/// Above this, [`exp`] saturates: 2^127 is the last power of two that the bit trick can scale by.
-const EXP_HIGH: f32 = 88.0;
 /// 1.5·2^23: adding it rounds to an integer that then stands in the low bits of the sum.
 const ROUND: f32 = 12_582_912.0;
 
-/// `e^x` within 2.5e-7 of the true value, relatively; 0 below −87.34, `e^88` above 88, NaN for NaN.
+/// `e^x` for x up to 88, within 2.5e-7 of the true value, relatively; 0 below −87.34, NaN for NaN. Beyond 88 it is anything:
+/// every caller takes off a maximum or a log-sum-exp.
 #[inline(always)]
 pub fn exp(x: f32) -> f32 {
     // ln 2 in two parts, so that n·ln 2 is exact in the first.
     const LN2_HIGH: f32 = 0.693_359_4;
     const LN2_LOW: f32 = -2.121_944_4e-4;
-    let y = if x > EXP_HIGH { EXP_HIGH } else { x };
-    let y = if y < EXP_LOW { EXP_LOW } else { y };
+    let y = if x < EXP_LOW { EXP_LOW } else { x };
     let shifted = y.mul_add(std::f32::consts::LOG2_E, ROUND);
     let n = shifted - ROUND;
     let r = n.mul_add(-LN2_LOW, n.mul_add(-LN2_HIGH, y));
@@ -54,19 +52,32 @@ pub fn exp(x: f32) -> f32 {
 
 /// Φ(x) and φ(x), the normal distribution function and its density, each within 3e-7 of the true value.
 ///
-/// Abramowitz and Stegun, Handbook of Mathematical Functions, 7.1.26, on `|x|/√2`.
+/// `Φ(−|x|) = e^(−x²/2)·p(|x|)` with the polynomial of degree 10 that has the smallest largest error of Φ on 0 to 5, found by
+/// linear programming; beyond 5 its last value serves. No division: one takes as long as ten multiply-adds.
 #[inline(always)]
 pub fn normal(x: f32) -> (f32, f32) {
-    const P: f32 = 0.327_591_1 * std::f32::consts::FRAC_1_SQRT_2;
     const FRAC_1_SQRT_TAU: f32 = 0.398_942_3;
+    const LAST: f32 = 5.0;
+    const COEFFICIENTS: [f32; 11] = [
+        0.499_999_9,
+        -0.398_936_57,
+        0.249_921_77,
+        -0.132_540_23,
+        0.061_203_163,
+        -0.024_349_183,
+        0.007_942_894,
+        -0.001_965_2,
+        3.342_338_6e-4,
+        -3.398_248e-5,
+        1.532_574_9e-6,
+    ];
     let e = exp(-0.5 * x * x);
-    let t = 1.0 / x.abs().mul_add(P, 1.0);
-    // The coefficients are halved: Φ(−|x|) = erfc(|x|/√2)/2.
-    let p = t.mul_add(0.5 * 1.061_405_4, 0.5 * -1.453_152);
-    let p = p.mul_add(t, 0.5 * 1.421_413_7);
-    let p = p.mul_add(t, 0.5 * -0.284_496_74);
-    let p = p.mul_add(t, 0.5 * 0.254_829_6);
-    let tail = p * t * e;
+    let y = if x.abs() > LAST { LAST } else { x.abs() };
+    let mut p = COEFFICIENTS[10];
+    for coefficient in COEFFICIENTS[..10].iter().rev() {
+        p = p.mul_add(y, *coefficient);
+    }
+    let tail = p * e;
     (if x > 0.0 { 1.0 - tail } else { tail }, FRAC_1_SQRT_TAU * e)
 }
 

@@ -27,6 +27,7 @@ mod layer_norm;
 mod loss;
 pub mod math;
 mod peak;
+mod prefetch;
 mod residual;
 mod tile;
 mod tokens;
@@ -111,26 +112,33 @@ impl Kernels<f32> for Cpu {
         gemm::multiply(self.arch, self.units, dense::layer(op, pre.map_or(Finish::Gelu, Finish::GeluOf)), out);
     }
 
-    fn linear_input_grad(&self, d_out: &[f32], weight: &[f32], size: LinearSize, write: Write, d_x: &mut [f32]) {
+    fn linear_input_grad(
+        &self,
+        d_out: Values<'_, f32>,
+        weight: &[f32],
+        size: LinearSize,
+        write: Write,
+        d_x: &mut [f32],
+    ) {
         let start = if write == Write::Add { Start::Out } else { Start::Zero };
         gemm::multiply(self.arch, self.units, dense::input_grad(d_out, weight, size, start, Finish::Keep), d_x.into());
     }
 
     fn gelu_linear_input_grad(
         &self,
-        d_out: &[f32],
+        d_out: Values<'_, f32>,
         weight: &[f32],
         size: LinearSize,
         x: ValuesMut<'_, f32>,
-        d_x: &mut [f32],
+        d_x: ValuesMut<'_, f32>,
     ) {
         let finish = Finish::GeluBackward(x);
-        gemm::multiply(self.arch, self.units, dense::input_grad(d_out, weight, size, Start::Zero, finish), d_x.into());
+        gemm::multiply(self.arch, self.units, dense::input_grad(d_out, weight, size, Start::Zero, finish), d_x);
     }
 
     fn linear_weight_grad(
         &self,
-        d_out: &[f32],
+        d_out: Values<'_, f32>,
         x: Values<'_, f32>,
         size: LinearSize,
         d_weight: &mut [f32],
@@ -163,11 +171,11 @@ impl Kernels<f32> for Cpu {
     }
 
     fn attention(&self, op: Attention<'_, f32>, out: &mut [f32], log_sum_exp: &mut [f32]) {
-        attention::attention(self.arch, op, out, log_sum_exp);
+        attention::attention(self.arch, self.units, op, out, log_sum_exp);
     }
 
-    fn attention_backward(&self, op: Attention<'_, f32>, saved: AttentionBackward<'_, f32>, d_qkv: &mut [f32]) {
-        attention::attention_backward(self.arch, op, saved, d_qkv);
+    fn attention_backward(&self, op: Attention<'_, f32>, saved: AttentionBackward<'_, f32>, d_qkv: ValuesMut<'_, f32>) {
+        attention::attention_backward(self.arch, self.units, op, saved, d_qkv);
     }
 
     fn first_token_attention(&self, op: Attention<'_, f32>, out: &mut [f32]) {

@@ -4,16 +4,17 @@
 
 use pulp::Simd;
 
-use super::word::{Single, Word};
+use super::word::Word;
 use crate::kernels::Write;
 
 /// Columns are padded to whole vectors of the widest kind, so that no row ends inside one.
 pub const PAD: usize = 16;
 
-/// Values of a right operand that stays in the first-level cache beside everything else: 16 KB.
+/// Words of a right operand that stays in the first-level cache beside everything else: 16 KB.
 const NEAR: usize = 1 << 12;
 
-/// `out[i, j] (+)= Σ_k left[i·left_row + k·left_step] · right[k·right_stride + j]` for `columns` a multiple of [`PAD`].
+/// `out[i, j] (+)= Σ_k left[i·left_row + k·left_step] · right[k·right_stride + j]` for `columns` a multiple of [`PAD`], where
+/// `k` counts words.
 pub struct Product<'a> {
     /// Left operand with any strides: the transposed product only swaps them.
     pub left: &'a [f32],
@@ -42,7 +43,7 @@ struct Corner {
 
 /// Computes a [`Product`] into `out`, whose rows lie `out_stride` apart.
 #[inline(always)]
-pub fn multiply<S: Simd>(simd: S, product: &Product<'_>, out: &mut [f32], out_stride: usize) {
+pub fn multiply<W: Word, S: Simd>(simd: S, product: &Product<'_>, out: &mut [f32], out_stride: usize) {
     let [rows, inner, columns] = product.size;
     assert!(columns % PAD == 0, "{columns} columns are not whole vectors of {PAD}");
     if rows == 0 || columns == 0 {
@@ -58,29 +59,37 @@ pub fn multiply<S: Simd>(simd: S, product: &Product<'_>, out: &mut [f32], out_st
     let whole =
         Corner { left: product.left.as_ptr(), right: product.right.as_ptr(), out: out.as_mut_ptr(), out_stride };
     // The side that stays in the first-level cache goes round in the inner loop.
-    let widest = widest::<S>();
     if inner * columns <= NEAR {
         let mut row = 0;
         while row < rows {
             // SAFETY: the assertions above cover rows row..row + taken, all `inner` steps and all `columns`.
-            row += unsafe { strip_of(simd, product, whole, row, [0, columns]) };
+            row += unsafe { strip_of::<W, S>(simd, product, whole, row, [0, columns]) };
         }
     } else {
-        for column in (0..columns).step_by(widest * S::F32_LANES) {
-            let end = columns.min(column + widest * S::F32_LANES);
+        let mut column = 0;
+        while column < columns {
+            let end = column + block_width::<S>((columns - column) / S::F32_LANES) * S::F32_LANES;
             let mut row = 0;
             while row < rows {
                 // SAFETY: as above.
-                row += unsafe { strip_of(simd, product, whole, row, [column, end]) };
+                row += unsafe { strip_of::<W, S>(simd, product, whole, row, [column, end]) };
             }
+            column = end;
         }
     }
 }
 
-/// Vectors of a block: sixteen registers hold six rows of two vectors, thirty-two six rows of four.
+/// Vectors of a block at most: sixteen registers hold six rows of two vectors, thirty-two six rows of four.
 #[inline(always)]
 fn widest<S: Simd>() -> usize {
     if S::F32_LANES == PAD { 4 } else { 2 }
+}
+
+/// Vectors of the next block of so many that are left: blocks are of about the same width, since narrow ones wait for
+/// their own sums.
+#[inline(always)]
+fn block_width<S: Simd>(left: usize) -> usize {
+    left.div_ceil(left.div_ceil(widest::<S>()))
 }
 
 /// Up to six rows of the result from `row` on, columns from `column` to `end`; returns the number of rows.
@@ -88,16 +97,22 @@ fn widest<S: Simd>() -> usize {
 /// # Safety
 /// Every address of these rows that `product` describes is within its slice.
 #[inline(always)]
-unsafe fn strip_of<S: Simd>(simd: S, product: &Product<'_>, whole: Corner, row: usize, columns: [usize; 2]) -> usize {
+unsafe fn strip_of<W: Word, S: Simd>(
+    simd: S,
+    product: &Product<'_>,
+    whole: Corner,
+    row: usize,
+    columns: [usize; 2],
+) -> usize {
     let left = whole.left.wrapping_add(row * product.left_row);
     let strip = Corner { left, out: whole.out.wrapping_add(row * whole.out_stride), ..whole };
     // SAFETY: the caller's promise.
     unsafe {
         match product.size[0] - row {
-            6.. => blocks_of::<S, 6>(simd, product, strip, columns),
-            4.. => blocks_of::<S, 4>(simd, product, strip, columns),
-            2.. => blocks_of::<S, 2>(simd, product, strip, columns),
-            _ => blocks_of::<S, 1>(simd, product, strip, columns),
+            6.. => blocks_of::<W, S, 6>(simd, product, strip, columns),
+            4.. => blocks_of::<W, S, 4>(simd, product, strip, columns),
+            2.. => blocks_of::<W, S, 2>(simd, product, strip, columns),
+            _ => blocks_of::<W, S, 1>(simd, product, strip, columns),
         }
     }
 }
@@ -107,23 +122,22 @@ unsafe fn strip_of<S: Simd>(simd: S, product: &Product<'_>, whole: Corner, row: 
 /// # Safety
 /// Every address of these rows that `product` describes is within its slice.
 #[inline(always)]
-unsafe fn blocks_of<S: Simd, const ROWS: usize>(
+unsafe fn blocks_of<W: Word, S: Simd, const ROWS: usize>(
     simd: S,
     product: &Product<'_>,
     strip: Corner,
     [mut column, end]: [usize; 2],
 ) -> usize {
     while column < end {
-        let vectors = (end - column) / S::F32_LANES;
+        let vectors = block_width::<S>((end - column) / S::F32_LANES);
         let at = Corner { right: strip.right.wrapping_add(column), out: strip.out.wrapping_add(column), ..strip };
         // SAFETY: the block ends at or before `end`; the caller covers the rest.
         let taken = unsafe {
-            if vectors >= 4 && widest::<S>() == 4 {
-                block::<S, ROWS, 4>(simd, product, at)
-            } else if vectors >= 2 {
-                block::<S, ROWS, 2>(simd, product, at)
-            } else {
-                block::<S, ROWS, 1>(simd, product, at)
+            match vectors {
+                4 if widest::<S>() == 4 => block::<W, S, ROWS, 4>(simd, product, at),
+                3 if widest::<S>() == 4 => block::<W, S, ROWS, 3>(simd, product, at),
+                2 => block::<W, S, ROWS, 2>(simd, product, at),
+                _ => block::<W, S, ROWS, 1>(simd, product, at),
             }
         };
         column += taken * S::F32_LANES;
@@ -136,15 +150,21 @@ unsafe fn blocks_of<S: Simd, const ROWS: usize>(
 /// # Safety
 /// Every address of this block is within the product's slices.
 #[inline(always)]
-unsafe fn block<S: Simd, const ROWS: usize, const VECTORS: usize>(simd: S, product: &Product<'_>, at: Corner) -> usize {
+unsafe fn block<W: Word, S: Simd, const ROWS: usize, const VECTORS: usize>(
+    simd: S,
+    product: &Product<'_>,
+    at: Corner,
+) -> usize {
     // SAFETY: the caller's promise.
     let sums: [[S::f32s; VECTORS]; ROWS] = unsafe {
-        sums::<Single, S, ROWS, VECTORS>(
+        sums::<W, S, ROWS, VECTORS>(
             simd,
             product.size[1],
             #[inline(always)]
             |row, k| at.left.wrapping_add(row * product.left_row + k * product.left_step),
             (at.right, product.right_stride),
+            #[inline(always)]
+            |_| {},
         )
     };
     for (row, sums) in sums.iter().enumerate() {
@@ -164,7 +184,7 @@ unsafe fn block<S: Simd, const ROWS: usize, const VECTORS: usize>(simd: S, produ
 
 /// `Σ_k left(row, k)·right(k)` over `inner` steps for `ROWS` rows and `VECTORS` vectors side by side, in registers. The
 /// left operand is given by the addresses of its factors, the right one by that of its first vector and the distance of
-/// steps.
+/// steps. `each` runs in every step.
 ///
 /// # Safety
 /// All these addresses are readable.
@@ -174,9 +194,11 @@ pub unsafe fn sums<W: Word, S: Simd, const ROWS: usize, const VECTORS: usize>(
     inner: usize,
     left: impl Fn(usize, usize) -> *const f32,
     (right, stride): (*const f32, usize),
+    each: impl Fn(usize),
 ) -> [[S::f32s; VECTORS]; ROWS] {
     let mut sums = [[simd.splat_f32s(0.0); VECTORS]; ROWS];
     for k in 0..inner {
+        each(k);
         let columns: [S::f32s; VECTORS] = std::array::from_fn(
             #[inline(always)]
             |vector| {

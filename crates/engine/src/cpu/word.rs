@@ -26,6 +26,15 @@ pub trait Word: 'static {
     /// The sum of the values of a word.
     fn sum(word: f32) -> f32;
 
+    /// Rounds values to bf16, as words do.
+    #[inline(always)]
+    fn round(values: &[f32], to: &mut [bf16]) {
+        to.iter_mut().zip(values).for_each(
+            #[inline(always)]
+            |(to, value)| *to = Element::of(*value),
+        );
+    }
+
     /// Runs a task compiled for this word's instructions.
     fn dispatch<T: WithSimd>(arch: Arch, task: T) -> T::Output;
 }
@@ -154,7 +163,7 @@ impl Word for Pair {
 fn pair<T: Element>(first: T, second: T) -> f32 {
     let [first, second] = [first, second].map(
         #[inline(always)]
-        |value| u32::from(<bf16 as Element>::of(value.wide()).to_bits()),
+        |value| u32::from(value.half().to_bits()),
     );
     f32::from_bits(first | second << 16)
 }
@@ -186,70 +195,6 @@ fn alone<T: Element>(first: &[T], to: &mut [f32]) {
 }
 
 #[cfg(target_arch = "x86_64")]
-mod hardware {
-    use pulp::x86::V4;
-
-    use super::*;
-
-    /// Whether this machine has the instruction, and pulp its vectors.
-    pub fn available(arch: Arch) -> bool {
-        matches!(arch, Arch::V4(_)) && std::arch::is_x86_feature_detected!("avx512bf16")
-    }
-
-    impl Word for Hardware {
-        const VALUES: usize = 2;
-
-        #[inline(always)]
-        fn dot<S: Simd>(_: S, factor: S::f32s, columns: S::f32s, sum: S::f32s) -> S::f32s {
-            use std::arch::x86_64::{__m512, __m512bh, _mm512_dpbf16_ps};
-            assert!(size_of::<S::f32s>() == size_of::<__m512>(), "the instruction takes sixteen words");
-            // SAFETY: the sizes are equal, and both are plain memory; `dispatch` has made sure of the instruction.
-            unsafe {
-                let [factor, columns]: [__m512bh; 2] =
-                    [std::mem::transmute_copy(&factor), std::mem::transmute_copy(&columns)];
-                let sum: __m512 = std::mem::transmute_copy(&sum);
-                std::mem::transmute_copy(&_mm512_dpbf16_ps(sum, factor, columns))
-            }
-        }
-
-        #[inline(always)]
-        fn words<'a>(row: Values<'a, f32>, buffer: &'a mut [f32]) -> &'a [f32] {
-            Pair::words(row, buffer)
-        }
-
-        #[inline(always)]
-        fn line(first: Values<'_, f32>, second: Option<Values<'_, f32>>, to: &mut [f32]) {
-            Pair::line(first, second, to);
-        }
-
-        #[inline(always)]
-        fn in_place(values: Values<'_, f32>, stride: usize, depth: usize) -> Option<(*const f32, usize)> {
-            Pair::in_place(values, stride, depth)
-        }
-
-        #[inline(always)]
-        fn sum(word: f32) -> f32 {
-            Pair::sum(word)
-        }
-
-        #[inline(always)]
-        fn dispatch<T: WithSimd>(arch: Arch, task: T) -> T::Output {
-            match arch {
-                // SAFETY: `available` was true when this word was chosen.
-                Arch::V4(simd) => unsafe { run(simd, task) },
-                _ => unreachable!("products of bf16 pairs are chosen only where `available` has found them"),
-            }
-        }
-    }
-
-    /// Compiles a task for all instructions of `V4` and the one that multiplies pairs.
-    ///
-    /// # Safety
-    /// The machine has the instruction.
-    #[target_feature(enable = "avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx512bf16,avx2,fma,bmi1,bmi2,lzcnt,popcnt")]
-    unsafe fn run<T: WithSimd>(simd: V4, task: T) -> T::Output {
-        task.with_simd(simd)
-    }
-}
+mod hardware;
 #[cfg(target_arch = "x86_64")]
 pub use hardware::available;

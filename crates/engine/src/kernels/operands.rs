@@ -133,8 +133,6 @@ pub struct Attention<'a, E> {
 pub struct AttentionBackward<'a, E> {
     /// Gradient of the output, `[T, heads·head_dim]`.
     pub d_out: &'a [E],
-    /// The forward output, `[T, heads·head_dim]`.
-    pub out: &'a [E],
     /// Log-sum-exp of the scaled scores, `[T, heads]`.
     pub log_sum_exp: &'a [E],
 }

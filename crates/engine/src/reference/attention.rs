@@ -81,7 +81,6 @@ pub(super) fn attention_backward(op: Attention<'_, f64>, saved: AttentionBackwar
     let op = Plain::new(op, &qkv);
     let (tokens, width) = shape(&op);
     assert_eq!(saved.d_out.len(), tokens * width, "attention_backward: length of d_out, tokens·heads·head_dim");
-    assert_eq!(saved.out.len(), tokens * width, "attention_backward: length of out, tokens·heads·head_dim");
     assert_eq!(saved.log_sum_exp.len(), tokens * op.heads, "attention_backward: length of log_sum_exp, tokens·heads");
     assert_eq!(d_qkv.len(), op.qkv.len(), "attention_backward: lengths of d_qkv and qkv");
     for &segment in op.segments {
@@ -96,7 +95,7 @@ pub(super) fn attention_backward(op: Attention<'_, f64>, saved: AttentionBackwar
 }
 
 /// Adds the part of one query and one head: with p the probabilities and s the scores,
-/// `dv_j = p_j·d_out`, `ds_j = p_j·(d_out·v_j − d_out·out)`, `dq = Σ_j ds_j·k_j·d^-½`, `dk_j = ds_j·q·d^-½`.
+/// `dv_j = p_j·d_out`, `ds_j = p_j·(d_out·v_j − Σ_i p_i·d_out·v_i)`, `dq = Σ_j ds_j·k_j·d^-½`, `dk_j = ds_j·q·d^-½`.
 fn query_backward(
     op: &Plain<'_>,
     saved: AttentionBackward<'_, f64>,
@@ -105,14 +104,16 @@ fn query_backward(
 ) {
     let row = query * op.heads + head;
     let columns = row * op.head_dim..(row + 1) * op.head_dim;
-    let (d_out, out) = (&saved.d_out[columns.clone()], &saved.out[columns]);
-    let d_out_out = dot(d_out, out);
+    let d_out = &saved.d_out[columns];
     let q = vector(op, query, 0, head);
-    for (j, score) in scores(op, segment, query, head).into_iter().enumerate() {
+    let scores = scores(op, segment, query, head).into_iter();
+    let probs: Vec<f64> = scores.map(|score| (score - saved.log_sum_exp[row]).exp()).collect();
+    let d_probs: Vec<f64> = (0..probs.len()).map(|j| dot(d_out, vector(op, segment.start + j, 2, head))).collect();
+    let mean = dot(&probs, &d_probs);
+    for (j, (&prob, &d_prob)) in probs.iter().zip(&d_probs).enumerate() {
         let key = segment.start + j;
-        let (k, v) = (vector(op, key, 1, head), vector(op, key, 2, head));
-        let prob = (score - saved.log_sum_exp[row]).exp();
-        let d_score = prob * (dot(d_out, v) - d_out_out) / (op.head_dim as f64).sqrt();
+        let k = vector(op, key, 1, head);
+        let d_score = prob * (d_prob - mean) / (op.head_dim as f64).sqrt();
         for c in 0..op.head_dim {
             d_qkv[at(op, query, 0, head) + c] += d_score * k[c];
             d_qkv[at(op, key, 1, head) + c] += d_score * q[c];

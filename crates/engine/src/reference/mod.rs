@@ -49,36 +49,46 @@ impl Kernels<f64> for Reference {
 
     fn gelu_linear_input_grad(
         &self,
-        d_out: &[f64],
+        d_out: Values<'_, f64>,
         weight: &[f64],
         size: LinearSize,
         x: ValuesMut<'_, f64>,
-        d_x: &mut [f64],
+        d_x: ValuesMut<'_, f64>,
     ) {
-        dense::linear_input_grad(d_out, weight, size, Write::Replace, d_x);
-        edit(x, |x| {
-            dense::gelu_backward(x, d_x);
-            let pre = x.to_vec();
-            dense::gelu(&pre, x);
+        edit(d_x, |d_x| {
+            dense::linear_input_grad(&full(d_out), weight, size, Write::Replace, d_x);
+            edit(x, |x| {
+                dense::gelu_backward(x, d_x);
+                let pre = x.to_vec();
+                dense::gelu(&pre, x);
+            });
         });
     }
 
-    fn linear_input_grad(&self, d_out: &[f64], weight: &[f64], size: LinearSize, write: Write, d_x: &mut [f64]) {
-        dense::linear_input_grad(d_out, weight, size, write, d_x);
+    fn linear_input_grad(
+        &self,
+        d_out: Values<'_, f64>,
+        weight: &[f64],
+        size: LinearSize,
+        write: Write,
+        d_x: &mut [f64],
+    ) {
+        dense::linear_input_grad(&full(d_out), weight, size, write, d_x);
     }
 
     fn linear_weight_grad(
         &self,
-        d_out: &[f64],
+        d_out: Values<'_, f64>,
         x: Values<'_, f64>,
         size: LinearSize,
         d_weight: &mut [f64],
         d_bias: Option<&mut [f64]>,
     ) {
-        dense::linear_weight_grad(d_out, &full(x), size, d_weight);
+        let d_out = full(d_out);
+        dense::linear_weight_grad(&d_out, &full(x), size, d_weight);
         if let Some(d_bias) = d_bias {
             assert_eq!(d_bias.len(), size.outputs, "linear_weight_grad: length of d_bias, outputs");
-            dense::add_column_sums(d_out, d_bias);
+            dense::add_column_sums(&d_out, d_bias);
         }
     }
 
@@ -109,8 +119,8 @@ impl Kernels<f64> for Reference {
         attention::attention(op, out, log_sum_exp);
     }
 
-    fn attention_backward(&self, op: Attention<'_, f64>, saved: AttentionBackward<'_, f64>, d_qkv: &mut [f64]) {
-        attention::attention_backward(op, saved, d_qkv);
+    fn attention_backward(&self, op: Attention<'_, f64>, saved: AttentionBackward<'_, f64>, d_qkv: ValuesMut<'_, f64>) {
+        edit(d_qkv, |d_qkv| attention::attention_backward(op, saved, d_qkv));
     }
 
     fn first_token_attention(&self, op: Attention<'_, f64>, out: &mut [f64]) {

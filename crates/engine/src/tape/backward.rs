@@ -131,7 +131,7 @@ impl<'a> Backward<'a, '_> {
         (trained(spec_a.role).then_some(grad_a), trained(spec_b.role).then_some(grad_b))
     }
 
-    pub(super) fn linear(&mut self, x: &Matrix, weight: ParamId, bias: Option<ParamId>, d_out: &[f32]) {
+    pub(super) fn linear(&mut self, x: &Matrix, weight: ParamId, bias: Option<ParamId>, d_out: Values<'_, f32>) {
         let (values, size) = (self.params.get(weight), self.run().size([x.rows(), x.columns()], weight));
         if x.slot().is_some() {
             let (mut d_x, write) = self.destination(x.slot(), x.values().len());
@@ -147,7 +147,7 @@ impl<'a> Backward<'a, '_> {
         size: LinearSize,
         weight: ParamId,
         bias: Option<ParamId>,
-        d_out: &[f32],
+        d_out: Values<'_, f32>,
     ) {
         let kernels = self.kernels;
         let (d_weight, d_bias) = match bias {

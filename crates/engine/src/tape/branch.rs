@@ -47,7 +47,7 @@ impl<'a> Run<'a> {
     }
 
     /// Room for what one operation hands to the next.
-    fn between(self, len: usize) -> Between {
+    pub fn between(self, len: usize) -> Between {
         self.pool.between(self.kernels.precision(), len)
     }
 
@@ -91,13 +91,12 @@ impl<'a> Tape<'a> {
         let mut out = run.pool.take(x.rows() * width);
         let mut log_sum_exp = run.pool.take(x.rows() * heads.count);
         run.kernels.attention(heads.op(saved.values(), width), &mut out, &mut log_sum_exp);
-        let out = Rc::new(out);
-        let (input, heads, kept) = (x.clone(), heads.clone(), Rc::clone(&out));
-        self.push_shared(out, width, move |back, d_out| {
-            let mut d_qkv = back.pool.take(saved.values().len());
-            let with = AttentionBackward { d_out: &d_out, out: &kept, log_sum_exp: &log_sum_exp };
-            back.kernels.attention_backward(heads.op(saved.values(), width), with, &mut d_qkv);
-            drop((saved, kept, log_sum_exp, d_out));
+        let (input, heads) = (x.clone(), heads.clone());
+        self.push(out, width, move |back, d_out| {
+            let mut d_qkv = back.run().between(saved.values().len());
+            let with = AttentionBackward { d_out: &d_out, log_sum_exp: &log_sum_exp };
+            back.kernels.attention_backward(heads.op(saved.values(), width), with, d_qkv.values_mut());
+            drop((saved, log_sum_exp, d_out));
             back.normed_linear(&input, norm, qkv, d_qkv);
         })
     }
@@ -145,31 +144,35 @@ impl Backward<'_, '_> {
         (kept, layers): (Vec<(Between, usize)>, &[Dense]),
         d_out: Rc<Buffer>,
     ) {
-        let mut d_out = d_out;
+        let mut d_hidden: Option<Between> = None;
         for ((mut pre, inputs), &(weight, bias)) in kept.into_iter().zip(&layers[1..]).rev() {
             let (values, size) = (self.params.get(weight), self.run().size([x.rows(), inputs], weight));
-            let mut d_pre = self.pool.take(pre.values().len());
-            self.kernels.gelu_linear_input_grad(&d_out, values, size, pre.values_mut(), &mut d_pre);
-            self.linear_weight(pre.values(), size, weight, Some(bias), &d_out);
-            d_out = Rc::new(d_pre);
+            let mut d_pre = self.run().between(pre.values().len());
+            let d_out = d_hidden.as_ref().map_or(d_out[..].into(), Between::values);
+            self.kernels.gelu_linear_input_grad(d_out, values, size, pre.values_mut(), d_pre.values_mut());
+            self.linear_weight(pre.values(), size, weight, Some(bias), d_out);
+            d_hidden = Some(d_pre);
         }
         match norm {
             Some(norm) => {
-                let d_out = self.own(d_out);
+                let d_out = d_hidden.unwrap_or_else(|| Between::Full(self.own(d_out)));
                 self.normed_linear(x, norm, layers[0], d_out);
             }
-            None => self.linear(x, layers[0].0, Some(layers[0].1), &d_out),
+            None => {
+                let d_out = d_hidden.as_ref().map_or(d_out[..].into(), Between::values);
+                self.linear(x, layers[0].0, Some(layers[0].1), d_out);
+            }
         }
     }
 
     /// Gradients of a dense layer of the norm of `x`.
-    fn normed_linear(&mut self, x: &Matrix, norm: Norm, (weight, bias): Dense, d_out: Buffer) {
+    fn normed_linear(&mut self, x: &Matrix, norm: Norm, (weight, bias): Dense, d_out: Between) {
         let (normed, stats) = self.run().normed(x, norm);
         let (values, size) = (self.params.get(weight), self.run().size([x.rows(), x.columns()], weight));
-        self.linear_weight(normed.values(), size, weight, Some(bias), &d_out);
+        self.linear_weight(normed.values(), size, weight, Some(bias), d_out.values());
         drop(normed);
         let mut d_normed = self.pool.take(x.values().len());
-        self.kernels.linear_input_grad(&d_out, values, size, Write::Replace, &mut d_normed);
+        self.kernels.linear_input_grad(d_out.values(), values, size, Write::Replace, &mut d_normed);
         drop(d_out);
         self.layer_norm(x, norm, &stats, &d_normed);
     }

@@ -3,8 +3,9 @@
 use half::bf16;
 
 use super::super::gelu;
+use super::super::word::Word;
 use super::{Block, Finish};
-use crate::values::{Element, ValuesMut};
+use crate::values::ValuesMut;
 
 /// A matrix of which each task writes its own block.
 pub struct Destination<T> {
@@ -83,7 +84,7 @@ impl Block {
     /// What follows the product, line by line in memory, whichever way it was computed. `sums` has the product's block, and
     /// is the destination unless that is rounded.
     #[inline(always)]
-    pub fn finish(self, sums: Destination<f32>, out: Place, finish: Finish<Place>) {
+    pub fn finish<W: Word>(self, sums: Destination<f32>, out: Place, finish: Finish<Place>) {
         if let (Finish::Keep, Place::Full(_)) = (finish, out) {
             return;
         }
@@ -115,11 +116,7 @@ impl Block {
             }
             if let Place::Half(out) = out {
                 // SAFETY: as above.
-                let out = unsafe { line_of(out, at, len) };
-                out.iter_mut().zip(values).for_each(
-                    #[inline(always)]
-                    |(out, value)| *out = Element::of(*value),
-                );
+                W::round(values, unsafe { line_of(out, at, len) });
             }
         }
     }

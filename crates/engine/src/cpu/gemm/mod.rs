@@ -28,13 +28,15 @@ use super::word::{Pair, Single, Word};
 use crate::team::for_each;
 use crate::values::{Values, ValuesMut};
 use destination::{Destination, Place};
-use tile::{Corner, Left, tile};
+use tile::{Corner, Left, Panel, tile};
 
 /// Words of a panel that tiles walk through at a time: 16 KB, half of a small first-level cache.
 const PANEL: usize = 1 << 12;
-/// Inner words at a time at least: a tile is loaded and stored once for so many multiply-adds. With the widest panels
-/// these take 24 KB.
-const LEAST_DEPTH: usize = 128;
+/// Columns of a panel beyond which tiles take so long for each of its words that it may as well come from the second-level
+/// cache, and be deep.
+const WIDE: usize = 16;
+/// Inner words at a time of panels wider than [`WIDE`]: a tile is loaded and stored once for so many multiply-adds.
+const DEPTH_WIDE: usize = 512;
 /// Packed words of a slab of the right operand, where not a single step of tiles takes more: 4 MB, a part of the
 /// last-level cache. Two slabs are held at a time.
 const SLAB: usize = 1 << 20;
@@ -283,7 +285,11 @@ fn run<W: Word, const ROWS: usize, const VECTORS: usize, const WIDTH: usize>(
     let packed = left.adjacent == Adjacent::Vectors || W::in_place(left.values, left.stride, inner).is_none();
     let blocks = blocks([rows, columns], packed, [ROWS, WIDTH]);
     let packed_columns = columns.next_multiple_of(WIDTH);
-    let step = if few { DEPTH_FEW } else { (PANEL / WIDTH).max(LEAST_DEPTH) };
+    let step = match (few, WIDTH > WIDE) {
+        (true, _) => DEPTH_FEW,
+        (false, true) => DEPTH_WIDE,
+        (false, false) => PANEL / WIDTH,
+    };
     let slab = match out {
         Place::Full(_) => even_part(depth, (SLAB / packed_columns).max(step)),
         // Sums are not continued once they are rounded.
@@ -411,10 +417,14 @@ impl<W: Word, const ROWS: usize, const VECTORS: usize, const WIDTH: usize> WithS
             let start = if k == 0 { start } else { Start::Out };
             let left = left::<W, ROWS>(self.part, self.block, k..k + depth, &mut self.own.left);
             for panel in (column..column + width).step_by(WIDTH) {
+                let panel_of = |panel: usize| right.as_ptr().wrapping_add(panel * slab + k * WIDTH);
                 let right = &right[panel * slab + k * WIDTH..][..depth * WIDTH];
                 for at in (0..height).step_by(ROWS) {
                     let size = [ROWS.min(height - at), WIDTH.min(column + width - panel)];
                     let corner = Corner { out: sums, first: [row + at, panel], size, start };
+                    // Each tile asks for its share of the panel that comes next.
+                    let next = panel_of(panel + WIDTH).wrapping_add(depth * WIDTH / height * at);
+                    let right = Panel { values: right, depth, next, share: (WIDTH * ROWS).div_ceil(height) };
                     // SAFETY: the corner and the tile behind it lie in this task's block of the destination; `left` has
                     // been checked to hold the block's rows of this slab or packed from them, and `right` has just been
                     // cut.
@@ -422,11 +432,11 @@ impl<W: Word, const ROWS: usize, const VECTORS: usize, const WIDTH: usize> WithS
                 }
             }
         }
-        self.block.finish(sums, out, finish);
+        self.block.finish::<W>(sums, out, finish);
     }
 }
 
-/// Rows of a block of the left operand for some words of a slab, packed if they do not lie in memory as words.
+/// Rows of a block of the left operand for some words of a slab, written or packed if they do not lie in memory as words.
 #[inline(always)]
 fn left<'a, W: Word, const ROWS: usize>(
     part: Slab<'a>,
@@ -446,10 +456,11 @@ fn left<'a, W: Word, const ROWS: usize>(
     own.resize(own.len().max(len), 0.0);
     let panels = &mut own[..len];
     let inner = word * W::VALUES..inner.min((word + depth) * W::VALUES);
-    match left.adjacent {
-        Adjacent::Inner => pack::turn::<W, ROWS>(left, row..row + height, inner, panels),
-        Adjacent::Vectors => pack::copy::<W, ROWS>(left, row..row + height, inner, panels),
+    if left.adjacent == Adjacent::Inner {
+        pack::rows::<W>(left, row..row + height, inner, panels);
+        return Left::Rows { values: panels.as_ptr(), stride: depth * size_of::<f32>(), rows: height };
     }
+    pack::narrow::<W, ROWS>(left, row..row + height, inner, panels);
     if let (Some(sums), 0) = (left_sums, column) {
         // SAFETY: the sums of this task's rows, which no other task with column 0 has.
         let sums = unsafe { std::slice::from_raw_parts_mut(sums.at(row, 0), height) };

@@ -1,16 +1,17 @@
 //! Copies an operand into panels: as many vectors side by side as a register tile takes, one inner index after another, so
 //! that the tile reads one stream from start to end.
 
+use std::marker::PhantomData;
 use std::ops::Range;
 
 use half::bf16;
-use pulp::Arch;
+use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::super::math::vectorised;
+use super::super::prefetch::{CACHE_LINE, prefetch};
 use super::super::transpose::{SIDE, transpose};
 use super::super::word::Word;
-use super::{Adjacent, Operand};
+use super::{Adjacent, HEIGHT, Operand};
 use crate::values::Values;
 
 /// Panels that one task packs at most: with AVX2 two kilobytes of each row where neighbouring vectors are adjacent.
@@ -26,8 +27,6 @@ const TURN: usize = 32;
 const AHEAD: usize = 16;
 /// Pieces of rows up to this length are over before the processor guesses that there is more.
 const SHORT: usize = 128;
-/// Bytes of a cache line.
-const CACHE_LINE: usize = 64;
 
 /// Packs the values `inner` of `vectors` vectors, `words` words each, into panels of `WIDTH`, each `[words, WIDTH]`; the
 /// last one is filled with zeros.
@@ -46,25 +45,35 @@ pub fn panels<W: Word, const WIDTH: usize>(
     let in_task = (vectors.div_ceil(WIDTH) / (TASKS_PER_THREAD * rayon::current_num_threads())).clamp(1, TASK);
     to.par_chunks_mut(in_task * panel).enumerate().for_each(|(task, to)| {
         let vectors = task * in_task * WIDTH..vectors.min((task + 1) * in_task * WIDTH);
-        vectorised(
-            arch,
-            #[inline(always)]
-            || match from.adjacent {
-                Adjacent::Inner => turn::<W, WIDTH>(from, vectors.clone(), inner.clone(), to),
-                Adjacent::Vectors => copy::<W, WIDTH>(from, vectors.clone(), inner.clone(), to),
-            },
-        );
+        W::dispatch(arch, Panels::<'_, '_, W, WIDTH> { from, vectors, inner: inner.clone(), to, word: PhantomData });
     });
+}
+
+/// Some panels.
+struct Panels<'a, 'b, W, const WIDTH: usize> {
+    from: Operand<'a>,
+    vectors: Range<usize>,
+    inner: Range<usize>,
+    to: &'b mut [f32],
+    word: PhantomData<W>,
+}
+
+impl<W: Word, const WIDTH: usize> WithSimd for Panels<'_, '_, W, WIDTH> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        let Self { from, vectors, inner, to, .. } = self;
+        match from.adjacent {
+            Adjacent::Inner => turn::<W, WIDTH>(from, vectors, inner, to),
+            Adjacent::Vectors => copy::<W, WIDTH>(from, vectors, inner, to),
+        }
+    }
 }
 
 /// Packs panels of vectors whose own values are adjacent.
 #[inline(always)]
-pub fn turn<W: Word, const WIDTH: usize>(
-    from: Operand<'_>,
-    vectors: Range<usize>,
-    inner: Range<usize>,
-    to: &mut [f32],
-) {
+fn turn<W: Word, const WIDTH: usize>(from: Operand<'_>, vectors: Range<usize>, inner: Range<usize>, to: &mut [f32]) {
     let panel = inner.len().div_ceil(W::VALUES) * WIDTH;
     for (index, to) in to.chunks_exact_mut(panel.max(1)).enumerate() {
         let first = vectors.start + index * WIDTH;
@@ -88,15 +97,13 @@ fn turn_panel<W: Word, const WIDTH: usize>(
         let row = |vector: usize| from.line(vectors.start + vector, inner.clone());
         let whole = vectors.len() / SIDE * SIDE;
         for column in (0..whole).step_by(SIDE) {
-            let mut buffers = [[0.0; TURN]; SIDE];
-            let mut vector = column;
-            let rows = buffers.each_mut().map(
-                #[inline(always)]
-                |buffer| {
-                    vector += 1;
-                    W::words(row(vector - 1), buffer)
-                },
-            );
+            let [mut a, mut b, mut c, mut d] = [[0.0; TURN]; SIDE];
+            let rows = [
+                W::words(row(column), &mut a),
+                W::words(row(column + 1), &mut b),
+                W::words(row(column + 2), &mut c),
+                W::words(row(column + 3), &mut d),
+            ];
             transpose(rows, to, WIDTH, column);
         }
         for vector in whole..vectors.len() {
@@ -104,6 +111,16 @@ fn turn_panel<W: Word, const WIDTH: usize>(
             let words = W::words(row(vector), &mut buffer);
             to.chunks_exact_mut(WIDTH).zip(words).for_each(|(to, &word)| to[vector] = word);
         }
+    }
+}
+
+/// Writes words of vectors whose own values are adjacent, one vector after the other.
+#[inline(always)]
+pub fn rows<W: Word>(from: Operand<'_>, vectors: Range<usize>, inner: Range<usize>, to: &mut [f32]) {
+    let depth = inner.len().div_ceil(W::VALUES);
+    for (vector, to) in vectors.zip(to.chunks_exact_mut(depth.max(1))) {
+        let words = W::words(from.line(vector, inner.clone()), to);
+        debug_assert!(words.len() == depth, "words are written, since they do not lie in memory");
     }
 }
 
@@ -122,40 +139,61 @@ pub fn add_sums<W: Word, const WIDTH: usize>(panels: &[f32], depth: usize, sums:
     }
 }
 
-/// Asks for memory; any address will do.
+/// Packs panels of up to [`HEIGHT`] vectors that are adjacent to each other. Such panels are narrower than a vector
+/// register, so that lines of words are made first, and then cut.
 #[inline(always)]
-fn prefetch(address: *const u8) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: a prefetch reads nothing and never faults.
-    unsafe {
-        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(address.cast());
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = address;
-}
-
-/// Packs panels of vectors that are adjacent to each other, as many as fit in `to`.
-#[inline(always)]
-pub fn copy<W: Word, const WIDTH: usize>(
+pub fn narrow<W: Word, const WIDTH: usize>(
     from: Operand<'_>,
     vectors: Range<usize>,
     inner: Range<usize>,
     to: &mut [f32],
 ) {
+    let depth = inner.len().div_ceil(W::VALUES);
+    let mut buffers = [[0.0; HEIGHT]; LINES];
+    for line in (0..depth).step_by(LINES) {
+        let lines = LINES.min(depth - line);
+        let first = inner.start + line * W::VALUES;
+        ask_ahead(from, &vectors, first..first + lines * W::VALUES);
+        for (k, buffer) in buffers.iter_mut().take(lines).enumerate() {
+            let k = first + k * W::VALUES;
+            let second =
+                if W::VALUES > 1 && k + 1 < inner.end { Some(from.line(k + 1, vectors.clone())) } else { None };
+            W::line(from.line(k, vectors.clone()), second, &mut buffer[..vectors.len()]);
+        }
+        for (index, panel) in to.chunks_exact_mut(depth * WIDTH).enumerate() {
+            let (panel, _) = panel[line * WIDTH..].as_chunks_mut::<WIDTH>();
+            for (to, buffer) in panel.iter_mut().zip(&buffers).take(lines) {
+                to.copy_from_slice(&buffer[index * WIDTH..(index + 1) * WIDTH]);
+            }
+        }
+    }
+}
+
+/// Asks for pieces of rows some way behind `lines`, if they are short.
+#[inline(always)]
+fn ask_ahead(from: Operand<'_>, vectors: &Range<usize>, lines: Range<usize>) {
+    if vectors.len() > SHORT {
+        return;
+    }
     let (base, size) = match from.values {
         Values::Full(values) => (values.as_ptr().cast::<u8>(), size_of::<f32>()),
         Values::Half(values) => (values.as_ptr().cast::<u8>(), size_of::<bf16>()),
     };
+    for line in lines {
+        let next = base.wrapping_add(((line + AHEAD) * from.stride + vectors.start) * size);
+        (0..vectors.len() * size).step_by(CACHE_LINE).for_each(|at| prefetch(next.wrapping_add(at)));
+    }
+}
+
+/// Packs panels of vectors that are adjacent to each other, as many as fit in `to`.
+#[inline(always)]
+fn copy<W: Word, const WIDTH: usize>(from: Operand<'_>, vectors: Range<usize>, inner: Range<usize>, to: &mut [f32]) {
     let depth = inner.len().div_ceil(W::VALUES);
     for line in (0..depth).step_by(LINES) {
         let lines = LINES.min(depth - line);
         let first = inner.start + line * W::VALUES;
         let row = |k: usize| from.line(k, vectors.clone());
-        let short = if vectors.len() <= SHORT { lines * W::VALUES } else { 0 };
-        for ahead in AHEAD..AHEAD + short {
-            let next = base.wrapping_add(((first + ahead) * from.stride + vectors.start) * size);
-            (0..vectors.len() * size).step_by(CACHE_LINE).for_each(|at| prefetch(next.wrapping_add(at)));
-        }
+        ask_ahead(from, &vectors, first..first + lines * W::VALUES);
         for (index, panel) in to.chunks_exact_mut(depth * WIDTH).enumerate() {
             let (panel, _) = panel[line * WIDTH..].as_chunks_mut::<WIDTH>();
             let columns = index * WIDTH..vectors.len().min((index + 1) * WIDTH);

@@ -2,6 +2,7 @@
 
 use pulp::Simd;
 
+use super::super::prefetch::{CACHE_LINE, prefetch};
 use super::super::tile::sums;
 use super::super::word::Word;
 use super::Start;
@@ -28,6 +29,19 @@ pub enum Left<'a> {
     },
 }
 
+/// A panel of the right operand.
+#[derive(Clone, Copy)]
+pub struct Panel<'a> {
+    /// Its words, one inner index after the other.
+    pub values: &'a [f32],
+    /// Inner words.
+    pub depth: usize,
+    /// What the tile asks for while it computes; any address will do.
+    pub next: *const f32,
+    /// How many words of that for each inner word.
+    pub share: usize,
+}
+
 /// A tile's place in the destination.
 #[derive(Clone, Copy)]
 pub struct Corner<'a> {
@@ -51,9 +65,14 @@ pub unsafe fn tile<W: Word, S: Simd, const ROWS: usize, const VECTORS: usize, co
     simd: S,
     left: Left<'_>,
     row: usize,
-    right: &[f32],
+    right: Panel<'_>,
     corner: Corner<'_>,
 ) {
+    for line in 0..corner.size[0] {
+        for column in (0..corner.size[1]).step_by(CACHE_LINE / size_of::<f32>()) {
+            prefetch(corner.out.at(corner.first[0] + line, corner.first[1] + column).cast());
+        }
+    }
     // SAFETY: the caller's promise.
     unsafe {
         if corner.size[1] <= S::F32_LANES && VECTORS > 1 {
@@ -62,7 +81,7 @@ pub unsafe fn tile<W: Word, S: Simd, const ROWS: usize, const VECTORS: usize, co
             return;
         }
         let sums = panel_sums::<W, S, ROWS, VECTORS, WIDTH>(simd, left, row, right);
-        if corner.size[1] == WIDTH && !corner.out.transposed {
+        if corner.size == [ROWS, WIDTH] && !corner.out.transposed {
             store(simd, &sums, corner);
         } else {
             store_parts::<S, ROWS, VECTORS, WIDTH>(simd, &sums, corner);
@@ -79,9 +98,9 @@ unsafe fn panel_sums<W: Word, S: Simd, const ROWS: usize, const VECTORS: usize, 
     simd: S,
     left: Left<'_>,
     row: usize,
-    right: &[f32],
+    panel: Panel<'_>,
 ) -> [[S::f32s; VECTORS]; ROWS] {
-    let (inner, right) = (right.len() / WIDTH, (right.as_ptr(), WIDTH));
+    let (right, inner) = ((panel.values.as_ptr(), WIDTH), panel.depth);
     // SAFETY: the caller's promise.
     unsafe {
         match left {
@@ -94,26 +113,30 @@ unsafe fn panel_sums<W: Word, S: Simd, const ROWS: usize, const VECTORS: usize, 
                     #[inline(always)]
                     |row, k| rows[row].wrapping_add(k),
                     right,
+                    #[inline(always)]
+                    |k| prefetch(panel.next.wrapping_add(k * panel.share).cast()),
                 )
             }
             Left::Panels { values, depth } => {
-                let panel = values.as_ptr().wrapping_add(row * depth);
+                let rows = values.as_ptr().wrapping_add(row * depth);
                 sums::<W, S, ROWS, VECTORS>(
                     simd,
                     inner,
                     #[inline(always)]
-                    |row, k| panel.wrapping_add(k * ROWS + row),
+                    |row, k| rows.wrapping_add(k * ROWS + row),
                     right,
+                    #[inline(always)]
+                    |k| prefetch(panel.next.wrapping_add(k * panel.share).cast()),
                 )
             }
         }
     }
 }
 
-/// Stores the rows of a tile that exist, all of its columns, which lie side by side.
+/// Stores a whole tile whose columns lie side by side. No branch depends on a row: its sums stay in registers.
 ///
 /// # Safety
-/// Those rows are writable, and a bias is as long as the destination is wide.
+/// Its place is writable, and a bias is as long as the destination is wide.
 #[inline(always)]
 unsafe fn store<S: Simd, const ROWS: usize, const VECTORS: usize>(
     simd: S,
@@ -122,9 +145,6 @@ unsafe fn store<S: Simd, const ROWS: usize, const VECTORS: usize>(
 ) {
     let [first, column] = corner.first;
     for (row, sums) in sums.iter().enumerate() {
-        if row >= corner.size[0] {
-            return;
-        }
         for (vector, &sum) in sums.iter().enumerate() {
             let column = column + vector * S::F32_LANES;
             let to = corner.out.at(first + row, column).cast::<S::f32s>();

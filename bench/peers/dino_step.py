@@ -4,8 +4,9 @@ Explicit attention, one backbone pass per resolution, a loop over view pairs, cl
 parameters, torch's default AdamW. Random data, made before the clock starts. Prints one JSON object: the median over
 `--steps` steps, after `--warmup` steps, of every phase and of the whole step.
 
-`--dtype bf16` computes under autocast. `--fast` is what one would write for speed: fused attention, one soft cross-entropy per
-student view, fused AdamW, clipping and EMA over all tensors at once. `--compile` runs both networks through torch.compile.
+`--dtype bf16` computes under autocast. `--fast` is what one would write for speed: one soft cross-entropy per student view, fused
+AdamW, clipping and EMA over all tensors at once; `--fused-attention` is PyTorch's, whose backward pass is slower on processors
+than the explicit one. `--compile` runs both networks through torch.compile.
 `--no-head` times the backbone alone on the global crops of one view, forward and backward.
 
 Default: ViT-S/16, 2 x 224 + 8 x 96, K = 65536, batch 8. CIFAR setting:
@@ -130,14 +131,15 @@ class Network(nn.Module):
 
 
 class Loss(nn.Module):
-    def __init__(self, out_dim: int):
+    def __init__(self, out_dim: int, fast: bool):
         super().__init__()
+        self.fast = fast
         self.register_buffer("center", torch.zeros(1, out_dim))
 
     def forward(self, student, teacher, views: int):
         targets = F.softmax((teacher - self.center) / 0.04, dim=-1).detach().chunk(2)
         log_inputs = (student / 0.1).chunk(views)
-        if Attention.fused:
+        if self.fast:
             return self.at_once(targets, log_inputs, teacher)
         total, pairs = 0.0, 0
         for i, target in enumerate(targets):
@@ -208,7 +210,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--clip", type=float, default=3.0)
     parser.add_argument("--lr", type=float, default=1e-5)
     parser.add_argument("--dtype", choices=("f32", "bf16"), default="f32")
-    for name in ("fast", "compile", "no-head"):
+    for name in ("fast", "fused-attention", "compile", "no-head"):
         parser.add_argument(f"--{name}", action="store_true")
     return parser.parse_args()
 
@@ -257,7 +259,7 @@ def dino_steps(args, clock: Clock) -> list:
     student, teacher = Network(args, args.drop_path), Network(args, 0.0)
     teacher.load_state_dict(student.state_dict())
     teacher.requires_grad_(False)
-    loss_of = Loss(args.out_dim)
+    loss_of = Loss(args.out_dim, args.fast)
     optimizer = torch.optim.AdamW(groups(student), lr=args.lr, fused=args.fast or None)
     forward = [torch.compile(network) if args.compile else network for network in (student, teacher)]
     sides = [args.image[0]] * 2 + [args.image[1]] * args.locals
@@ -292,7 +294,7 @@ def main() -> None:
     args = parse()
     torch.manual_seed(0)
     torch.set_num_threads(args.threads)
-    Attention.fused = args.fast
+    Attention.fused = args.fused_attention
     clock = Clock(args.warmup)
     losses = [] if args.no_head else dino_steps(args, clock)
     if args.no_head:

@@ -6,10 +6,12 @@
 use std::marker::PhantomData;
 
 use faer::MatMut;
+use half::bf16;
 use pulp::{Simd, WithSimd};
 
 use super::dense::row_mut;
 use super::math::{exp, larger};
+use super::prefetch::{CACHE_LINE, prefetch};
 use super::tile::{PAD, Product, multiply};
 use super::transpose::{SIDE, transpose};
 use super::word::Word;
@@ -54,6 +56,7 @@ impl<W: Word> WithSimd for Forward<'_, '_, W> {
         let queries = take(&mut rest, QUERIES * dim_words);
         let sums = take(&mut rest, QUERIES * line);
         let [queries_of, keys_of, values_of] = shape.parts(&op, task.head);
+        shape.ask_ahead(op.heads, task.head, &[queries_of, keys_of, values_of]);
         shape.transpose(keys_of, take(&mut rest, SIDE * dim_words), keys);
         shape.lines(values_of, [0, len], values);
         let asked = len.min(op.queries);
@@ -109,6 +112,7 @@ impl<W: Word, T: Element> WithSimd for Backward<'_, '_, W, T> {
         let wide = take(&mut rest, SIDE * dim_words);
         let [queries_of, keys_of, values_of] = shape.parts(&op, task.head);
         let d_out_of = shape.part(saved.d_out.into(), op.heads * op.head_dim, task.head);
+        shape.ask_ahead(op.heads, task.head, &[queries_of, keys_of, values_of, d_out_of]);
         shape.transpose(keys_of, wide, keys_t);
         shape.transpose(values_of, wide, values_t);
         shape.lines(keys_of, [0, len], keys);
@@ -304,16 +308,31 @@ impl<W: Word> Shape<W> {
         [part(0), part(1), part(2)]
     }
 
+    /// Asks for what the next task reads, which most likely is this thread's: the next head's columns, or those of the first
+    /// head in the next segment. Pieces of rows are too short for a processor to guess what follows.
+    #[inline(always)]
+    fn ask_ahead(&self, heads: usize, head: usize, parts: &[Part<'_>]) {
+        for part in parts {
+            let (base, size) = match part.values {
+                Values::Full(values) => (values.as_ptr().cast::<u8>(), size_of::<f32>()),
+                Values::Half(values) => (values.as_ptr().cast::<u8>(), size_of::<bf16>()),
+            };
+            let next = match head + 1 < heads {
+                true => part.first + self.head_dim,
+                false => part.first + self.len * part.stride - head * self.head_dim,
+            };
+            for row in 0..self.len {
+                let first = base.wrapping_add((next + row * part.stride) * size);
+                (0..self.head_dim * size).step_by(CACHE_LINE).for_each(|at| prefetch(first.wrapping_add(at)));
+            }
+        }
+    }
+
     /// Words of some rows, one row after the other: `[rows, dim_words]`.
     #[inline(always)]
     fn rows(&self, part: Part<'_>, [first, rows]: [usize; 2], to: &mut [f32]) {
         for (row, to) in to.chunks_exact_mut(self.dim_words).take(rows).enumerate() {
-            match part.row(first + row, self.head_dim) {
-                Values::Full(row) if W::VALUES == 1 => to.copy_from_slice(row),
-                row => {
-                    W::words(row, to);
-                }
-            }
+            W::write(part.row(first + row, self.head_dim), to);
         }
     }
 

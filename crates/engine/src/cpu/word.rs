@@ -17,6 +17,9 @@ pub trait Word: 'static {
     /// A row of values as words, written to `buffer` if they do not lie in memory like that.
     fn words<'a>(row: Values<'a, f32>, buffer: &'a mut [f32]) -> &'a [f32];
 
+    /// A row of values as words, all of which go to `to`.
+    fn write(row: Values<'_, f32>, to: &mut [f32]);
+
     /// One word for each value of `first` and its neighbour of `second`, which may be missing.
     fn line(first: Values<'_, f32>, second: Option<Values<'_, f32>>, to: &mut [f32]);
 
@@ -61,6 +64,11 @@ impl Word for Single {
     #[inline(always)]
     fn words<'a>(row: Values<'a, f32>, _: &'a mut [f32]) -> &'a [f32] {
         single(row)
+    }
+
+    #[inline(always)]
+    fn write(row: Values<'_, f32>, to: &mut [f32]) {
+        to.copy_from_slice(single(row));
     }
 
     #[inline(always)]
@@ -118,12 +126,21 @@ impl Word for Pair {
 
     #[inline(always)]
     fn words<'a>(row: Values<'a, f32>, buffer: &'a mut [f32]) -> &'a [f32] {
-        let words = &mut buffer[..row.len().div_ceil(2)];
         match row {
-            Values::Full(row) => fill(row, words),
-            Values::Half(row) => fill(row, words),
+            Values::Full(row) => filled(row, buffer),
+            Values::Half(row) => as_words(row).unwrap_or_else(|| filled(row, buffer)),
         }
-        words
+    }
+
+    #[inline(always)]
+    fn write(row: Values<'_, f32>, to: &mut [f32]) {
+        match row {
+            Values::Full(row) => fill(row, to),
+            Values::Half(row) => match as_words(row) {
+                Some(words) => to.copy_from_slice(words),
+                None => fill(row, to),
+            },
+        }
     }
 
     #[inline(always)]
@@ -166,6 +183,20 @@ fn pair<T: Element>(first: T, second: T) -> f32 {
         |value| u32::from(value.half().to_bits()),
     );
     f32::from_bits(first | second << 16)
+}
+
+/// Values that lie in memory as whole words.
+#[inline(always)]
+fn as_words(row: &[bf16]) -> Option<&[f32]> {
+    bytemuck::try_cast_slice(row).ok()
+}
+
+/// Neighbours to words, as many as they take of the buffer.
+#[inline(always)]
+fn filled<'a, T: Element>(row: &[T], buffer: &'a mut [f32]) -> &'a [f32] {
+    let words = &mut buffer[..row.len().div_ceil(2)];
+    fill(row, words);
+    words
 }
 
 /// Neighbours to words.

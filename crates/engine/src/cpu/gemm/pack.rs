@@ -24,7 +24,7 @@ const LINES: usize = 8;
 /// Inner words that are transposed at a time: two cache lines of each vector.
 const TURN: usize = 32;
 /// How many inner indices ahead a copy asks for memory: rows are too far apart for the processor to guess.
-const AHEAD: usize = 16;
+const AHEAD: usize = 64;
 /// Pieces of rows up to this length are over before the processor guesses that there is more.
 const SHORT: usize = 128;
 
@@ -119,8 +119,7 @@ fn turn_panel<W: Word, const WIDTH: usize>(
 pub fn rows<W: Word>(from: Operand<'_>, vectors: Range<usize>, inner: Range<usize>, to: &mut [f32]) {
     let depth = inner.len().div_ceil(W::VALUES);
     for (vector, to) in vectors.zip(to.chunks_exact_mut(depth.max(1))) {
-        let words = W::words(from.line(vector, inner.clone()), to);
-        debug_assert!(words.len() == depth, "words are written, since they do not lie in memory");
+        W::write(from.line(vector, inner.clone()), to);
     }
 }
 

@@ -7,7 +7,7 @@ use half::bf16;
 use pulp::x86::V4;
 use pulp::{Arch, Simd, WithSimd};
 
-use super::{Hardware, Pair, Word, alone, fill, interleave};
+use super::{Hardware, Pair, Word, alone, as_words, fill, interleave};
 use crate::values::Values;
 
 /// Words of a vector.
@@ -37,20 +37,26 @@ impl Word for Hardware {
 
     #[inline(always)]
     fn words<'a>(row: Values<'a, f32>, buffer: &'a mut [f32]) -> &'a [f32] {
-        let words = &mut buffer[..row.len().div_ceil(2)];
-        match row {
-            Values::Full(row) => {
-                let (blocks, rest) = row.as_chunks::<{ 2 * LANES }>();
-                let (to, last) = words.split_at_mut(LANES * blocks.len());
-                for (block, to) in blocks.iter().zip(to.as_chunks_mut::<LANES>().0) {
-                    // SAFETY: `dispatch` has made sure of the instructions.
-                    unsafe { store(rounded(block), to) };
-                }
-                fill(rest, last);
-            }
-            Values::Half(row) => fill(row, words),
+        if let Values::Half(half) = row
+            && let Some(words) = as_words(half)
+        {
+            return words;
         }
+        let words = &mut buffer[..row.len().div_ceil(2)];
+        Self::write(row, words);
         words
+    }
+
+    #[inline(always)]
+    fn write(row: Values<'_, f32>, to: &mut [f32]) {
+        let Values::Full(row) = row else { return Pair::write(row, to) };
+        let (blocks, rest) = row.as_chunks::<{ 2 * LANES }>();
+        let (to, last) = to.split_at_mut(LANES * blocks.len());
+        for (block, to) in blocks.iter().zip(to.as_chunks_mut::<LANES>().0) {
+            // SAFETY: `dispatch` has made sure of the instructions.
+            unsafe { store(rounded(block), to) };
+        }
+        fill(rest, last);
     }
 
     #[inline(always)]

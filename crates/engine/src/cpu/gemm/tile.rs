@@ -4,6 +4,7 @@ use pulp::Simd;
 
 use super::super::prefetch::{CACHE_LINE, prefetch};
 use super::super::tile::sums;
+use super::super::transpose::{SIDE, transpose};
 use super::super::word::Word;
 use super::Start;
 use super::destination::Destination;
@@ -78,6 +79,11 @@ pub unsafe fn tile<W: Word, S: Simd, const ROWS: usize, const VECTORS: usize, co
         if corner.size[1] <= S::F32_LANES && VECTORS > 1 {
             let sums = panel_sums::<W, S, ROWS, 1, WIDTH>(simd, left, row, right);
             store_parts::<S, ROWS, 1, WIDTH>(simd, &sums, corner);
+            return;
+        }
+        if corner.size[1] <= 2 * S::F32_LANES && VECTORS > 2 {
+            let sums = panel_sums::<W, S, ROWS, 2, WIDTH>(simd, left, row, right);
+            store_parts::<S, ROWS, 2, WIDTH>(simd, &sums, corner);
             return;
         }
         let sums = panel_sums::<W, S, ROWS, VECTORS, WIDTH>(simd, left, row, right);
@@ -162,6 +168,32 @@ unsafe fn store<S: Simd, const ROWS: usize, const VECTORS: usize>(
     }
 }
 
+/// Stores the columns of a tile that exist into a destination in which its rows lie side by side; all rows exist.
+///
+/// # Safety
+/// They are writable, and a bias has a value for each row.
+#[inline(always)]
+unsafe fn store_turned<const ROWS: usize, const WIDTH: usize>(tile: &[[f32; WIDTH]; ROWS], corner: Corner<'_>) {
+    let mut turned = [[0.0; ROWS]; WIDTH];
+    for (square, rows) in tile.as_chunks::<SIDE>().0.iter().enumerate() {
+        transpose(rows.each_ref().map(<[f32; WIDTH]>::as_slice), turned.as_flattened_mut(), ROWS, square * SIDE);
+    }
+    let mut bias = [0.0; ROWS];
+    if let Start::Bias(values) = corner.start {
+        bias.copy_from_slice(&values[corner.first[0]..corner.first[0] + ROWS]);
+    }
+    for (column, sums) in turned.iter_mut().enumerate().take(corner.size[1]) {
+        let to = corner.out.at(corner.first[0], corner.first[1] + column).cast::<[f32; ROWS]>();
+        // SAFETY: the caller's promise.
+        let start = if let Start::Out = corner.start { unsafe { to.read_unaligned() } } else { bias };
+        for (sum, start) in sums.iter_mut().zip(start) {
+            *sum += start;
+        }
+        // SAFETY: the caller's promise.
+        unsafe { to.write_unaligned(*sums) };
+    }
+}
+
 /// Stores the rows and columns of a tile that exist, one by one.
 ///
 /// # Safety
@@ -178,6 +210,11 @@ unsafe fn store_parts<S: Simd, const ROWS: usize, const VECTORS: usize, const WI
     // SAFETY: `whole` has room for the tile.
     unsafe { store(simd, sums, inner) };
     let ([rows, columns], [first_row, first_column]) = (corner.size, corner.first);
+    if corner.out.transposed && rows == ROWS && ROWS.is_multiple_of(SIDE) {
+        // SAFETY: the caller's promise.
+        unsafe { store_turned(&whole, corner) };
+        return;
+    }
     for column in 0..columns {
         for (row, sums) in whole.iter().enumerate().take(rows) {
             let [at_row, at_column] = [first_row + row, first_column + column];

@@ -45,9 +45,7 @@ pub struct Schedule {
 impl Schedule {
     /// The schedule of `config` for epochs of `steps_per_epoch` steps.
     pub fn new(config: &Config, steps_per_epoch: usize) -> Self {
-        let epochs = config.run.epochs;
-        let all = epochs * steps_per_epoch;
-        let total = config.run.steps.map_or(all, |steps| steps.min(all));
+        let (epochs, total) = (config.run.epochs, config.run.total_steps(steps_per_epoch));
         let warmup = warmup_steps(config.optim.warmup_epochs, steps_per_epoch).min(total);
         let [decay_start, decay_end] = config.optim.weight_decay;
         let [momentum_start, momentum_end] = config.dino.momentum;

@@ -13,28 +13,37 @@ pub struct Key {
     pub free_on_resume: bool,
     /// Unit, where a length such as `"10%"` or `"2 epochs"` is accepted as well.
     pub(super) unit: Option<Unit>,
-    /// Words that stand for a value found in the data.
+    /// Words that stand for a value found in the data, or chosen by the program.
     pub(super) words: &'static [&'static str],
+    /// Whether 0 leaves the choice to the program, as "auto" does.
+    pub(super) zero_is_open: bool,
+}
+
+impl Key {
+    /// The same key, where both 0 and "auto" leave the choice to the program.
+    const fn open(self) -> Self {
+        Self { words: &[AUTO], zero_is_open: true, ..self }
+    }
 }
 
 /// A key that determines the result of a run.
 const fn fixed(name: &'static str, comment: &'static str) -> Key {
-    Key { name, comment, free_on_resume: false, unit: None, words: &[] }
+    Key { name, comment, free_on_resume: false, unit: None, words: &[], zero_is_open: false }
 }
 
 /// A key that may change between an interruption and its continuation.
 const fn free(name: &'static str, comment: &'static str) -> Key {
-    Key { name, comment, free_on_resume: true, unit: None, words: &[] }
+    Key { free_on_resume: true, ..fixed(name, comment) }
 }
 
 /// A key that accepts a length.
 const fn length(name: &'static str, comment: &'static str, unit: Unit) -> Key {
-    Key { name, comment, free_on_resume: false, unit: Some(unit), words: &[] }
+    Key { unit: Some(unit), ..fixed(name, comment) }
 }
 
 /// A key whose value may be found in the data.
 const fn found(name: &'static str, comment: &'static str, words: &'static [&'static str]) -> Key {
-    Key { name, comment, free_on_resume: false, unit: None, words }
+    Key { words, ..fixed(name, comment) }
 }
 
 /// The choice is left to the program.
@@ -63,8 +72,8 @@ pub const KEYS: &[Key] = &[
     ),
     found("data.mean", "channel means; or \"imagenet\", \"measured\"", &[AUTO, MEASURED, IMAGENET]),
     found("data.std", "channel standard deviations; or \"imagenet\", \"measured\"", &[AUTO, MEASURED, IMAGENET]),
-    free("data.workers", "threads that decode and augment"),
-    free("data.cache_mb", "memory for decoded images, MiB"),
+    free("data.workers", "threads that decode and augment").open(),
+    free("data.cache_mb", "memory for decoded images, MiB").open(),
     fixed("model.name", "vit_tiny, vit_small or vit_base"),
     fixed("model.patch_size", "side of a patch, pixels"),
     fixed("model.image_size", "image side whose patch grid has its own position embeddings, pixels"),
@@ -126,24 +135,24 @@ pub const KEYS: &[Key] = &[
     fixed("run.steps", "optimizer steps of the whole run, where the last epoch is cut short"),
     fixed("run.time", "time the run may take, such as \"8h\": the schedule is paced to end by then"),
     found("run.batch", "images per optimizer step", &[AUTO]),
-    free("run.micro_batch", "images per forward pass; gradients are accumulated up to run.batch"),
+    free("run.micro_batch", "images per forward pass; gradients are accumulated up to run.batch").open(),
     fixed("run.precision", "what products multiply: \"f32\", \"bf16\", or \"auto\", bf16 where the processor can"),
     free(
         "run.recompute",
         "compute a block's activations again for the gradient: a fraction of the memory, a third more time",
     ),
     fixed("run.seed", "seed of every random draw"),
-    free("run.threads", "compute threads"),
-    free("run.checkpoint_every_steps", "steps between two checkpoints"),
+    free("run.threads", "compute threads").open(),
+    free("run.checkpoint_every_steps", "steps between two checkpoints").open(),
     free("run.keep_every_epochs", "epochs between two checkpoints kept for good; 0 = none"),
-    fixed("eval.every_epochs", "epochs between two evaluations"),
+    fixed("eval.every_epochs", "epochs between two evaluations").open(),
     fixed("eval.knn_k", "neighbours that vote"),
     fixed(
         "eval.most_images",
         "labelled images that vote or are classified, at most; evenly spread where there are more",
     ),
     free("eval.pictures", "whether attention, components, neighbours and a map are drawn at each evaluation"),
-    fixed("log.every_steps", "steps between two rows of metrics.jsonl"),
+    fixed("log.every_steps", "steps between two rows of metrics.jsonl").open(),
     free("log.tensorboard", "whether event files for TensorBoard are written"),
 ];
 

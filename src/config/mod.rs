@@ -100,8 +100,7 @@ impl Config {
 
     /// Optimizer steps of the whole run over `images` images.
     pub fn total_steps(&self, images: usize) -> usize {
-        let all = self.steps_per_epoch(images) * self.run.epochs;
-        self.run.steps.map_or(all, |steps| steps.min(all))
+        self.run.total_steps(self.steps_per_epoch(images))
     }
 
     /// Crops of one image that the student sees.

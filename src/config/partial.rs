@@ -173,10 +173,10 @@ impl Partial {
     /// The value of `key`, if given.
     pub fn value(&self, name: &str) -> Option<&Value> {
         let (value, _) = self.values.get(name)?;
-        let zero_is_open = ZERO_IS_OPEN.contains(&name);
-        let may_be_auto = zero_is_open || key::find(name).is_some_and(|key| key.words.contains(&key::AUTO));
-        let left_open =
-            may_be_auto && value.as_str() == Some(key::AUTO) || zero_is_open && value.as_integer() == Some(0);
+        let left_open = key::find(name).is_some_and(|known| {
+            let is_auto = known.words.contains(&key::AUTO) && value.as_str() == Some(key::AUTO);
+            is_auto || known.zero_is_open && value.as_integer() == Some(0)
+        });
         (!left_open).then_some(value)
     }
 
@@ -239,17 +239,6 @@ impl Partial {
     }
 }
 
-/// Keys where 0 leaves the choice to the program, as "auto" does.
-const ZERO_IS_OPEN: [&str; 7] = [
-    "data.workers",
-    "data.cache_mb",
-    "run.threads",
-    "run.micro_batch",
-    "run.checkpoint_every_steps",
-    "eval.every_epochs",
-    "log.every_steps",
-];
-
 fn line_of(text: &str, offset: usize) -> usize {
     1 + text.bytes().take(offset).filter(|byte| *byte == b'\n').count()
 }
@@ -288,8 +277,7 @@ fn check_type(known: &key::Key, value: &Value, origin: &Origin) -> Result<(), Co
     if let (Some(_), Value::String(text)) = (known.unit, value) {
         return Span::parse(text).map(|_| ()).ok_or_else(|| bad(Span::ALLOWED.to_owned()));
     }
-    let is_open = |text: &str| text == key::AUTO && ZERO_IS_OPEN.contains(&known.name);
-    if value.as_str().is_some_and(|text| known.words.contains(&text) || is_open(text)) {
+    if value.as_str().is_some_and(|text| known.words.contains(&text)) {
         return Ok(());
     }
     match nested(known.name, value.clone()).try_into::<Config>() {

@@ -374,6 +374,12 @@ impl Default for RunConfig {
 }
 
 impl RunConfig {
+    /// Optimizer steps of the whole run, for epochs of `steps_per_epoch` steps.
+    pub fn total_steps(&self, steps_per_epoch: usize) -> usize {
+        let all = self.epochs * steps_per_epoch;
+        self.steps.map_or(all, |steps| steps.min(all))
+    }
+
     /// The time the run may take; `None` if it is not limited, or not said in a way that is understood.
     pub fn time_limit(&self) -> Option<Duration> {
         let span: jiff::Span = self.time.as_ref()?.parse().ok()?;

@@ -13,6 +13,7 @@ use super::console::{Console, Figures, Verbosity};
 use super::images::warn_of_skipped;
 use super::input::{ImageSize, Network};
 use super::model::Model;
+use super::report::picture_of;
 use super::seen::{free_name, seen};
 use crate::checkpoint::atomic::write_atomic;
 use crate::eval::EvalError;
@@ -107,7 +108,7 @@ struct Look<'a> {
 impl Look<'_> {
     fn write(&self, folder: &Path, mass: f64) -> Result<Vec<PathBuf>, RunError> {
         std::fs::create_dir_all(folder).map_err(RunError::file("create", folder))?;
-        let image = Picture::new(self.image.width, self.image.height, self.image.shown().pixels)?;
+        let image = picture_of(self.image)?;
         let mut files = Vec::new();
         let mut save = |name: String, picture: &Picture| -> Result<(), RunError> {
             let (path, bytes) = (folder.join(name), picture.to_png()?);

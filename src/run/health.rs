@@ -297,8 +297,7 @@ impl Monitor {
     /// A monitor of a run that has told nothing yet.
     pub fn new(config: &Config, steps_per_epoch: usize) -> Self {
         let (steps, share) = PATIENCE;
-        let all = config.run.epochs * steps_per_epoch;
-        let total = config.run.steps.map_or(all, |steps| steps.min(all));
+        let total = config.run.total_steps(steps_per_epoch);
         let patience = steps.min((share * total as f64) as usize).max(1);
         let warmup = warmup_steps(config.optim.warmup_epochs, steps_per_epoch);
         let from = warmup.min(total.saturating_sub(2 * patience));

@@ -11,6 +11,7 @@ use super::RunError;
 use super::counter::Counter;
 use super::images::warn_of_skipped;
 use super::look::{Look, LookRequest, figure, named, thinned, write_file, write_page};
+use super::report::picture_of;
 use super::seen::{free_name, seen};
 use crate::eval::EvalError;
 use crate::eval::features::{Frozen, ImageBatch};
@@ -18,7 +19,7 @@ use crate::eval::pca::COLOURS;
 use crate::eval::pca_maps::{Ground, PatchTokens, PcaMaps, pca_maps};
 use crate::report::page::{RunPage, Table, Verdict, VerdictState};
 use crate::report::pca_sheet::{PcaRow, Upsampling, cut_out, pca_picture, pca_sheet};
-use crate::report::picture::{Picture, PictureError};
+use crate::report::picture::PictureError;
 
 /// Longer side of a picture on the sheet.
 const CELL_PX: u32 = 200;
@@ -150,7 +151,7 @@ pub fn pca_rows(
     for (sight, &grid) in sights.iter().zip(grids) {
         let patches = first..first + grid.0 * grid.1;
         let values = COLOURS * patches.start..COLOURS * patches.end;
-        let image = Picture::new(sight.image.width, sight.image.height, sight.image.shown().pixels)?;
+        let image = picture_of(&sight.image)?;
         let map = pca_picture(maps.colours.get(values.clone()).unwrap_or_default(), grid, &image, upsampling)?;
         let foreground = match &maps.foreground {
             Some(front) => {

@@ -27,7 +27,7 @@ use super::setup::{Weights, fresh_state, loading};
 use super::status::{State, Status};
 use super::trained::{Stopped, Trained};
 use crate::checkpoint::{LoadedFrom, load_latest, set_damaged_aside};
-use crate::config::{ConfigError, Partial, resolve};
+use crate::config::{ConfigError, Facts, Partial, resolve};
 use crate::methods::Device;
 use crate::report::page::PlanLine;
 use crate::schedule::Schedule;
@@ -171,7 +171,8 @@ pub(super) fn train_run<T: Send>(
     Environment::current().write(&out)?;
     let threads = device::threads(folder.config.run.threads)?;
     let clock = Clock::new(&folder.config, begun);
-    let run = Run { folder: &folder, source, console, interrupt, when_collapsed: request.when_collapsed, clock };
+    let when_collapsed = request.when_collapsed;
+    let run = Run { folder: &folder, facts: &facts, source, console, interrupt, when_collapsed, clock };
     let outcome = threads.install(|| run.go(&lines).map(|trained| after(&trained)));
     if let Err(error) = &outcome {
         console.end_progress();
@@ -200,6 +201,7 @@ fn spare(out: &Path, init: &str) -> Result<(), RunError> {
 /// A run that is about to train.
 struct Run<'a> {
     folder: &'a RunFolder,
+    facts: &'a Facts,
     source: Arc<Source>,
     console: &'a Console,
     interrupt: Interrupt,
@@ -246,8 +248,8 @@ impl<'a> Run<'a> {
         let took = begun.elapsed();
         observer.close(end, &state, took)?;
         let (stopped, findings) = (observer.stopped(), observer.findings().clone());
-        let (folder, source, validation) = (self.folder, self.source, evaluation.validation);
-        Ok(Trained { folder, source, plan, state, validation, end, stopped, findings, took })
+        let (folder, facts, source, validation) = (self.folder, self.facts, self.source, evaluation.validation);
+        Ok(Trained { folder, source, facts, plan, state, validation, end, stopped, findings, took })
     }
 
     /// Keeps a step that was not finite, so that it can be looked at.

@@ -77,23 +77,28 @@ impl Snapshot {
     /// The second line: how well.
     pub fn health(&self) -> String {
         let most = (self.out_dim as f64).ln();
-        let names: Vec<&str> = self.findings.iter().map(|finding| finding.name()).collect();
-        let state = if names.is_empty() { "ok".to_owned() } else { format!("found: {}", names.join(", ")) };
-        let mut line = format!("health {state}   entropy {:.2}/{most:.2}", self.entropy);
+        let mut line = format!("{}   entropy {:.2}/{most:.2}", self.state(), self.entropy);
         let _ = write!(line, "   KL {:.3}   |g| {:.2}", self.kl, self.grad_norm);
         if (self.loss - most).abs() < NEAR_LN_K {
             let _ = write!(line, "   loss sits at ln {} = {most:.4}", self.out_dim);
         }
-        if let Some(rank) = self.rank {
-            let _ = write!(line, "   rank {rank:.1}");
-        }
-        if let Some((top1, epoch)) = self.knn {
-            let _ = write!(line, "   k-NN {top1:.1} % (ep {epoch})");
-        }
-        if let Some(memory) = self.memory() {
-            let _ = write!(line, "   {memory}");
+        for words in self.features().chain(self.memory()) {
+            let _ = write!(line, "   {words}");
         }
         line
+    }
+
+    /// What was found to go wrong, in words.
+    pub fn state(&self) -> String {
+        let names: Vec<&str> = self.findings.iter().map(|finding| finding.name()).collect();
+        if names.is_empty() { "health ok".to_owned() } else { format!("health found: {}", names.join(", ")) }
+    }
+
+    /// How good the features last were, in words: rank and k-NN, where they are known.
+    pub fn features(&self) -> impl Iterator<Item = String> {
+        let rank = self.rank.map(|rank| format!("rank {rank:.1}"));
+        let knn = self.knn.map(|(top1, epoch)| format!("k-NN {top1:.1} % (ep {epoch})"));
+        rank.into_iter().chain(knn)
     }
 
     /// Where the loss goes, as an arrow.

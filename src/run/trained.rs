@@ -9,6 +9,7 @@ use dinoxide_views::Source;
 use super::folder::RunFolder;
 use super::health::Finding;
 use super::validation::Validation;
+use crate::config::Facts;
 use crate::report::page::PlanLine;
 use crate::train::End;
 use crate::train::step::TrainState;
@@ -30,6 +31,8 @@ pub struct Trained<'a> {
     pub folder: &'a RunFolder,
     /// The training images.
     pub source: Arc<Source>,
+    /// What the plan was made from.
+    pub facts: &'a Facts,
     /// What was decided before the first step.
     pub plan: &'a [PlanLine],
     /// Student, teacher, optimizer.

@@ -44,12 +44,13 @@ fn model_of_weights(draft: &mut Draft<'_>, init: &InitFacts) -> Result<(), Confi
     }
     draft.choose("model.mlp_ratio", model.mlp_ratio, reason)?;
     let patch = draft.config.model.patch_size.max(1);
-    let smaller = draft.facts.median_size.map(|(width, height)| width.min(height) as usize / patch * patch);
-    let fitting = smaller.filter(|side| *side < model.image_size).map(|side| side.max(tuned::FEWEST_PATCHES * patch));
-    let (global, reason) = match (draft.given.whole("model.image_size"), fitting) {
+    let covered = draft.facts.median_size.map(|(width, height)| width.min(height) as usize / patch * patch);
+    let fitting = covered.map(|side| side.max(tuned::FEWEST_PATCHES * patch));
+    let smaller = fitting.filter(|side| *side < model.image_size);
+    let (global, reason) = match (draft.given.whole("model.image_size"), smaller) {
         (Some(size), _) => (size, "the network's image size"),
-        (None, Some(side)) if side < model.image_size => (side, "the images are smaller than those of the weights"),
-        _ => (model.image_size, "the size of the weights' images"),
+        (None, Some(side)) => (side, "the images are smaller than those of the weights"),
+        (None, None) => (model.image_size, "the size of the weights' images"),
     };
     draft.choose("views.global.size", whole(global), reason)?;
     let global = draft.config.views.global.size as usize;

@@ -122,15 +122,13 @@ impl InitialWeights {
         let (head, backbone): (Vec<_>, Vec<_>) = found.into_iter().partition(|tensor| tensor.name.starts_with(HEAD));
         copy(student, BACKBONE, &backbone);
         let fit = match_names(&expected_head, &head, &[]);
-        let mut kept = None;
         if fit.is_complete() {
             copy(student, "", &head);
             report.push(format!("{} tensors of the head", fit.matched.len()));
-            kept = center;
         } else {
             report.push(format!("the head starts anew ({})", why_not(&fit, head.len())));
         }
-        Ok(TakenOver { words: report.join("; "), center: kept })
+        Ok(TakenOver { words: report.join("; "), center: center.filter(|_| fit.is_complete()) })
     }
 }
 

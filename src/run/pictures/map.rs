@@ -14,7 +14,8 @@ use crate::eval::nearest::UnitRows;
 use crate::report::map::{Map, MapGroup, MapPoint, map_sheet, sheet_side};
 use crate::report::picture::Picture;
 use crate::run::RunError;
-use crate::run::probe::{Probe, ProbeFeatures};
+use crate::run::probe::Probe;
+use crate::run::report::picture_of;
 
 /// Groups where folders are no classes, and the seed of the search for them.
 const GROUPS: usize = 8;
@@ -36,17 +37,8 @@ struct Kept {
     features: String,
 }
 
-/// The map of the probe, and what the next evaluation needs of it in `folder`; nothing if there are too few images.
-pub(super) fn probe_map(
-    folder: &Path,
-    probe: &Probe,
-    features: &ProbeFeatures,
-    at: Moment,
-) -> Result<Option<Picture>, RunError> {
-    if probe.images().len() < 2 {
-        return Ok(None);
-    }
-    let unit = UnitRows::new(features.teacher.clone(), features.dim, "the features of the probe")?;
+/// The map of the probe, whose features are `unit`, and what the next evaluation needs of it in `folder`.
+pub(super) fn probe_map(folder: &Path, probe: &Probe, unit: &UnitRows, at: Moment) -> Result<Picture, RunError> {
     let rows: Vec<f32> = (0..unit.len()).flat_map(|row| unit.row(row)).copied().collect();
     // Images that changed since were elsewhere: the map begins anew.
     let earlier = before::<Kept>(folder, PLACES, at.step).filter(|earlier| {
@@ -60,7 +52,7 @@ pub(super) fn probe_map(
             let start = earlier.as_ref().map(|earlier| earlier.places.as_slice());
             let steps = if start.is_some() { MORE_STEPS } else { STEPS };
             let places = match unit.len() {
-                FEWEST.. => tsne_map(&unit, Descent { steps, start }, |_| {})?,
+                FEWEST.. => tsne_map(unit, Descent { steps, start }, |_| {})?,
                 _ => pca_map(&rows, unit.dim())?,
             };
             aligned(&places, start)
@@ -79,7 +71,7 @@ pub(super) fn probe_map(
     };
     let kept = Kept { places, groups, features: digest };
     keep(folder, PLACES, at.step, &kept)?;
-    Ok(Some(map_sheet(&map(probe, &names, &kept)?)))
+    Ok(map_sheet(&map(probe, &names, &kept)?))
 }
 
 fn digest(features: &[f32]) -> String {
@@ -90,10 +82,7 @@ fn digest(features: &[f32]) -> String {
 /// The map with small copies of the images.
 fn map(probe: &Probe, names: &[String], kept: &Kept) -> Result<Map, RunError> {
     let side = sheet_side(probe.images().len());
-    let copies = probe.images().par_iter().map(|image| -> Result<Picture, RunError> {
-        let shown = image.shown();
-        Ok(Picture::new(shown.width, shown.height, shown.pixels)?.resized(side, side))
-    });
+    let copies = probe.images().par_iter().map(|image| picture_of(image).map(|picture| picture.resized(side, side)));
     let copies = copies.collect::<Result<Vec<_>, _>>()?;
     let points = copies.into_iter().zip(kept.places.iter().zip(&kept.groups));
     let points = points.map(|(thumbnail, (place, group))| MapPoint {

@@ -19,7 +19,7 @@ use super::look::write_file;
 use super::neighbors::drawn;
 use super::pca::{PcaSight, add_tokens, pca_rows};
 use super::probe::{Probe, ProbeFeatures};
-use super::report::{PICTURES, Sight, attention_maps, attention_row};
+use super::report::{PICTURES, Sight, attention_maps, attention_row, picture_of};
 use super::validation::{eval_transform, reading};
 use crate::config::Config;
 use crate::eval::features::Frozen;
@@ -106,13 +106,14 @@ impl Pictures {
             all.push(self.keep("attention", &self.attention(frozen)?, Form::Png, at)?);
             all.push(self.keep("pca", &self.components(frozen, at)?, Form::Png, at)?);
         }
-        if let Some(picture) = neighbors(probe, features)? {
-            // Photographs for the most part, which are ten times larger as PNG.
-            all.push(self.keep("neighbors", &picture, Form::Jpeg, at)?);
+        if probe.images().len() < 2 {
+            return Ok(all);
         }
-        if let Some(picture) = probe_map(&self.folder.join("map"), probe, features, at)? {
-            all.push(self.keep("map", &picture, Form::Jpeg, at)?);
-        }
+        let unit = UnitRows::new(features.teacher.clone(), features.dim, "the features of the probe")?;
+        // Photographs for the most part, which are ten times larger as PNG.
+        all.push(self.keep("neighbors", &neighbors(probe, &unit)?, Form::Jpeg, at)?);
+        let map = probe_map(&self.folder.join("map"), probe, &unit, at)?;
+        all.push(self.keep("map", &map, Form::Jpeg, at)?);
         Ok(all)
     }
 
@@ -149,20 +150,15 @@ impl Pictures {
     }
 }
 
-/// The nearest images of the probe to a few of it; nothing if there are too few.
-fn neighbors(probe: &Probe, features: &ProbeFeatures) -> Result<Option<Picture>, RunError> {
+/// The nearest images of the probe, whose features are `bank`, to a few of it.
+fn neighbors(probe: &Probe, bank: &UnitRows) -> Result<Picture, RunError> {
     let images = probe.images();
-    if images.len() < 2 {
-        return Ok(None);
-    }
-    let bank = UnitRows::new(features.teacher.clone(), features.dim, "the features of the probe")?;
     let queries = drawn(images.len());
     let own: Vec<Option<usize>> = queries.iter().copied().map(Some).collect();
     let rows: Vec<f32> = queries.iter().flat_map(|query| bank.row(*query)).copied().collect();
     let nearest = bank.nearest_others(&rows, &own, NEIGHBORS)?;
     let shown = |index: usize| -> Result<Shown, RunError> {
-        let image = images[index].shown();
-        let picture = Picture::new(image.width, image.height, image.pixels)?.resized(CELL_PX, CELL_PX);
+        let picture = picture_of(&images[index])?.resized(CELL_PX, CELL_PX);
         Ok(Shown { picture, class: None })
     };
     let mut rows = Vec::new();
@@ -170,7 +166,7 @@ fn neighbors(probe: &Probe, features: &ProbeFeatures) -> Result<Option<Picture>,
         let near = nearest.iter().map(|near| Ok((shown(near.index)?, near.similarity)));
         rows.push(NeighborRow { query: shown(*query)?, nearest: near.collect::<Result<_, RunError>>()? });
     }
-    Ok(Some(neighbor_sheet(&rows, CELL_PX)))
+    Ok(neighbor_sheet(&rows, CELL_PX))
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<(), RunError> {

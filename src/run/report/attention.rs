@@ -5,10 +5,10 @@ use dinoxide_engine::tensor::Pool;
 use dinoxide_views::Image;
 use dinoxide_views::source::SourceImage;
 
+use super::picture_of;
 use crate::eval::attention::{AttentionMaps, MASS, mass_mask};
 use crate::eval::features::{Frozen, ImageBatch};
 use crate::report::attention_sheet::AttentionRow;
-use crate::report::picture::Picture;
 use crate::run::RunError;
 use crate::run::trained::Trained;
 use crate::run::validation::{eval_transform, reading};
@@ -40,7 +40,7 @@ pub fn attention_maps(frozen: &Frozen<'_>, image: &Image) -> Result<AttentionMap
 /// # Errors
 /// If the image has no pixel.
 pub fn attention_row(sight: &Sight, truth: Option<Vec<u8>>) -> Result<AttentionRow, RunError> {
-    let image = Picture::new(sight.image.width, sight.image.height, sight.image.shown().pixels)?;
+    let image = picture_of(&sight.image)?;
     let kept = mass_mask(&sight.maps.mean(), MASS)?;
     Ok(AttentionRow { image, maps: sight.maps.clone(), kept, truth })
 }

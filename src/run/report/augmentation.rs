@@ -36,6 +36,14 @@ pub fn augmentation_sheet(config: &Config, source: &Source) -> Option<Picture> {
     (!rows.is_empty()).then(|| sheet(&rows, &captions.collect::<Vec<_>>()))
 }
 
+/// The picture that people are shown of an image.
+///
+/// # Errors
+/// If the image has no pixel.
+pub fn picture_of(image: &Image) -> Result<Picture, PictureError> {
+    Picture::new(image.width, image.height, image.shown().pixels)
+}
+
 /// A smaller or larger copy, as people are shown it.
 ///
 /// # Errors
@@ -43,5 +51,5 @@ pub fn augmentation_sheet(config: &Config, source: &Source) -> Option<Picture> {
 pub fn scaled(image: &Image, factor: f64) -> Result<Picture, PictureError> {
     let side = |side: u32| (f64::from(side) * factor).round().max(1.0) as u32;
     let (width, height) = (side(image.width), side(image.height));
-    Ok(Picture::new(image.width, image.height, image.shown().pixels)?.resized(width, height))
+    Ok(picture_of(image)?.resized(width, height))
 }

@@ -108,7 +108,8 @@ pub(super) fn figures(
 /// The last sheet of a kind that can be read, for the page, and its epoch.
 fn last(pictures: &Path, kind: &str) -> Option<(usize, Vec<u8>)> {
     let read = |sheet: &Sheet| {
-        let (file, picture) = (sheet.file()?, sheet.picture()?);
+        let file = sheet.file()?;
+        let picture = Picture::from_file(&file).ok()?;
         // A photograph is not compressed twice.
         if image::guess_format(&file).ok()? == image::ImageFormat::Jpeg { Some(file) } else { smaller(&picture).ok() }
     };

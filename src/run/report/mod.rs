@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use dinoxide_views::Source;
 
 pub use attention::{Sight, attention_maps, attention_row};
-pub use augmentation::{augmentation_sheet, scaled};
+pub use augmentation::{augmentation_sheet, picture_of, scaled};
 pub use early_rise::{EarlyRise, early_rise};
 pub use numbers::Numbers;
 pub use published::{Published, nearest};

@@ -2,9 +2,8 @@
 
 use toml::Value;
 
-use crate::config::{Config, KEYS, Origin, Partial, resolve};
+use crate::config::{Config, Facts, KEYS, Origin, Partial, resolve};
 use crate::report::page::Table;
-use crate::run::facts::gather;
 use crate::run::found::MEASURED_KEYS;
 use crate::run::trained::Trained;
 
@@ -23,7 +22,9 @@ pub(super) fn differences(trained: &Trained<'_>) -> Option<Table> {
     for (key, value) in config.values_under(&MEASURED_KEYS).ok()?.into_iter().chain([("data.train", places)]) {
         given.insert(key, value, Origin::Derived).ok()?;
     }
-    let (reference, _) = resolve(&given, &gather(&trained.source, &given).ok()?).ok()?;
+    // Labels, weights to start from and the measured speed are this run's alone.
+    let facts = Facts { val_classes: None, init: None, speed: None, ..trained.facts.clone() };
+    let (reference, _) = resolve(&given, &facts).ok()?;
     table(config, &reference)
 }
 

@@ -119,13 +119,9 @@ fn header(model: &Model, paint: Paint, area: Rect) -> Vec<Line<'_>> {
     ];
     speed.extend(snapshot.memory().map(Span::raw));
     lines.push(fitting(speed, width));
-    let names: Vec<&str> = snapshot.findings.iter().map(|finding| finding.name()).collect();
-    let mut health = vec![match names.as_slice() {
-        [] => Span::styled("health ok", paint.good()),
-        names => Span::styled(format!("health found: {}", names.join(", ")), paint.bad()),
-    }];
-    health.extend(snapshot.rank.map(|rank| Span::raw(format!("rank {rank:.1}"))));
-    health.extend(snapshot.knn.map(|(top1, epoch)| Span::raw(format!("k-NN {top1:.1} % (ep {epoch})"))));
+    let look = if snapshot.findings.is_empty() { paint.good() } else { paint.bad() };
+    let mut health = vec![Span::styled(snapshot.state(), look)];
+    health.extend(snapshot.features().map(Span::raw));
     lines.push(fitting(health, width));
     let remedies = snapshot.findings.iter().flat_map(|finding| wrapped(&format!("→ {}", finding.remedy()), width));
     let most = REMEDY_LINES.min((f64::from(area.height) * REMEDY_SHARE) as usize);

@@ -13,6 +13,8 @@ use crate::values::{Precision, Values, ValuesMut};
 
 /// Buffers are allocated in sizes of this many steps to the next power of two, so that there are not too many kinds.
 const CLASSES: usize = 16;
+/// Values of a cache line.
+const LINE: usize = 16;
 /// A free buffer serves if it is larger than needed by at most one part in this many.
 const SLACK: usize = 4;
 
@@ -40,7 +42,7 @@ impl Pool {
     /// A buffer of `len` values whose contents are arbitrary.
     pub fn take(&self, len: usize) -> Buffer {
         let shelves = &self.shelves;
-        let class = class_of(len);
+        let class = class_of(len + LINE - 1);
         let values = shelves.find(class, class + class / SLACK).unwrap_or_else(|| {
             let values = vec![0.0; class];
             shelves.allocated_bytes.set(shelves.allocated_bytes.get() + bytes(&values));
@@ -48,7 +50,8 @@ impl Pool {
         });
         shelves.in_use_bytes.set(shelves.in_use_bytes.get() + bytes(&values));
         shelves.peak_bytes.set(shelves.peak_bytes.get().max(shelves.in_use_bytes.get()));
-        Buffer { values, len, home: self.clone() }
+        let first = values.as_ptr().align_offset(LINE * size_of::<f32>()).min(LINE - 1);
+        Buffer { values, first, len, home: self.clone() }
     }
 
     /// Room for `len` values between two operations, of arbitrary contents.
@@ -102,8 +105,10 @@ fn bytes(values: &[f32]) -> usize {
 /// Pool memory that goes back when dropped.
 #[derive(Debug)]
 pub struct Buffer {
-    /// At least `len` values.
+    /// At least `len` values from `first` on.
     values: Vec<f32>,
+    /// Where a cache line begins: vectors then lie within one.
+    first: usize,
     len: usize,
     home: Pool,
 }
@@ -112,13 +117,13 @@ impl Deref for Buffer {
     type Target = [f32];
 
     fn deref(&self) -> &[f32] {
-        &self.values[..self.len]
+        &self.values[self.first..self.first + self.len]
     }
 }
 
 impl DerefMut for Buffer {
     fn deref_mut(&mut self) -> &mut [f32] {
-        &mut self.values[..self.len]
+        &mut self.values[self.first..self.first + self.len]
     }
 }
 

@@ -1,6 +1,6 @@
 //! Numbers in memory: in full precision, or rounded to bf16 between the operations of a branch.
 //!
-//! bf16 has the exponent of `f32` and eight bits of mantissa. Sums, statistics, parameters and gradients in memory are never
+//! bf16 has the exponent of `f32` and eight bits of mantissa. Sums, statistics, parameters and their gradients are never
 //! rounded, only what one operation of a branch hands to the next, and what products read of their operands.
 
 use std::ops::Range;

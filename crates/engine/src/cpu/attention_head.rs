@@ -11,7 +11,7 @@ use pulp::{Simd, WithSimd};
 
 use super::dense::row_mut;
 use super::math::{exp, larger};
-use super::prefetch::{CACHE_LINE, prefetch};
+use super::cache::{CACHE_LINE, aligned, prefetch};
 use super::tile::{PAD, Product, multiply};
 use super::transpose::{SIDE, transpose};
 use super::word::Word;
@@ -48,8 +48,7 @@ impl<W: Word> WithSimd for Forward<'_, '_, W> {
         let shape = Shape::<W>::new(&op, task.segment);
         let Shape { len, padded, line, lines, dim_words, .. } = shape;
         let need = dim_words * padded + lines * line + QUERIES * (2 * padded + line + dim_words) + SIDE * dim_words;
-        scratch.resize(need.max(scratch.len()), 0.0);
-        let mut rest = &mut scratch[..];
+        let mut rest = aligned(scratch, need);
         let keys = take(&mut rest, dim_words * padded);
         let values = take(&mut rest, lines * line);
         let [scores, buffer] = [(); 2].map(|()| take(&mut rest, QUERIES * padded));
@@ -101,8 +100,7 @@ impl<W: Word, T: Element> WithSimd for Backward<'_, '_, W, T> {
             + (lines + 2 * len) * line
             + QUERIES * (3 * padded + 3 * line + dim_words)
             + SIDE * dim_words;
-        scratch.resize(need.max(scratch.len()), 0.0);
-        let mut rest = &mut scratch[..];
+        let mut rest = aligned(scratch, need);
         let [keys_t, values_t] = [(); 2].map(|()| take(&mut rest, dim_words * padded));
         let keys = take(&mut rest, lines * line);
         let [d_keys, d_values] = [(); 2].map(|()| take(&mut rest, len * line));

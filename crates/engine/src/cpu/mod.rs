@@ -19,6 +19,7 @@
 mod attention;
 mod attention_head;
 mod batch_norm;
+mod cache;
 mod chunk;
 mod dense;
 mod gelu;
@@ -27,7 +28,6 @@ mod layer_norm;
 mod loss;
 pub mod math;
 mod peak;
-mod prefetch;
 mod residual;
 mod tile;
 mod tokens;

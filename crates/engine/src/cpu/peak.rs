@@ -11,7 +11,8 @@ use super::chunk::CHUNK_LEN;
 use super::math::vectorised;
 use super::word::Word;
 
-/// Independent sums, enough to hide the latency of a multiply-add and few enough for sixteen registers.
+/// Independent sums, enough to hide the latency of a multiply-add and few enough for sixteen registers; twice as many where
+/// there are thirty-two, since products of pairs take longer than those of single values.
 const CHAINS: usize = 12;
 /// Multiply-adds of each chain in one measurement, a few milliseconds.
 const STEPS: usize = 2_000_000;
@@ -24,32 +25,37 @@ const REPEATS: usize = 5;
 struct Chains<W>(PhantomData<W>);
 
 impl<W: Word> WithSimd for Chains<W> {
-    /// Lanes of a register.
+    /// Words that were multiplied.
     type Output = usize;
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) -> usize {
-        // As a pair of bf16 these are -0.24 and 0.996: sums stay ordinary numbers.
-        let factor = simd.splat_f32s(black_box(0.999));
-        // Chains that start alike could be merged into one.
-        let mut sums: [S::f32s; CHAINS] = std::array::from_fn(|chain| simd.splat_f32s(black_box(chain as f32)));
-        for _ in 0..STEPS {
-            for sum in &mut sums {
-                *sum = W::dot(simd, factor, factor, *sum);
-            }
-        }
-        let total = sums.into_iter().fold(factor, |total, sum| simd.add_f32s(total, sum));
-        black_box(simd.reduce_sum_f32s(total));
-        S::F32_LANES
+        if S::F32_LANES == 16 { chains::<W, S, { 2 * CHAINS }>(simd) } else { chains::<W, S, CHAINS>(simd) }
     }
+}
+
+#[inline(always)]
+fn chains<W: Word, S: Simd, const COUNT: usize>(simd: S) -> usize {
+    // As a pair of bf16 these are -0.24 and 0.996: sums stay ordinary numbers.
+    let factor = simd.splat_f32s(black_box(0.999));
+    // Chains that start alike could be merged into one.
+    let mut sums: [S::f32s; COUNT] = std::array::from_fn(|chain| simd.splat_f32s(black_box(chain as f32)));
+    for _ in 0..STEPS {
+        for sum in &mut sums {
+            *sum = W::dot(simd, factor, factor, *sum);
+        }
+    }
+    let total = sums.into_iter().fold(factor, |total, sum| simd.add_f32s(total, sum));
+    black_box(simd.reduce_sum_f32s(total));
+    S::F32_LANES * COUNT * STEPS
 }
 
 /// Floating-point operations per second of multiply-adds on every thread of the rayon pool; a multiply-add counts as two.
 pub fn multiply_add_rate<W: Word>(arch: Arch) -> f64 {
     let rate = |()| {
         let start = Instant::now();
-        let lanes: usize = rayon::broadcast(|_| W::dispatch(arch, Chains::<W>(PhantomData))).into_iter().sum();
-        (2 * W::VALUES * lanes * CHAINS * STEPS) as f64 / start.elapsed().as_secs_f64()
+        let words: usize = rayon::broadcast(|_| W::dispatch(arch, Chains::<W>(PhantomData))).into_iter().sum();
+        (2 * W::VALUES * words) as f64 / start.elapsed().as_secs_f64()
     };
     [(); REPEATS].map(rate).into_iter().fold(0.0, f64::max)
 }

@@ -20,6 +20,7 @@ use std::ops::Range;
 
 use pulp::{Arch, Simd, WithSimd};
 
+use super::cache::aligned;
 use super::chunk::check_len;
 use super::peak::multiply_add_rate;
 #[cfg(target_arch = "x86_64")]
@@ -298,8 +299,7 @@ fn run<W: Word, const ROWS: usize, const VECTORS: usize, const WIDTH: usize>(
     let mut memory = RIGHT.take();
     let len = packed_columns * slab;
     let slabs = if slab < depth { 2 } else { 1 };
-    memory.resize(memory.len().max(slabs * len), 0.0);
-    let (mut panels, mut spare) = memory.split_at_mut(len);
+    let (mut panels, mut spare) = aligned(&mut memory, slabs * len).split_at_mut(len);
     let pack = |first: usize, to: &mut [f32]| {
         let words = slab.min(depth - first);
         let inner = first * W::VALUES..inner.min((first + slab) * W::VALUES);
@@ -407,8 +407,8 @@ impl<W: Word, const ROWS: usize, const VECTORS: usize, const WIDTH: usize> WithS
         let sums = match out {
             Place::Full(out) => out,
             Place::Half(out) => {
-                self.own.sums.resize(self.own.sums.len().max(height * width), 0.0);
-                out.block(&mut self.own.sums, self.block)
+                let sums = aligned(&mut self.own.sums, height * width);
+                out.block(sums, self.block)
             }
         };
         let step = even_part(slab, step).max(1);
@@ -453,8 +453,7 @@ fn left<'a, W: Word, const ROWS: usize>(
     }
     let depth = words.len();
     let len = height.next_multiple_of(ROWS) * depth;
-    own.resize(own.len().max(len), 0.0);
-    let panels = &mut own[..len];
+    let panels = aligned(own, len);
     let inner = word * W::VALUES..inner.min((word + depth) * W::VALUES);
     if left.adjacent == Adjacent::Inner {
         pack::rows::<W>(left, row..row + height, inner, panels);

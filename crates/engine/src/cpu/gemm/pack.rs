@@ -8,7 +8,7 @@ use half::bf16;
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::super::prefetch::{CACHE_LINE, prefetch};
+use super::super::cache::{CACHE_LINE, prefetch};
 use super::super::transpose::{SIDE, transpose};
 use super::super::word::Word;
 use super::{Adjacent, HEIGHT, Operand};

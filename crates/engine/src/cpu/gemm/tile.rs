@@ -2,7 +2,7 @@
 
 use pulp::Simd;
 
-use super::super::prefetch::{CACHE_LINE, prefetch};
+use super::super::cache::{CACHE_LINE, prefetch};
 use super::super::tile::sums;
 use super::super::transpose::{SIDE, transpose};
 use super::super::word::Word;

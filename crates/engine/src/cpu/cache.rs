@@ -1,0 +1,24 @@
+//! Memory as a processor's caches see it: lines, and asking for them where it does not guess what comes next.
+
+/// Bytes of a cache line.
+pub const CACHE_LINE: usize = 64;
+
+/// The first `len` values of working memory that begin a cache line; it grows as needed. What they hold is arbitrary.
+pub fn aligned(memory: &mut Vec<f32>, len: usize) -> &mut [f32] {
+    const VALUES: usize = CACHE_LINE / size_of::<f32>();
+    memory.resize(memory.len().max(len + VALUES - 1), 0.0);
+    let first = memory.as_ptr().align_offset(CACHE_LINE).min(VALUES - 1);
+    &mut memory[first..first + len]
+}
+
+/// Asks for the cache line of an address; any address will do.
+#[inline(always)]
+pub fn prefetch(address: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch reads nothing and never faults.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(address.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = address;
+}

@@ -9,9 +9,9 @@ use faer::MatMut;
 use half::bf16;
 use pulp::{Simd, WithSimd};
 
+use super::cache::{CACHE_LINE, aligned, prefetch};
 use super::dense::row_mut;
 use super::math::{exp, larger};
-use super::cache::{CACHE_LINE, aligned, prefetch};
 use super::tile::{PAD, Product, multiply};
 use super::transpose::{SIDE, transpose};
 use super::word::Word;

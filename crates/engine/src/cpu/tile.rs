@@ -4,11 +4,15 @@
 
 use pulp::Simd;
 
+use super::cache::prefetch;
 use super::word::Word;
 use crate::kernels::Write;
 
 /// Columns are padded to whole vectors of the widest kind, so that no row ends inside one.
 pub const PAD: usize = 16;
+
+/// How many steps ahead a block asks for the right operand.
+const AHEAD: usize = 8;
 
 /// Words of a right operand that stays in the first-level cache beside everything else: 16 KB.
 const NEAR: usize = 1 << 12;
@@ -164,7 +168,11 @@ unsafe fn block<W: Word, S: Simd, const ROWS: usize, const VECTORS: usize>(
             |row, k| at.left.wrapping_add(row * product.left_row + k * product.left_step),
             (at.right, product.right_stride),
             #[inline(always)]
-            |_| {},
+            |k| {
+                // Rows lie too far apart for the processor to guess, and come from the second-level cache.
+                let ahead = at.right.wrapping_add((k + AHEAD) * product.right_stride);
+                (0..VECTORS).for_each(|vector| prefetch(ahead.wrapping_add(vector * S::F32_LANES).cast()));
+            },
         )
     };
     for (row, sums) in sums.iter().enumerate() {

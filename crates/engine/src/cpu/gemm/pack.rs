@@ -105,6 +105,10 @@ fn turn_panel<W: Word, const WIDTH: usize>(
                 W::words(row(column + 3), &mut d),
             ];
             transpose(rows, to, WIDTH, column);
+            // What these rows give next: there are more of them than the processor follows.
+            for at in column..column + SIDE {
+                ask(from, vectors.start + at, inner.end..inner.end + inner.len());
+            }
         }
         for vector in whole..vectors.len() {
             let mut buffer = [0.0; TURN];
@@ -168,19 +172,25 @@ pub fn narrow<W: Word, const WIDTH: usize>(
     }
 }
 
+/// Asks for some of the values that are adjacent in line `line`, whether they exist or not.
+#[inline(always)]
+fn ask(from: Operand<'_>, line: usize, range: Range<usize>) {
+    let (base, size) = match from.values {
+        Values::Full(values) => (values.as_ptr().cast::<u8>(), size_of::<f32>()),
+        Values::Half(values) => (values.as_ptr().cast::<u8>(), size_of::<bf16>()),
+    };
+    let first = base.wrapping_add((line * from.stride + range.start) * size);
+    (0..range.len() * size).step_by(CACHE_LINE).for_each(|at| prefetch(first.wrapping_add(at)));
+}
+
 /// Asks for pieces of rows some way behind `lines`, if they are short.
 #[inline(always)]
 fn ask_ahead(from: Operand<'_>, vectors: &Range<usize>, lines: Range<usize>) {
     if vectors.len() > SHORT {
         return;
     }
-    let (base, size) = match from.values {
-        Values::Full(values) => (values.as_ptr().cast::<u8>(), size_of::<f32>()),
-        Values::Half(values) => (values.as_ptr().cast::<u8>(), size_of::<bf16>()),
-    };
     for line in lines {
-        let next = base.wrapping_add(((line + AHEAD) * from.stride + vectors.start) * size);
-        (0..vectors.len() * size).step_by(CACHE_LINE).for_each(|at| prefetch(next.wrapping_add(at)));
+        ask(from, line + AHEAD, vectors.clone());
     }
 }
 

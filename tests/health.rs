@@ -113,7 +113,7 @@ fn a_run_that_forgets_the_weights_it_started_from_stops_and_keeps_the_best() {
     make_images(&data, 8);
     let labelled = ["--val", data.to_str().unwrap(), "--eval-every", "1"];
     run(pretrain(&data, &first, &labelled)).expect(0);
-    let ruin = ["--init", first.to_str().unwrap(), "--set", "optim.lr=1000.0", "--set", "dino.momentum=[0.0, 0.0]"];
+    let ruin = ["--init", first.to_str().unwrap(), "--set", "optim.lr=100.0", "--set", "dino.momentum=[0.0, 0.0]"];
     let more = ["--set", "run.epochs=30", "--set", "optim.warmup_epochs=0", "--set", "optim.layer_decay=1.0"];
     let ruin = [&labelled[..], &ruin, &more].concat();
     run(pretrain(&data, &second, &ruin)).expect(3).saying(&["forgetting", "at the start", "saved after step"]);

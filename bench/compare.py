@@ -36,6 +36,7 @@ SETTINGS = {
 PEER_OPTIONS = {
     "official": "",
     "fast": "--fast",
+    "fused": "--fast --fused-attention",
     "compile": "--fast --compile",
     "torch": "--engine torch",
     "onnxruntime": "--engine onnxruntime",
@@ -47,7 +48,7 @@ PEER_OPTIONS = {
 }
 # Peers of each program, the usual one first.
 PEERS_OF = {
-    "dino_step.py": ("official", "fast", "compile"),
+    "dino_step.py": ("official", "fast", "fused", "compile"),
     "infer.py": ("torch", "onnxruntime", "openvino"),
     "views.py": ("pil", "torchvision", "albumentations", "opencv"),
 }

@@ -143,10 +143,16 @@ impl<W: Word, T: Element> WithSimd for Backward<'_, '_, W, T> {
         for silent in asked..len {
             row_mut(&mut task.pieces[0], silent).fill(T::of(0.0));
         }
-        for (token, (d_key, d_value)) in d_keys.chunks_exact(line).zip(d_values.chunks_exact(line)).enumerate() {
-            write_scaled(row_mut(&mut task.pieces[1], token), d_key, shape.scale);
-            write_scaled(row_mut(&mut task.pieces[2], token), d_value, 1.0);
-        }
+        write_rows(&mut task.pieces[1], d_keys, line, shape.scale);
+        write_rows(&mut task.pieces[2], d_values, line, 1.0);
+    }
+}
+
+/// Writes rows that lie `line` apart, times a factor.
+#[inline(always)]
+fn write_rows<T: Element>(to: &mut MatMut<'_, T>, from: &[f32], line: usize, scale: f32) {
+    for (row, from) in from.chunks_exact(line).enumerate() {
+        write_scaled(row_mut(to, row), from, scale);
     }
 }
 

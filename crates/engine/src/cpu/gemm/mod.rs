@@ -286,11 +286,7 @@ fn run<W: Word, const ROWS: usize, const VECTORS: usize, const WIDTH: usize>(
     let packed = left.adjacent == Adjacent::Vectors || W::in_place(left.values, left.stride, inner).is_none();
     let blocks = blocks([rows, columns], packed, [ROWS, WIDTH]);
     let packed_columns = columns.next_multiple_of(WIDTH);
-    let step = match (few, WIDTH > WIDE) {
-        (true, _) => DEPTH_FEW,
-        (false, true) => DEPTH_WIDE,
-        (false, false) => PANEL / WIDTH,
-    };
+    let step = if few { DEPTH_FEW } else { const { deep(WIDTH) } };
     let slab = match out {
         Place::Full(_) => even_part(depth, (SLAB / packed_columns).max(step)),
         // Sums are not continued once they are rounded.
@@ -328,6 +324,11 @@ fn run<W: Word, const ROWS: usize, const VECTORS: usize, const WIDTH: usize>(
         std::mem::swap(&mut panels, &mut spare);
     }
     RIGHT.set(memory);
+}
+
+/// Inner words at a time of panels of `width` columns.
+const fn deep(width: usize) -> usize {
+    if width > WIDE { DEPTH_WIDE } else { PANEL / width }
 }
 
 /// Cuts the result into blocks of whole register tiles: few values of an operand are read twice, and yet there are enough

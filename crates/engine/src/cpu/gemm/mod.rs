@@ -3,7 +3,7 @@
 //! Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication" (2008), in this form: the inner dimension is
 //! cut into slabs; of each slab the right operand is copied once into panels as wide as a register tile (`pack`), shared by
 //! all threads. Then blocks of the result are tasks. Within a task register tiles (`tile`) run down a panel that stays in the
-//! first-level cache; the left operand is read in place if it lies along the inner dimension, else the task packs its own
+//! first-level cache, or comes from the second one in time; the left operand is read in place if it lies along the inner dimension, else the task packs its own
 //! rows of it, which then stay in the second-level cache.
 //!
 //! Blocks are many and independent, so a thread that the machine slows down takes fewer of them. The order in which an
@@ -41,14 +41,14 @@ const DEPTH_WIDE: usize = 512;
 /// Packed words of a slab of the right operand, where not a single step of tiles takes more: 4 MB, a part of the
 /// last-level cache. Two slabs are held at a time.
 const SLAB: usize = 1 << 20;
-/// Rows of a task's block: a step's words of the left operand take 96 KB, a part of the second-level cache.
+/// Rows of a task's block: 256 words of each take 96 KB, 512 take 192 KB, a part of the second-level cache.
 const HEIGHT: usize = 96;
 /// Columns of a task's block whose left operand is read in place: the block takes 216 KB, a part of the second-level cache.
 const WIDTH_IN_PLACE: usize = 576;
 /// Columns of a task's block whose left operand is packed, which the next block of the same rows would do again.
 const WIDTH_PACKED: usize = 1536;
 /// A product of fewer rows, both of whose operands lie along the inner dimension, is computed as its transpose: packing its
-/// right operand (a layer's weight) would take longer than storing tiles of the result value by value.
+/// right operand (a layer's weight) would take longer than storing tiles of the result turned.
 const FEW: usize = 512;
 /// Inner words at a time of such a product: its results should be stored once.
 const DEPTH_FEW: usize = 2048;

@@ -12,7 +12,7 @@ use super::destination::Destination;
 /// Where a tile finds the left operand.
 #[derive(Clone, Copy)]
 pub enum Left<'a> {
-    /// In place: `rows` rows that lie `stride` bytes apart.
+    /// In place, or written one after the other: `rows` rows that lie `stride` bytes apart.
     Rows {
         /// The first word.
         values: *const f32,
@@ -69,9 +69,12 @@ pub unsafe fn tile<W: Word, S: Simd, const ROWS: usize, const VECTORS: usize, co
     right: Panel<'_>,
     corner: Corner<'_>,
 ) {
-    for line in 0..corner.size[0] {
-        for column in (0..corner.size[1]).step_by(CACHE_LINE / size_of::<f32>()) {
-            prefetch(corner.out.at(corner.first[0] + line, corner.first[1] + column).cast());
+    let [first_row, first_column] = corner.first;
+    let lines = CACHE_LINE / size_of::<f32>();
+    let steps = if corner.out.transposed { [lines, 1] } else { [1, lines] };
+    for row in (0..corner.size[0]).step_by(steps[0]) {
+        for column in (0..corner.size[1]).step_by(steps[1]) {
+            prefetch(corner.out.at(first_row + row, first_column + column).cast());
         }
     }
     // SAFETY: the caller's promise.

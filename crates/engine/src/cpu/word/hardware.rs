@@ -1,5 +1,5 @@
 //! Pairs of bf16 on processors with AVX512-BF16: one instruction multiplies them, another one rounds to them. Both take
-//! numbers too small to be normal for zero.
+//! numbers too small to be normal for zero; what is left over at the end of a line of words is rounded as on any machine.
 
 use std::arch::x86_64::*;
 
@@ -87,7 +87,13 @@ impl Word for Hardware {
             // SAFETY: `dispatch` has made sure of the instructions.
             unsafe { store(rounded(block), to) };
         }
-        Pair::round(rest, last);
+        // The same instruction for the rest, since where a value stands depends on the number of threads.
+        let mut block = [0.0; 2 * LANES];
+        block[..rest.len()].copy_from_slice(rest);
+        let mut half = [bf16::ZERO; 2 * LANES];
+        // SAFETY: as above.
+        unsafe { store(rounded(&block), &mut half) };
+        last.copy_from_slice(&half[..rest.len()]);
     }
 
     #[inline(always)]

@@ -6,12 +6,11 @@
 use std::marker::PhantomData;
 
 use faer::MatMut;
-use half::bf16;
 use pulp::{Simd, WithSimd};
 
-use super::cache::{CACHE_LINE, aligned, prefetch};
+use super::cache::{aligned, ask};
 use super::dense::row_mut;
-use super::math::{exp, larger};
+use super::math::{exp, join, larger};
 use super::tile::{PAD, Product, multiply};
 use super::transpose::{SIDE, transpose};
 use super::word::Word;
@@ -175,7 +174,7 @@ fn softmax_row(scores: &mut [f32], len: usize, scale: f32) -> (f32, f32) {
             lanes[lane] = larger(lanes[lane], block[lane]);
         }
     }
-    let max = joined(lanes, larger);
+    let max = join(lanes, larger);
     let mut lanes = [0.0; PAD];
     for block in scores.as_chunks_mut::<PAD>().0 {
         for lane in 0..PAD {
@@ -183,7 +182,7 @@ fn softmax_row(scores: &mut [f32], len: usize, scale: f32) -> (f32, f32) {
             lanes[lane] += block[lane];
         }
     }
-    let total = joined(lanes, add);
+    let total = join(lanes, add);
     (total, max.mul_add(scale, total.ln()))
 }
 
@@ -200,7 +199,7 @@ fn softmax_backward_row(scores: &mut [f32], d_probs: &mut [f32], (len, scale, ls
             lanes[lane] = block[lane].mul_add(d_probs[lane], lanes[lane]);
         }
     }
-    let mean = joined(lanes, add);
+    let mean = join(lanes, add);
     for (d_prob, &prob) in d_probs.iter_mut().zip(scores.iter()) {
         *d_prob = prob * (*d_prob - mean);
     }
@@ -209,19 +208,6 @@ fn softmax_backward_row(scores: &mut [f32], d_probs: &mut [f32], (len, scale, ls
 #[inline(always)]
 fn add(a: f32, b: f32) -> f32 {
     a + b
-}
-
-/// Joins accumulators pairwise, always in the same order.
-#[inline(always)]
-fn joined(mut lanes: [f32; PAD], step: impl Fn(f32, f32) -> f32) -> f32 {
-    let mut half = PAD / 2;
-    while half > 0 {
-        for lane in 0..half {
-            lanes[lane] = step(lanes[lane], lanes[lane + half]);
-        }
-        half /= 2;
-    }
-    lanes[0]
 }
 
 /// Words of the columns of a block of weights, `rows` of `padded`: those of neighbouring rows share a word.
@@ -317,17 +303,12 @@ impl<W: Word> Shape<W> {
     #[inline(always)]
     fn ask_ahead(&self, heads: usize, head: usize, parts: &[Part<'_>]) {
         for part in parts {
-            let (base, size) = match part.values {
-                Values::Full(values) => (values.as_ptr().cast::<u8>(), size_of::<f32>()),
-                Values::Half(values) => (values.as_ptr().cast::<u8>(), size_of::<bf16>()),
-            };
             let next = match head + 1 < heads {
                 true => part.first + self.head_dim,
                 false => part.first + self.len * part.stride - head * self.head_dim,
             };
             for row in 0..self.len {
-                let first = base.wrapping_add((next + row * part.stride) * size);
-                (0..self.head_dim * size).step_by(CACHE_LINE).for_each(|at| prefetch(first.wrapping_add(at)));
+                ask(part.values, next + row * part.stride, self.head_dim);
             }
         }
     }

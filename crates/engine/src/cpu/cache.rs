@@ -1,5 +1,9 @@
 //! Memory as a processor's caches see it: lines, and asking for them where it does not guess what comes next.
 
+use half::bf16;
+
+use crate::values::Values;
+
 /// Bytes of a cache line.
 pub const CACHE_LINE: usize = 64;
 
@@ -21,4 +25,15 @@ pub fn prefetch(address: *const u8) {
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = address;
+}
+
+/// Asks for `len` values from `first` on, whether they exist or not.
+#[inline(always)]
+pub fn ask(values: Values<'_, f32>, first: usize, len: usize) {
+    let (base, size) = match values {
+        Values::Full(values) => (values.as_ptr().cast::<u8>(), size_of::<f32>()),
+        Values::Half(values) => (values.as_ptr().cast::<u8>(), size_of::<bf16>()),
+    };
+    let start = base.wrapping_add(first * size);
+    (0..len * size).step_by(CACHE_LINE).for_each(|at| prefetch(start.wrapping_add(at)));
 }

@@ -92,6 +92,19 @@ impl<'a> Operand<'a> {
         self.values.part(line * self.stride + range.start..line * self.stride + range.end)
     }
 
+    /// Those that words of the vectors at inner index `k` are made of: at `k`, and at the next one where words hold two values
+    /// and there is one before `end`.
+    #[inline(always)]
+    fn lines<W: Word>(
+        &self,
+        k: usize,
+        vectors: &Range<usize>,
+        end: usize,
+    ) -> (Values<'a, f32>, Option<Values<'a, f32>>) {
+        let second = if W::VALUES > 1 && k + 1 < end { Some(self.line(k + 1, vectors.clone())) } else { None };
+        (self.line(k, vectors.clone()), second)
+    }
+
     /// Values that `vectors` vectors of `depth` values reach over.
     fn reach(&self, vectors: usize, depth: usize) -> usize {
         let (outer, inner) = match self.adjacent {

@@ -4,15 +4,13 @@
 use std::marker::PhantomData;
 use std::ops::Range;
 
-use half::bf16;
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::super::cache::{CACHE_LINE, prefetch};
+use super::super::cache::ask;
 use super::super::transpose::{SIDE, transpose};
 use super::super::word::Word;
 use super::{Adjacent, HEIGHT, Operand};
-use crate::values::Values;
 
 /// Panels that one task packs at most: with AVX2 two kilobytes of each row where neighbouring vectors are adjacent.
 const TASK: usize = 32;
@@ -107,7 +105,7 @@ fn turn_panel<W: Word, const WIDTH: usize>(
             transpose(rows, to, WIDTH, column);
             // What these rows give next: there are more of them than the processor follows.
             for at in column..column + SIDE {
-                ask(from, vectors.start + at, inner.end..inner.end + inner.len());
+                ask(from.values, (vectors.start + at) * from.stride + inner.end, inner.len());
             }
         }
         for vector in whole..vectors.len() {
@@ -159,9 +157,8 @@ pub fn narrow<W: Word, const WIDTH: usize>(
         ask_ahead(from, &vectors, first..first + lines * W::VALUES);
         for (k, buffer) in buffers.iter_mut().take(lines).enumerate() {
             let k = first + k * W::VALUES;
-            let second =
-                if W::VALUES > 1 && k + 1 < inner.end { Some(from.line(k + 1, vectors.clone())) } else { None };
-            W::line(from.line(k, vectors.clone()), second, &mut buffer[..vectors.len()]);
+            let (first, second) = from.lines::<W>(k, &vectors, inner.end);
+            W::line(first, second, &mut buffer[..vectors.len()]);
         }
         for (index, panel) in to.chunks_exact_mut(depth * WIDTH).enumerate() {
             let (panel, _) = panel[line * WIDTH..].as_chunks_mut::<WIDTH>();
@@ -172,17 +169,6 @@ pub fn narrow<W: Word, const WIDTH: usize>(
     }
 }
 
-/// Asks for some of the values that are adjacent in line `line`, whether they exist or not.
-#[inline(always)]
-fn ask(from: Operand<'_>, line: usize, range: Range<usize>) {
-    let (base, size) = match from.values {
-        Values::Full(values) => (values.as_ptr().cast::<u8>(), size_of::<f32>()),
-        Values::Half(values) => (values.as_ptr().cast::<u8>(), size_of::<bf16>()),
-    };
-    let first = base.wrapping_add((line * from.stride + range.start) * size);
-    (0..range.len() * size).step_by(CACHE_LINE).for_each(|at| prefetch(first.wrapping_add(at)));
-}
-
 /// Asks for pieces of rows some way behind `lines`, if they are short.
 #[inline(always)]
 fn ask_ahead(from: Operand<'_>, vectors: &Range<usize>, lines: Range<usize>) {
@@ -190,7 +176,7 @@ fn ask_ahead(from: Operand<'_>, vectors: &Range<usize>, lines: Range<usize>) {
         return;
     }
     for line in lines {
-        ask(from, line + AHEAD, vectors.clone());
+        ask(from.values, (line + AHEAD) * from.stride + vectors.start, vectors.len());
     }
 }
 
@@ -201,21 +187,20 @@ fn copy<W: Word, const WIDTH: usize>(from: Operand<'_>, vectors: Range<usize>, i
     for line in (0..depth).step_by(LINES) {
         let lines = LINES.min(depth - line);
         let first = inner.start + line * W::VALUES;
-        let row = |k: usize| from.line(k, vectors.clone());
         ask_ahead(from, &vectors, first..first + lines * W::VALUES);
         for (index, panel) in to.chunks_exact_mut(depth * WIDTH).enumerate() {
             let (panel, _) = panel[line * WIDTH..].as_chunks_mut::<WIDTH>();
             let columns = index * WIDTH..vectors.len().min((index + 1) * WIDTH);
             for (k, to) in panel.iter_mut().take(lines).enumerate() {
                 let k = first + k * W::VALUES;
-                let second = (W::VALUES > 1 && k + 1 < inner.end).then(|| row(k + 1));
+                let (first, second) = from.lines::<W>(k, &vectors, inner.end);
                 if columns.len() == WIDTH {
                     // Of a length that the compiler knows.
                     let columns = columns.start..columns.start + WIDTH;
-                    W::line(row(k).part(columns.clone()), second.map(|row| row.part(columns)), to);
+                    W::line(first.part(columns.clone()), second.map(|row| row.part(columns)), to);
                 } else {
                     let (to, rest) = to.split_at_mut(columns.len());
-                    W::line(row(k).part(columns.clone()), second.map(|row| row.part(columns.clone())), to);
+                    W::line(first.part(columns.clone()), second.map(|row| row.part(columns.clone())), to);
                     rest.fill(0.0);
                 }
             }

@@ -2,24 +2,21 @@
 
 use dinoxide_engine::kernels::Kernels;
 use dinoxide_engine::params::Params;
-use dinoxide_engine::tape::{Images, Tape};
+use dinoxide_engine::tape::{FrozenParams, Images, Tape};
 use dinoxide_engine::tensor::Pool;
 use dinoxide_views::EvalBatch;
 
 use super::EvalError;
 use crate::nn::vit::Vit;
 
-/// A network and what it runs on.
-#[derive(Clone, Copy)]
+/// A network that no longer learns, and what it runs on.
 pub struct Frozen<'a> {
-    /// The kernels.
-    pub kernels: &'a dyn Kernels<f32>,
     /// Where memory comes from.
-    pub pool: &'a Pool,
+    pool: &'a Pool,
     /// The network.
     pub backbone: &'a Vit,
     /// Its parameters.
-    pub params: &'a Params,
+    params: FrozenParams<'a>,
 }
 
 /// Byte images of one size, `[images, height, width, 3]`.
@@ -44,16 +41,21 @@ pub struct Features<const NETWORKS: usize> {
     pub indices: Vec<usize>,
 }
 
-impl Frozen<'_> {
+impl<'a> Frozen<'a> {
+    /// The network `backbone` with these parameters on these kernels.
+    pub fn new(kernels: &'a dyn Kernels<f32>, pool: &'a Pool, backbone: &'a Vit, params: &'a Params) -> Self {
+        Self { pool, backbone, params: FrozenParams::new(kernels, params) }
+    }
+
     /// Class tokens after the final norm, `[images, D]`.
     pub fn class_features(&self, batch: ImageBatch<'_>) -> Vec<f32> {
-        let mut tape = Tape::infer(self.kernels, self.params, self.pool);
+        let mut tape = Tape::frozen(&self.params, self.pool);
         self.backbone.class_tokens(&mut tape, &[self.images(batch)], None).values().to_vec()
     }
 
     /// All tokens of the last block after the final norm, `[images, T, D]`, the class token first.
     pub fn tokens(&self, batch: ImageBatch<'_>) -> Vec<f32> {
-        let mut tape = Tape::infer(self.kernels, self.params, self.pool);
+        let mut tape = Tape::frozen(&self.params, self.pool);
         let layers = self.backbone.intermediate_layers(&mut tape, &[self.images(batch)], 1);
         layers.iter().flat_map(|layer| layer.tokens.values().iter().copied()).collect()
     }
@@ -61,7 +63,7 @@ impl Frozen<'_> {
     /// Attention of the class token to the patches in the last block, `[images, heads, T − 1]`.
     pub fn class_attention(&self, batch: ImageBatch<'_>) -> Vec<f32> {
         let images = self.images(batch);
-        let mut tape = Tape::infer(self.kernels, self.params, self.pool);
+        let mut tape = Tape::frozen(&self.params, self.pool);
         let rows = self.backbone.last_class_attention(&mut tape, &[images]);
         // The first key of each row is the class token itself.
         rows.chunks_exact(images.patches.per_image() + 1).flat_map(|row| &row[1..]).copied().collect()
@@ -79,7 +81,7 @@ impl Frozen<'_> {
 /// # Errors
 /// If the loader fails or no image can be read.
 pub fn extract<const NETWORKS: usize>(
-    networks: [Frozen<'_>; NETWORKS],
+    networks: [&Frozen<'_>; NETWORKS],
     batches: impl Iterator<Item = Result<EvalBatch, dinoxide_views::Error>>,
 ) -> Result<Features<NETWORKS>, EvalError> {
     let mut features = Features { values: [const { Vec::new() }; NETWORKS], indices: Vec::new() };

@@ -211,7 +211,7 @@ fn scenes(trained: &Trained<'_>, data: &Path) -> Result<Vec<Scene>, RunError> {
 /// How well a network's attention outlines the objects, and the first rows of a sheet.
 fn look(scenes: &[Scene], backbone: &Vit, params: &Params) -> Result<(AttentionScore, Vec<AttentionRow>), RunError> {
     let (cpu, pool) = (Cpu::new(), Pool::new());
-    let frozen = Frozen { kernels: &cpu, pool: &pool, backbone, params };
+    let frozen = Frozen::new(&cpu, &pool, backbone, params);
     let patch_size = backbone.config().patch_size;
     let stride = scenes.len().div_ceil(SHEET_ROWS).max(1);
     let (mut scores, mut rows) = (Vec::with_capacity(scenes.len()), Vec::new());

@@ -83,7 +83,7 @@ impl Evaluation {
         let top1 = self.validation.as_ref().map(top1).transpose()?;
         let features = self.probe.look(state, device);
         let probed = features.figures();
-        let frozen = Frozen { kernels: device.kernels, pool: device.pool, backbone, params: teacher };
+        let frozen = Frozen::new(device.kernels, device.pool, backbone, teacher);
         let at = Moment { step: state.step, epoch };
         let draw = |pictures: &Pictures| pictures.draw(&frozen, &self.probe, &features, at);
         let pictures = self.pictures.as_ref().map_or_else(|| Ok(Vec::new()), draw);

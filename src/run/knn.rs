@@ -78,7 +78,7 @@ pub fn knn(request: &KnnRequest) -> Result<KnnReport, RunError> {
     let frozen = model.frozen(&cpu, &pool);
     let features = |source: Source, labels: &[u32]| -> Result<(Vec<f32>, Vec<u32>), RunError> {
         let mut images = loader(&model, &Arc::new(source), transform)?;
-        let features = extract([frozen], &mut images)?;
+        let features = extract([&frozen], &mut images)?;
         warn_of_skipped(&console, images.skipped());
         let [values] = features.values;
         Ok((values, features.indices.iter().map(|index| labels[*index]).collect()))

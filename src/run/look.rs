@@ -96,7 +96,7 @@ impl Look {
                 counter.add(batch.samples.len());
             }
         });
-        let found = extract([self.model.frozen(&self.cpu, &pool)], seen);
+        let found = extract([&self.model.frozen(&self.cpu, &pool)], seen);
         drop(counter);
         warn_of_skipped(&self.console, images.skipped());
         let found = found?;

@@ -71,7 +71,7 @@ impl Probe {
     pub fn look(&self, state: &TrainState, device: Device<'_>) -> ProbeFeatures {
         let (backbone, teacher) = state.method.backbone();
         let features = |params| {
-            let frozen = Frozen { kernels: device.kernels, pool: device.pool, backbone, params };
+            let frozen = Frozen::new(device.kernels, device.pool, backbone, params);
             self.images.chunks(BATCH).flat_map(|images| features(&frozen, images)).collect::<Vec<f32>>()
         };
         ProbeFeatures {

@@ -112,9 +112,9 @@ impl Validation {
     /// # Errors
     /// If no image can be read.
     pub fn top1(&self, backbone: &Vit, params: [&Params; 2], device: Device<'_>) -> Result<[f64; 2], RunError> {
-        let networks = params.map(|params| Frozen { kernels: device.kernels, pool: device.pool, backbone, params });
-        let ([bank, other_bank], bank_labels) = self.features(networks, &self.bank)?;
-        let ([queries, other_queries], labels) = self.features(networks, &self.queries)?;
+        let networks = params.map(|params| Frozen::new(device.kernels, device.pool, backbone, params));
+        let ([bank, other_bank], bank_labels) = self.features(&networks, &self.bank)?;
+        let ([queries, other_queries], labels) = self.features(&networks, &self.queries)?;
         let top1 = |bank: Vec<f32>, queries: &[f32]| -> Result<f64, RunError> {
             let bank = KnnBank::new(bank, bank_labels.clone(), self.classes)?;
             let result = bank.evaluate(queries, &labels, &[self.k])?;
@@ -142,9 +142,9 @@ impl Validation {
     }
 
     /// Features of both networks, and the labels of the images that could be read.
-    fn features(&self, networks: [Frozen<'_>; 2], split: &Split) -> Result<([Vec<f32>; 2], Vec<u32>), RunError> {
+    fn features(&self, networks: &[Frozen<'_>; 2], split: &Split) -> Result<([Vec<f32>; 2], Vec<u32>), RunError> {
         let (used, mut images) = self.images(split)?;
-        let features = extract(networks, &mut images)?;
+        let features = extract(networks.each_ref(), &mut images)?;
         let labels = features.indices.iter().filter_map(|index| split.labels[used[*index]]).collect();
         Ok((features.values, labels))
     }

@@ -113,7 +113,7 @@ impl Bench {
             let d_out = if out_between { self.between(&full_out, &half_out) } else { (&full_out).into() };
             let rounds = matches!(d_out, Values::Half(_));
             let flops = 2.0 * (rows * inputs * outputs) as f64;
-            let op = Linear { x, weight: &weight, bias: Some(&bias), size };
+            let op = Linear { x, weight: &weight, bias: Some(&bias), size, packed: None };
             if name == "mlp up" || name.starts_with("head") && out_between {
                 let mut pre = out.clone();
                 self.time(&format!("{name}: linear_gelu"), Work::Flops(flops), || match rounds {

@@ -29,6 +29,13 @@ pub trait Kernels<E>: Send + Sync {
         Precision::F32
     }
 
+    /// A dense layer's weight `[outputs, inputs]` as [`Linear::packed`] takes it, for weights that serve many products; nothing
+    /// if these kernels read it best as it is.
+    fn pack(&self, weight: &[E], size: LinearSize) -> Option<Packed> {
+        let _ = (weight, size);
+        None
+    }
+
     /// Cuts byte images `[B, H, W, C]` into normalised rows `[B·N, C·p²]`, patches in row-major order, each row ordered
     /// channel, y, x like a convolution kernel.
     fn patchify(&self, images: &[u8], patches: Patches, normalize: &Normalize, out: &mut [E]);

@@ -21,6 +21,13 @@ pub enum Role {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ParamId(usize);
 
+impl ParamId {
+    /// Its number in [`Layout::specs`].
+    pub(crate) fn index(self) -> usize {
+        self.0
+    }
+}
+
 /// Name, shape and place of one tensor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TensorSpec {

@@ -18,17 +18,20 @@ use crate::values::Values;
 
 mod backward;
 mod branch;
+mod frozen;
 mod recompute;
 pub use backward::Backward;
 use backward::PackedGroup;
 pub use branch::Norm;
 use branch::Run;
+pub use frozen::FrozenParams;
 pub use recompute::Keep;
 
 /// Runs operations on one set of parameters and remembers them.
 pub struct Tape<'a> {
     kernels: &'a dyn Kernels<f32>,
     params: &'a Params,
+    frozen: Option<&'a FrozenParams<'a>>,
     pool: &'a Pool,
     record: Record,
     keep: Keep,
@@ -113,6 +116,7 @@ impl<'a> Tape<'a> {
         Self {
             kernels,
             params,
+            frozen: None,
             pool,
             record,
             keep: Keep::Everything,
@@ -378,7 +382,7 @@ impl<'a> Tape<'a> {
     }
 
     fn run(&self) -> Run<'a> {
-        Run { kernels: self.kernels, params: self.params, pool: self.pool }
+        Run { kernels: self.kernels, params: self.params, frozen: self.frozen, pool: self.pool }
     }
 
     fn push(

@@ -14,7 +14,7 @@ use crate::values::{Precision, Values, ValuesMut};
 /// Buffers are allocated in sizes of this many steps to the next power of two, so that there are not too many kinds.
 const CLASSES: usize = 16;
 /// Values of a cache line.
-const LINE: usize = 16;
+pub(crate) const LINE: usize = 16;
 /// A free buffer serves if it is larger than needed by at most one part in this many.
 const SLACK: usize = 4;
 
@@ -50,7 +50,7 @@ impl Pool {
         });
         shelves.in_use_bytes.set(shelves.in_use_bytes.get() + bytes(&values));
         shelves.peak_bytes.set(shelves.peak_bytes.get().max(shelves.in_use_bytes.get()));
-        let first = values.as_ptr().align_offset(LINE * size_of::<f32>()).min(LINE - 1);
+        let first = line_start(&values);
         Buffer { values, first, len, home: self.clone() }
     }
 
@@ -96,6 +96,11 @@ impl Shelves {
 /// The size in which a buffer of `len` values is allocated: at most one part in [`CLASSES`] more.
 fn class_of(len: usize) -> usize {
     len.next_multiple_of((len.next_power_of_two() / (2 * CLASSES)).max(1))
+}
+
+/// How many values lie before the first one that begins a cache line.
+pub(crate) fn line_start(values: &[f32]) -> usize {
+    values.as_ptr().align_offset(LINE * size_of::<f32>()).min(LINE - 1)
 }
 
 fn bytes(values: &[f32]) -> usize {

@@ -72,7 +72,7 @@ fn dense<E: Real>(k: &dyn Kernels<E>, (rows, inputs, outputs): (usize, usize, us
     let d_out = wide::<E>(&half_d_out);
     let (weight, bias) = (wide::<E>(&values(outputs * inputs, 2)), wide::<E>(&values(outputs, 3)));
     let wide_x = wide::<E>(&x);
-    let op = Linear { x: Values::Half(&x), weight: &weight, bias: Some(&bias), size };
+    let op = Linear { x: Values::Half(&x), weight: &weight, bias: Some(&bias), size, packed: None };
     let from_full = Linear { x: Values::Full(&wide_x), ..op };
     let (mut out, mut out_of_full) = (vec![E::default(); rows * outputs], vec![E::default(); rows * outputs]);
     k.linear(op, ValuesMut::Full(&mut out));
@@ -201,6 +201,7 @@ fn slabs_of_a_left_operand_in_place_are_added_up() {
         weight: &wide::<f32>(&weight),
         bias: None,
         size: LinearSize { rows, inputs, outputs },
+        packed: None,
     };
     Cpu::bf16_anywhere().linear(op, ValuesMut::Full(&mut out));
     // Every element would take the reference minutes.
@@ -219,7 +220,7 @@ fn operands_are_rounded_and_sums_are_not() {
     let (x, weight) = (vec![1.0 + 2.0f32.powi(-9); 301], vec![1.0f32; 301]);
     let size = LinearSize { rows: 1, inputs: 301, outputs: 1 };
     let mut out = [0.0f32];
-    let op = Linear { x: Values::Full(&x), weight: &weight, bias: Some(&[0.25]), size };
+    let op = Linear { x: Values::Full(&x), weight: &weight, bias: Some(&[0.25]), size, packed: None };
     Cpu::bf16_anywhere().linear(op, ValuesMut::Full(&mut out));
     assert_eq!(out, [301.25]);
     assert_eq!(Kernels::<f32>::precision(&Cpu::bf16_anywhere()), Precision::Bf16);

@@ -96,10 +96,10 @@ fn dense<E: Real>(k: &dyn Kernels<E>, v: &mut Values, (rows, inputs, outputs): (
     let (x, weight, bias) = (v.next(rows * inputs), v.next(outputs * inputs), v.next(outputs));
     let d_out = v.next::<E>(rows * outputs);
     let mut plain = vec![E::from_f32(f32::NAN); rows * outputs];
-    k.linear(Linear { x: (&x).into(), weight: &weight, bias: None, size }, (&mut plain).into());
+    k.linear(Linear { x: (&x).into(), weight: &weight, bias: None, size, packed: None }, (&mut plain).into());
     let mut pre = vec![E::from_f32(f32::NAN); rows * outputs];
     let mut out = pre.clone();
-    let op = Linear { x: (&x).into(), weight: &weight, bias: Some(&bias), size };
+    let op = Linear { x: (&x).into(), weight: &weight, bias: Some(&bias), size, packed: None };
     k.linear(op, (&mut out).into());
     let biased = out.clone();
     k.linear_gelu(op, Some((&mut pre).into()), (&mut out).into());

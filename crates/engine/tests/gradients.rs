@@ -86,7 +86,9 @@ fn linear_matches_differences() {
         let loss = |x: &[f64], weight: &[f64], bias: Option<&[f64]>| {
             dot(
                 &d_out,
-                &output(rows * outputs, |out| Reference.linear(Linear { x: x.into(), weight, bias, size }, out.into())),
+                &output(rows * outputs, |out| {
+                    Reference.linear(Linear { x: x.into(), weight, bias, size, packed: None }, out.into())
+                }),
             )
         };
 
@@ -126,7 +128,7 @@ fn linear_gelu_matches_differences() {
         let d_out = random(&mut rng, rows * 3);
         let forward = |x: &[f64], weight: &[f64], bias: &[f64]| {
             let mut pre = poisoned(rows * 3);
-            let op = Linear { x: x.into(), weight, bias: Some(bias), size };
+            let op = Linear { x: x.into(), weight, bias: Some(bias), size, packed: None };
             let out = output(rows * 3, |out| Reference.linear_gelu(op, Some((&mut pre).into()), out.into()));
             (dot(&d_out, &out), pre)
         };
@@ -157,7 +159,7 @@ fn gelu_linear_matches_differences() {
         assert_eq!(kept, activated(&x));
         check("gelu_linear x", &x, &d_x, |x| {
             let x = activated(x);
-            let op = Linear { x: (&x).into(), weight: &weight, bias: None, size };
+            let op = Linear { x: (&x).into(), weight: &weight, bias: None, size, packed: None };
             dot(&d_out, &output(rows * 3, |out| Reference.linear(op, out.into())))
         });
     }

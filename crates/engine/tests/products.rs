@@ -4,6 +4,8 @@
 use dinoxide_engine::cpu::Cpu;
 use dinoxide_engine::kernels::{Kernels, Linear, LinearSize, Write};
 use dinoxide_engine::reference::Reference;
+use dinoxide_engine::values::Values;
+use half::bf16;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -28,7 +30,7 @@ fn layer<E: Copy + Default>(
     let (d_out, mut d_x) = (take(rows * outputs, 4), take(rows * inputs, 5));
     let (mut pre, mut out) = (vec![E::default(); rows * outputs], vec![E::default(); rows * outputs]);
     k.linear_gelu(
-        Linear { x: (&x).into(), weight: &weight, bias: Some(&bias), size },
+        Linear { x: (&x).into(), weight: &weight, bias: Some(&bias), size, packed: None },
         Some((&mut pre).into()),
         (&mut out).into(),
     );
@@ -66,5 +68,54 @@ fn the_number_of_threads_changes_no_bit() {
         });
         let first = results.next().expect("one thread");
         assert!(results.all(|other| other == first), "{size:?} depends on the number of threads");
+    }
+}
+
+/// A packed layer's result.
+fn packed(cpu: &Cpu, [rows, inputs, outputs]: [usize; 3], x: &[f32], half: bool) -> Vec<f32> {
+    let size = LinearSize { rows, inputs, outputs };
+    let (weight, bias) = (values(outputs * inputs, 2), values(outputs, 3));
+    let packed = Kernels::<f32>::pack(cpu, &weight, size);
+    assert!(packed.is_some(), "a processor packs");
+    let rounded: Vec<bf16> = x.iter().copied().map(bf16::from_f32).collect();
+    let x = if half { Values::Half(&rounded[..]) } else { x.into() };
+    let mut out = vec![f32::NAN; rows * outputs];
+    cpu.linear(Linear { x, weight: &weight, bias: Some(&bias), size, packed: packed.as_ref() }, (&mut out).into());
+    out
+}
+
+#[test]
+fn packed_weights_agree_with_the_reference() {
+    // One step of panels and several, whole tiles and edges, few rows and many.
+    for [rows, inputs, outputs] in [[1, 5, 3], [7, 1000, 1500], [197, 384, 100], [600, 1100, 50]] {
+        let (x, size) = (values(rows * inputs, 1), LinearSize { rows, inputs, outputs });
+        let [wide, weight, bias] = [x.clone(), values(outputs * inputs, 2), values(outputs, 3)]
+            .map(|v| v.into_iter().map(f64::from).collect::<Vec<_>>());
+        let mut expected = vec![0.0; rows * outputs];
+        let op = Linear { x: (&wide).into(), weight: &weight, bias: Some(&bias), size, packed: None };
+        Reference.linear(op, (&mut expected).into());
+        // Of sums of `inputs` products of values up to 2: f32 rounds each sum, bf16 both factors.
+        let scale = expected.iter().fold(0.0f64, |most, value| most.max(value.abs()));
+        for (cpu, half, bound) in
+            [(Cpu::new(), false, 1e-5), (Cpu::bf16_anywhere(), true, 1e-2), (Cpu::bf16_anywhere(), false, 1e-2)]
+        {
+            let out = packed(&cpu, [rows, inputs, outputs], &x, half);
+            let error = out.iter().zip(&expected).fold(0.0f64, |most, (&a, b)| most.max((f64::from(a) - b).abs()));
+            assert!(error <= bound * scale, "[{rows}, {inputs}, {outputs}], rounded {half}: error {error} of {scale}");
+        }
+    }
+}
+
+#[test]
+fn with_packed_weights_a_row_does_not_depend_on_the_others() {
+    let (inputs, outputs) = (1100, 70);
+    let x = values(600 * inputs, 1);
+    for cpu in [Cpu::new(), Cpu::bf16_anywhere()] {
+        let all = packed(&cpu, [600, inputs, outputs], &x, false);
+        for rows in [1, 13, 197] {
+            let some = packed(&cpu, [rows, inputs, outputs], &x[..rows * inputs], false);
+            let same = some.iter().zip(&all).all(|(a, b)| a.to_bits() == b.to_bits());
+            assert!(same, "{rows} rows alone differ from the same among 600");
+        }
     }
 }

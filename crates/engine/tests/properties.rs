@@ -51,6 +51,7 @@ fn linear_is_x_times_weight_transposed_plus_bias() {
         weight: &[1.0, 0.0, 0.0, 1.0, 10.0, 100.0],
         bias: Some(&[0.5, 0.0, -1.0]),
         size: LinearSize { rows: 2, inputs: 2, outputs: 3 },
+        packed: None,
     };
     let mut out = poisoned(6);
     Reference.linear(op, (&mut out).into());
@@ -61,8 +62,13 @@ fn linear_is_x_times_weight_transposed_plus_bias() {
 fn linear_gelu_keeps_what_goes_into_the_gelu() {
     let mut rng = generator(1);
     let (x, weight) = (random(&mut rng, 12), random(&mut rng, 20));
-    let op =
-        Linear { x: (&x).into(), weight: &weight, bias: None, size: LinearSize { rows: 3, inputs: 4, outputs: 5 } };
+    let op = Linear {
+        x: (&x).into(),
+        weight: &weight,
+        bias: None,
+        size: LinearSize { rows: 3, inputs: 4, outputs: 5 },
+        packed: None,
+    };
     let (mut pre, mut out) = (poisoned(15), poisoned(15));
     Reference.linear_gelu(op, Some((&mut pre).into()), (&mut out).into());
     let mut alone = poisoned(15);
@@ -292,7 +298,8 @@ fn weight_norm_linear_ignores_the_length_of_the_directions() {
 
     let weight: Vec<f64> =
         (0..20).map(|i| g[i / 4] * v[i] / dot(&v[i / 4 * 4..][..4], &v[i / 4 * 4..][..4]).sqrt()).collect();
-    Reference.linear(Linear { x: (&x).into(), weight: &weight, bias: None, size }, (&mut expected).into());
+    Reference
+        .linear(Linear { x: (&x).into(), weight: &weight, bias: None, size, packed: None }, (&mut expected).into());
     assert_close(&out, &expected);
 
     // Hence the gradient of a direction is perpendicular to it.
@@ -386,6 +393,7 @@ fn lengths_that_do_not_fit_panic() {
         weight: &[1.0; 6],
         bias: None,
         size: LinearSize { rows: 2, inputs: 3, outputs: 2 },
+        packed: None,
     };
     Reference.linear(op, [0.0; 4][..].as_mut().into());
 }

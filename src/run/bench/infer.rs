@@ -55,7 +55,7 @@ pub fn infer(request: &InferRequest) -> Result<InferReport, RunError> {
         let backbone = Vit::new(config.clone(), "", &mut registry);
         let (params, pool) = (registry.finish(0), Pool::new());
         let pixels = bytes(request.batch * side * side * 3, 0);
-        let mut frozen = Frozen { kernels: cpu, pool: &pool, backbone: &backbone, params: &params };
+        let mut frozen = Frozen::new(cpu, &pool, &backbone, &params);
         let batch = ImageBatch { pixels: &pixels, images: request.batch, height: side, width: side };
         let run = |frozen: &mut Frozen<'_>| {
             std::hint::black_box(frozen.class_features(batch));

@@ -92,7 +92,7 @@ impl Model {
 
     /// The backbone ready to be shown images.
     pub fn frozen<'a>(&'a self, kernels: &'a dyn Kernels<f32>, pool: &'a Pool) -> Frozen<'a> {
-        Frozen { kernels, pool, backbone: &self.backbone, params: &self.params }
+        Frozen::new(kernels, pool, &self.backbone, &self.params)
     }
 
     /// How images are brought to size: exactly to `image_size`, or the model's own way.

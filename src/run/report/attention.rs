@@ -54,7 +54,7 @@ pub(super) fn rows(trained: &Trained<'_>) -> Result<Vec<AttentionRow>, RunError>
     };
     let (cpu, pool) = (Cpu::new(), Pool::new());
     let (backbone, params) = trained.state.method.backbone();
-    let frozen = Frozen { kernels: &cpu, pool: &pool, backbone, params };
+    let frozen = Frozen::new(&cpu, &pool, backbone, params);
     let count = images.len().min(IMAGES);
     let mut rows = Vec::new();
     for place in 0..count {

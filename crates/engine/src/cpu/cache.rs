@@ -2,16 +2,16 @@
 
 use half::bf16;
 
+use crate::tensor::{LINE, line_start};
 use crate::values::Values;
 
 /// Bytes of a cache line.
-pub const CACHE_LINE: usize = 64;
+pub const CACHE_LINE: usize = LINE * size_of::<f32>();
 
 /// The first `len` values of working memory that begin a cache line; it grows as needed. What they hold is arbitrary.
 pub fn aligned(memory: &mut Vec<f32>, len: usize) -> &mut [f32] {
-    const VALUES: usize = CACHE_LINE / size_of::<f32>();
-    memory.resize(memory.len().max(len + VALUES - 1), 0.0);
-    let first = memory.as_ptr().align_offset(CACHE_LINE).min(VALUES - 1);
+    memory.resize(memory.len().max(len + LINE), 0.0);
+    let first = line_start(memory);
     &mut memory[first..first + len]
 }
 

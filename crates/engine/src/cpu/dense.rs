@@ -8,7 +8,7 @@ use pulp::Arch;
 use super::chunk::{check_len, reduce_chunks, rows_of, rows_per_chunk};
 use super::gemm::{Finish, Operand, Product, Start};
 use super::math::vectorised;
-use crate::kernels::{Linear, LinearSize, Write};
+use crate::kernels::{Linear, LinearSize, Packed, Write};
 use crate::values::{Values, ValuesMut};
 
 /// The product of [`crate::kernels::Kernels::linear`] and `linear_gelu`.
@@ -18,7 +18,8 @@ pub fn layer<'a>(op: Linear<'a, f32>, finish: Finish<ValuesMut<'a, f32>>) -> Pro
     check_len("weight", op.weight.len(), outputs * inputs);
     let (left, right) = (Operand::rows(op.x, inputs), Operand::rows(op.weight, inputs));
     let start = op.bias.map_or(Start::Zero, Start::Bias);
-    Product { left, right, size: [rows, outputs, inputs], start, finish, left_sums: None }
+    let packed = op.packed.map(Packed::words);
+    Product { left, right, packed, size: [rows, outputs, inputs], start, finish, left_sums: None }
 }
 
 /// The product of [`crate::kernels::Kernels::linear_input_grad`] and `gelu_linear_input_grad`.
@@ -33,7 +34,7 @@ pub fn input_grad<'a>(
     check_len("d_out", d_out.len(), rows * outputs);
     check_len("weight", weight.len(), outputs * inputs);
     let (left, right) = (Operand::rows(d_out, outputs), Operand::columns(weight, inputs));
-    Product { left, right, size: [rows, inputs, outputs], start, finish, left_sums: None }
+    Product { left, right, packed: None, size: [rows, inputs, outputs], start, finish, left_sums: None }
 }
 
 /// The product of [`crate::kernels::Kernels::linear_weight_grad`].
@@ -48,7 +49,7 @@ pub fn weight_grad<'a>(
     check_len("x", x.len(), rows * inputs);
     let (left, right) = (Operand::columns(d_out, outputs), Operand::columns(x, inputs));
     let (start, finish, size) = (Start::Out, Finish::Keep, [outputs, inputs, rows]);
-    Product { left, right, size, start, finish, left_sums: d_bias }
+    Product { left, right, packed: None, size, start, finish, left_sums: d_bias }
 }
 
 /// See [`crate::kernels::Kernels::add_column_sums`].

@@ -36,12 +36,12 @@ mod update;
 mod weight_norm;
 mod word;
 
-use gemm::{Finish, Start, Units};
+use gemm::{Finish, Operand, Start, Units};
 use pulp::Arch;
 
 use crate::kernels::{
     AdamW, Attention, AttentionBackward, BatchNormBackward, Kernels, LayerNorm, LayerNormBackward, Linear, LinearSize,
-    Normalize, Patches, Residual, RowMix, Rows, Sgd, SoftCrossEntropy, Targets, Tokens, TokensGrad, Update,
+    Normalize, Packed, Patches, Residual, RowMix, Rows, Sgd, SoftCrossEntropy, Targets, Tokens, TokensGrad, Update,
     WeightNormLinear, WeightNormLinearGrad, Write,
 };
 use crate::team::Awake;
@@ -98,6 +98,11 @@ impl Kernels<f32> for Cpu {
 
     fn precision(&self) -> Precision {
         if self.units == Units::F32 { Precision::F32 } else { Precision::Bf16 }
+    }
+
+    fn pack(&self, weight: &[f32], size: LinearSize) -> Option<Packed> {
+        let weight = Operand::rows(weight, size.inputs);
+        Some(gemm::pack(self.arch, self.units, weight, [size.outputs, size.inputs]))
     }
 
     fn patchify(&self, images: &[u8], patches: Patches, normalize: &Normalize, out: &mut [f32]) {

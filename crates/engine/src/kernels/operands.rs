@@ -1,5 +1,8 @@
 //! What the kernels are given: shapes, inputs, and constants of an operation.
 
+use std::ops::Range;
+
+use crate::tensor::{LINE, line_start};
 use crate::values::Values;
 
 /// Whether a kernel overwrites its destination or adds to it.
@@ -65,6 +68,29 @@ pub struct Linear<'a, E> {
     pub bias: Option<&'a [E]>,
     /// Sizes of the product.
     pub size: LinearSize,
+    /// What [`super::Kernels::pack`] made of this weight; without it, kernels copy what they need each time.
+    pub packed: Option<&'a Packed>,
+}
+
+/// A weight as the products of those kernels read it that made it.
+#[derive(Debug, Clone)]
+pub struct Packed {
+    memory: Vec<f32>,
+    words: Range<usize>,
+}
+
+impl Packed {
+    /// Memory of `len` words, filled by `fill`, that begins a cache line.
+    pub(crate) fn new(len: usize, fill: impl FnOnce(&mut [f32])) -> Self {
+        let mut memory = vec![0.0; len + LINE];
+        let first = line_start(&memory);
+        fill(&mut memory[first..first + len]);
+        Self { memory, words: first..first + len }
+    }
+
+    pub(crate) fn words(&self) -> &[f32] {
+        &self.memory[self.words.clone()]
+    }
 }
 
 /// Sizes of a dense layer.

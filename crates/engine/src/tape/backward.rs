@@ -73,7 +73,7 @@ impl Tape<'_> {
 
 impl<'a> Backward<'a, '_> {
     pub(super) fn run(&self) -> Run<'a> {
-        Run { kernels: self.kernels, params: self.params, pool: self.pool }
+        Run { kernels: self.kernels, params: self.params, frozen: None, pool: self.pool }
     }
 
     /// The buffer itself if nothing else holds it, else a copy.

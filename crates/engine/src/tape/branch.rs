@@ -4,7 +4,7 @@
 
 use std::rc::Rc;
 
-use super::{Backward, Dense, Heads, Record, Tape};
+use super::{Backward, Dense, FrozenParams, Heads, Record, Tape};
 use crate::kernels::{AttentionBackward, Kernels, LayerNorm, LayerNormBackward, Linear, LinearSize, Write};
 use crate::params::{ParamId, Params};
 use crate::tensor::{Between, Buffer, Matrix, Pool};
@@ -26,6 +26,7 @@ pub struct Norm {
 pub(super) struct Run<'a> {
     pub kernels: &'a dyn Kernels<f32>,
     pub params: &'a Params,
+    pub frozen: Option<&'a FrozenParams<'a>>,
     pub pool: &'a Pool,
 }
 
@@ -68,7 +69,8 @@ impl<'a> Run<'a> {
         'a: 'x,
     {
         let size = self.size(shape, weight);
-        Linear { x, weight: self.params.get(weight), bias: bias.map(|id| self.params.get(id)), size }
+        let (weight_of, packed) = (self.params.get(weight), self.frozen.and_then(|frozen| frozen.packed(weight, size)));
+        Linear { x, weight: weight_of, bias: bias.map(|id| self.params.get(id)), size, packed }
     }
 
     /// Queries, keys and values of the tokens `x`, `[T, 3·D]`.

@@ -6,13 +6,17 @@
 //! first-level cache, or comes from the second one in time; the left operand is read in place if it lies along the inner dimension, else the task packs its own
 //! rows of it, which then stay in the second-level cache.
 //!
+//! A weight that serves many products is packed before (`pack`), whole and once.
+//!
 //! Blocks are many and independent, so a thread that the machine slows down takes fewer of them. The order in which an
 //! element is summed up depends on the sizes of the product and the width of a vector: the same bits for any number of
 //! threads.
 
 mod destination;
 mod pack;
+mod product;
 mod tile;
+mod units;
 
 use std::cell::Cell;
 use std::marker::PhantomData;
@@ -22,14 +26,15 @@ use pulp::{Arch, Simd, WithSimd};
 
 use super::cache::aligned;
 use super::chunk::check_len;
-use super::peak::multiply_add_rate;
-#[cfg(target_arch = "x86_64")]
-use super::word::{Hardware, available};
-use super::word::{Pair, Single, Word};
+use super::word::Word;
+use crate::kernels::Packed;
 use crate::team::for_each;
 use crate::values::{Values, ValuesMut};
 use destination::{Destination, Place};
+pub use product::{Adjacent, Finish, Operand, Product, Start};
 use tile::{Corner, Left, Panel, tile};
+pub use units::Units;
+use units::WithTile;
 
 /// Words of a panel that tiles walk through at a time: 16 KB, half of a small first-level cache.
 const PANEL: usize = 1 << 12;
@@ -54,153 +59,6 @@ const FEW: usize = 512;
 const DEPTH_FEW: usize = 2048;
 /// Tasks there should be for each thread, so that none waits long for another at the end.
 const TASKS_PER_THREAD: usize = 12;
-
-/// Vectors along the inner dimension: rows of the left operand, columns of the right one.
-#[derive(Debug, Clone, Copy)]
-pub struct Operand<'a> {
-    /// All values.
-    pub values: Values<'a, f32>,
-    /// Distance between neighbours in memory, in the direction in which they are not adjacent.
-    pub stride: usize,
-    /// Which neighbours are adjacent.
-    pub adjacent: Adjacent,
-}
-
-/// Which values of an operand lie side by side.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Adjacent {
-    /// Those of one vector: element (i, k) is at `i·stride + k`.
-    Inner,
-    /// Those of neighbouring vectors: element (i, k) is at `k·stride + i`.
-    Vectors,
-}
-
-impl<'a> Operand<'a> {
-    /// The rows of a row-major matrix of `columns` columns.
-    pub fn rows(values: impl Into<Values<'a, f32>>, columns: usize) -> Self {
-        Self { values: values.into(), stride: columns, adjacent: Adjacent::Inner }
-    }
-
-    /// The columns of a row-major matrix of `columns` columns.
-    pub fn columns(values: impl Into<Values<'a, f32>>, columns: usize) -> Self {
-        Self { values: values.into(), stride: columns, adjacent: Adjacent::Vectors }
-    }
-
-    /// Some of the values that are adjacent: of vector `line`, or of the vectors at inner index `line`.
-    #[inline(always)]
-    fn line(&self, line: usize, range: Range<usize>) -> Values<'a, f32> {
-        self.values.part(line * self.stride + range.start..line * self.stride + range.end)
-    }
-
-    /// Those that words of the vectors at inner index `k` are made of: at `k`, and at the next one where words hold two values
-    /// and there is one before `end`.
-    #[inline(always)]
-    fn lines<W: Word>(
-        &self,
-        k: usize,
-        vectors: &Range<usize>,
-        end: usize,
-    ) -> (Values<'a, f32>, Option<Values<'a, f32>>) {
-        let second = if W::VALUES > 1 && k + 1 < end { Some(self.line(k + 1, vectors.clone())) } else { None };
-        (self.line(k, vectors.clone()), second)
-    }
-
-    /// Values that `vectors` vectors of `depth` values reach over.
-    fn reach(&self, vectors: usize, depth: usize) -> usize {
-        let (outer, inner) = match self.adjacent {
-            Adjacent::Inner => (vectors, depth),
-            Adjacent::Vectors => (depth, vectors),
-        };
-        if outer == 0 || inner == 0 { 0 } else { (outer - 1) * self.stride + inner }
-    }
-}
-
-/// What the product is added to.
-#[derive(Debug, Clone, Copy)]
-pub enum Start<'a> {
-    /// Nothing.
-    Zero,
-    /// What the destination holds.
-    Out,
-    /// This row, one value for each column.
-    Bias(&'a [f32]),
-}
-
-/// What happens to a block of the result while it is in cache; `M` is how a second matrix is held.
-#[derive(Debug, Clone, Copy)]
-pub enum Finish<M> {
-    /// Nothing.
-    Keep,
-    /// It is replaced by its GELU.
-    Gelu,
-    /// It is replaced by its GELU, and kept as it was in a second matrix of the same shape.
-    GeluOf(M),
-    /// It is the gradient of the GELU of a second matrix of the same shape, and becomes that of the matrix itself, which
-    /// is replaced by its GELU.
-    GeluBackward(M),
-}
-
-impl<M> Finish<M> {
-    fn map<N>(self, change: impl FnOnce(M) -> N) -> Finish<N> {
-        match self {
-            Self::Keep => Finish::Keep,
-            Self::Gelu => Finish::Gelu,
-            Self::GeluOf(second) => Finish::GeluOf(change(second)),
-            Self::GeluBackward(second) => Finish::GeluBackward(change(second)),
-        }
-    }
-}
-
-/// `out = start + left·right`: `out[i, j] = start[i, j] + Σ_k left(i, k)·right(j, k)`.
-#[derive(Debug)]
-pub struct Product<'a> {
-    /// `rows` vectors.
-    pub left: Operand<'a>,
-    /// `columns` vectors.
-    pub right: Operand<'a>,
-    /// Rows and columns of the result, and the inner dimension.
-    pub size: [usize; 3],
-    /// What the sums start from.
-    pub start: Start<'a>,
-    /// What follows.
-    pub finish: Finish<ValuesMut<'a, f32>>,
-    /// Added to, if there are columns: the sum of each vector of the left operand, whose neighbouring vectors are adjacent.
-    pub left_sums: Option<&'a mut [f32]>,
-}
-
-/// What multiplies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Units {
-    /// Multiply-adds of `f32`.
-    F32,
-    /// Products of bf16 pairs, by the instructions every machine has.
-    Pairs,
-    /// Products of bf16 pairs, by their own instruction.
-    #[cfg(target_arch = "x86_64")]
-    Hardware,
-}
-
-impl Units {
-    /// The most operations per second they reach together on the threads of the current rayon pool.
-    pub fn peak(self, arch: Arch) -> f64 {
-        match self {
-            Self::F32 => multiply_add_rate::<Single>(arch),
-            Self::Pairs => multiply_add_rate::<Pair>(arch),
-            #[cfg(target_arch = "x86_64")]
-            Self::Hardware => multiply_add_rate::<Hardware>(arch),
-        }
-    }
-
-    /// Those of this machine that multiply bf16.
-    pub fn of_pairs(arch: Arch) -> Option<Self> {
-        #[cfg(target_arch = "x86_64")]
-        if available(arch) {
-            return Some(Self::Hardware);
-        }
-        let _ = arch;
-        None
-    }
-}
 
 thread_local! {
     /// The packed right operand of a product that this thread has begun; taken out while in use, since a thread that waits
@@ -248,34 +106,44 @@ pub fn multiply(arch: Arch, units: Units, product: Product<'_>, out: ValuesMut<'
     if rows == 0 || columns == 0 {
         return;
     }
-    match units {
-        Units::F32 => for_lanes::<Single>(arch, product, out),
-        Units::Pairs => for_lanes::<Pair>(arch, product, out),
-        #[cfg(target_arch = "x86_64")]
-        Units::Hardware => run::<Hardware, 8, 3, 48>(arch, product, out),
+    units.with_tile(arch, Multiply { product, out });
+}
+
+/// Copies a right operand of `columns` vectors of `inner` values into panels, for [`Product::packed`] of the same units.
+pub fn pack(arch: Arch, units: Units, right: Operand<'_>, [columns, inner]: [usize; 2]) -> Packed {
+    assert!(right.values.len() >= right.reach(columns, inner), "the right operand is too short");
+    units.with_tile(arch, Pack { right, size: [columns, inner] })
+}
+
+/// See [`pack`].
+struct Pack<'a> {
+    right: Operand<'a>,
+    size: [usize; 2],
+}
+
+impl WithTile for Pack<'_> {
+    type Output = Packed;
+
+    fn run<W: Word, const ROWS: usize, const VECTORS: usize, const WIDTH: usize>(self, arch: Arch) -> Packed {
+        let [columns, inner] = self.size;
+        let words = inner.div_ceil(W::VALUES);
+        Packed::new(columns.next_multiple_of(WIDTH) * words, |to| {
+            pack::panels::<W, WIDTH>(arch, self.right, [columns, words], 0..inner, to);
+        })
     }
 }
 
-/// [`multiply`] with the register tile for the machine's vectors: 12 or 24 sums leave room for their factors among 16 or 32
-/// registers.
-fn for_lanes<W: Word>(arch: Arch, product: Product<'_>, out: ValuesMut<'_, f32>) {
-    match arch.dispatch(Lanes) {
-        16 => run::<W, 8, 3, 48>(arch, product, out),
-        8 => run::<W, 6, 2, 16>(arch, product, out),
-        4 => run::<W, 6, 2, 8>(arch, product, out),
-        _ => run::<W, 4, 4, 4>(arch, product, out),
-    }
+/// See [`multiply`].
+struct Multiply<'a, 'b> {
+    product: Product<'a>,
+    out: ValuesMut<'b, f32>,
 }
 
-/// Width of a vector.
-struct Lanes;
+impl WithTile for Multiply<'_, '_> {
+    type Output = ();
 
-impl WithSimd for Lanes {
-    type Output = usize;
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) -> usize {
-        S::F32_LANES
+    fn run<W: Word, const ROWS: usize, const VECTORS: usize, const WIDTH: usize>(self, arch: Arch) {
+        run::<W, ROWS, VECTORS, WIDTH>(arch, self.product, self.out);
     }
 }
 
@@ -285,30 +153,28 @@ fn run<W: Word, const ROWS: usize, const VECTORS: usize, const WIDTH: usize>(
     product: Product<'_>,
     out: ValuesMut<'_, f32>,
 ) {
-    let Product { mut left, mut right, size: [mut rows, mut columns, inner], start, finish, left_sums } = product;
+    let Product { mut left, mut right, packed, size: [mut rows, mut columns, inner], start, finish, left_sums } =
+        product;
     let mut out = Place::new(out, columns);
     let left_sums = left_sums.map(|sums| Destination::new(sums, 1));
     let mut finish = finish.map(|second| Place::new(second, columns));
-    let few = rows < FEW && left.adjacent == Adjacent::Inner && right.adjacent == Adjacent::Inner;
+    let few = packed.is_none() && rows < FEW && left.adjacent == Adjacent::Inner && right.adjacent == Adjacent::Inner;
     if few {
         (left, right, rows, columns) = (right, left, columns, rows);
         out = out.transposed();
         finish = finish.map(Place::transposed);
     }
     let depth = inner.div_ceil(W::VALUES);
-    let packed = left.adjacent == Adjacent::Vectors || W::in_place(left.values, left.stride, inner).is_none();
-    let blocks = blocks([rows, columns], packed, [ROWS, WIDTH]);
+    let copied = left.adjacent == Adjacent::Vectors || W::in_place(left.values, left.stride, inner).is_none();
+    let blocks = blocks([rows, columns], copied, [ROWS, WIDTH]);
     let packed_columns = columns.next_multiple_of(WIDTH);
     let step = if few { DEPTH_FEW } else { const { deep(WIDTH) } };
     let slab = match out {
-        Place::Full(_) => even_part(depth, (SLAB / packed_columns).max(step)),
+        Place::Full(_) if packed.is_none() => even_part(depth, (SLAB / packed_columns).max(step)),
         // Sums are not continued once they are rounded.
-        Place::Half(_) => depth,
+        _ => depth,
     };
-    let mut memory = RIGHT.take();
     let len = packed_columns * slab;
-    let slabs = if slab < depth { 2 } else { 1 };
-    let (mut panels, mut spare) = aligned(&mut memory, slabs * len).split_at_mut(len);
     let pack = |first: usize, to: &mut [f32]| {
         let words = slab.min(depth - first);
         let inner = first * W::VALUES..inner.min((first + slab) * W::VALUES);
@@ -327,6 +193,14 @@ fn run<W: Word, const ROWS: usize, const VECTORS: usize, const WIDTH: usize>(
             OWN.set(own);
         });
     };
+    if let Some(panels) = packed {
+        check_len("packed", panels.len(), len);
+        work(0, panels);
+        return;
+    }
+    let mut memory = RIGHT.take();
+    let slabs = if slab < depth { 2 } else { 1 };
+    let (mut panels, mut spare) = aligned(&mut memory, slabs * len).split_at_mut(len);
     pack(0, panels);
     for first in (0..depth.max(1)).step_by(slab.max(1)) {
         if first + slab < depth {

@@ -198,6 +198,16 @@ fn run<W: Word, const ROWS: usize, const VECTORS: usize, const WIDTH: usize>(
         work(0, panels);
         return;
     }
+    slab_by_slab([depth, slab], len, pack, work);
+}
+
+/// Runs `work` on one slab of `depth` words after the other, while `pack` fills the next one, of `len` words.
+fn slab_by_slab(
+    [depth, slab]: [usize; 2],
+    len: usize,
+    pack: impl Fn(usize, &mut [f32]) + Sync,
+    work: impl Fn(usize, &[f32]) + Sync,
+) {
     let mut memory = RIGHT.take();
     let slabs = if slab < depth { 2 } else { 1 };
     let (mut panels, mut spare) = aligned(&mut memory, slabs * len).split_at_mut(len);

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::RunError;
 use super::console::{Console, Figures, Verbosity};
+use super::device::among_threads;
 use super::images::warn_of_skipped;
 use super::input::{ImageSize, Network};
 use super::model::Model;
@@ -62,6 +63,10 @@ pub struct AttentionReport {
 /// # Errors
 /// If the model or all images cannot be read, or the results cannot be written.
 pub fn attention(request: &AttentionRequest) -> Result<AttentionReport, RunError> {
+    among_threads(|| look(request))
+}
+
+fn look(request: &AttentionRequest) -> Result<AttentionReport, RunError> {
     let console = Console::new(Verbosity::Normal, Figures::Talk);
     mass_mask(&[], request.threshold)?;
     let model = Model::load(&request.model, request.network)?;

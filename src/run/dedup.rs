@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::RunError;
 use super::counter::Counter;
+use super::device::among_threads;
 use super::look::{Gallery, Look, LookRequest, figure, named, write_page, write_table};
 use crate::eval::EvalError;
 use crate::eval::dedup::groups;
@@ -67,6 +68,10 @@ struct Member {
 /// # Errors
 /// If the model or the images cannot be read, there are fewer than two, or the results cannot be written.
 pub fn dedup(request: &DedupRequest) -> Result<DedupReport, RunError> {
+    among_threads(|| find(request))
+}
+
+fn find(request: &DedupRequest) -> Result<DedupReport, RunError> {
     let threshold = request.threshold;
     if !(threshold > 0.0 && threshold <= 1.0) {
         return Err(EvalError::Threshold { threshold }.into());

@@ -21,6 +21,11 @@ pub(super) fn cpu(asked: Precision, console: &Console) -> Cpu {
     }
 }
 
+/// Runs what computes on one of the threads that compute: one that only waits for them would have to wake them for every kernel.
+pub(super) fn among_threads<T: Send>(run: impl FnOnce() -> T + Send) -> T {
+    rayon::scope(|_| run())
+}
+
 /// That many compute threads.
 ///
 /// # Errors

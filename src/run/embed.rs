@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::RunError;
 use super::console::{Console, Figures, Verbosity};
-use super::device::cpu;
+use super::device::{among_threads, cpu};
 use super::images::{introduce, loader, warn_of_skipped};
 use super::input::{ImageSize, Network};
 use super::model::Model;
@@ -97,6 +97,10 @@ impl EmbedWhat {
 /// # Errors
 /// If the model or the images cannot be read, or the file cannot be written.
 pub fn embed(request: &EmbedRequest) -> Result<EmbedReport, RunError> {
+    among_threads(|| write(request))
+}
+
+fn write(request: &EmbedRequest) -> Result<EmbedReport, RunError> {
     let console = Console::new(Verbosity::Normal, Figures::Talk);
     let model = Model::load(&request.model, request.network)?;
     let transform = model.transform(request.image_size)?;

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::RunError;
 use super::console::{Console, Figures, Verbosity};
-use super::device::cpu;
+use super::device::{among_threads, cpu};
 use super::images::{introduce, loader, warn_of_skipped};
 use super::input::{ImageSize, Network};
 use super::model::Model;
@@ -63,6 +63,10 @@ pub struct KnnReport {
 /// # Errors
 /// If the model or the images cannot be read, or the two folders do not have the same classes.
 pub fn knn(request: &KnnRequest) -> Result<KnnReport, RunError> {
+    among_threads(|| classify(request))
+}
+
+fn classify(request: &KnnRequest) -> Result<KnnReport, RunError> {
     let start = Instant::now();
     let console = Console::new(Verbosity::Normal, Figures::Talk);
     let model = Model::load(&request.model, request.network)?;

@@ -88,7 +88,6 @@ impl Look {
         let source = Arc::new(source);
         introduce(&self.console, &self.model, transform);
         let mut images = loader(&self.model, &source, transform)?;
-        let pool = Pool::new();
         let counter = Counter::start(source.len());
         let seen = (&mut images).inspect(|batch| {
             if let Ok(batch) = batch {
@@ -96,7 +95,7 @@ impl Look {
                 counter.add(batch.samples.len());
             }
         });
-        let found = extract([&self.model.frozen(&self.cpu, &pool)], seen);
+        let found = extract([&self.model.frozen(&self.cpu, &Pool::new())], seen);
         drop(counter);
         warn_of_skipped(&self.console, images.skipped());
         let found = found?;

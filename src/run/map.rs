@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::RunError;
 use super::classes::Classes;
 use super::counter::Counter;
+use super::device::among_threads;
 use super::look::{Gallery, Look, LookRequest, named, picture_file, thinned, write_file, write_table};
 use super::progress::grouped;
 use super::report::scaled;
@@ -69,6 +70,10 @@ pub struct MapReport {
 /// # Errors
 /// If the model or the images cannot be read, there are fewer than two, or the results cannot be written.
 pub fn map(request: &MapRequest) -> Result<MapReport, RunError> {
+    among_threads(|| draw(request))
+}
+
+fn draw(request: &MapRequest) -> Result<MapReport, RunError> {
     let look = Look::open(&request.look)?;
     let transform = look.model.transform(request.look.image_size)?;
     let source = thinned(&look.console, Source::open(&request.look.data)?, request.max.max(2));

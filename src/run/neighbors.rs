@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::RunError;
 use super::classes::Classes;
+use super::device::among_threads;
 use super::look::{Gallery, Look, LookRequest, figure, named, write_page, write_table};
 use crate::eval::EvalError;
 use crate::eval::nearest::{Neighbour, UnitRows};
@@ -78,6 +79,10 @@ pub struct FoundNeighbor {
 /// # Errors
 /// If the model or the images cannot be read, there are fewer than two, or the results cannot be written.
 pub fn neighbors(request: &NeighborsRequest) -> Result<NeighborsReport, RunError> {
+    among_threads(|| find(request))
+}
+
+fn find(request: &NeighborsRequest) -> Result<NeighborsReport, RunError> {
     if request.k == 0 {
         return Err(EvalError::NoNeighbours.into());
     }

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::RunError;
 use super::counter::Counter;
+use super::device::among_threads;
 use super::images::warn_of_skipped;
 use super::look::{Look, LookRequest, figure, named, thinned, write_file, write_page};
 use super::report::picture_of;
@@ -57,6 +58,10 @@ pub struct PcaReport {
 /// # Errors
 /// If the model or all images cannot be read, or the results cannot be written.
 pub fn pca(request: &PcaRequest) -> Result<PcaReport, RunError> {
+    among_threads(|| draw(request))
+}
+
+fn draw(request: &PcaRequest) -> Result<PcaReport, RunError> {
     let look = Look::open(&request.look)?;
     let source = thinned(&look.console, Source::open(&request.look.data)?, request.max.max(1));
     let (sights, tokens, skipped) = tokens(&look, request, &source)?;

@@ -51,7 +51,7 @@ fn error_of<T>(result: Result<T, CheckpointError>) -> String {
 }
 
 fn assert_is_backbone(name: &str) {
-    let tensors = read_any(&fixture(name)).unwrap().network(Section::Teacher).unwrap();
+    let tensors = read_any(&fixture(name)).unwrap().network(Section::Teacher).unwrap().tensors;
     let names: Vec<&str> = tensors.iter().map(|tensor| tensor.name.as_str()).collect();
     let expected =
         ["cls_token", "pos_embed", "patch_embed.proj.weight", "patch_embed.proj.bias", "norm.weight", "norm.bias"];
@@ -125,7 +125,8 @@ fn assert_full_checkpoint(name: &str) {
     assert_eq!(moments[1].name, "state.0.exp_avg");
     assert_eq!(moments[1].shape, [2, 3]);
     let mut any = read_any(&fixture(name)).unwrap();
-    let (student, teacher) = (any.network(Section::Student).unwrap(), any.network(Section::Teacher).unwrap());
+    let (student, teacher) =
+        (any.network(Section::Student).unwrap().tensors, any.network(Section::Teacher).unwrap().tensors);
     assert_eq!(student[0], NamedTensor::new("cls_token", vec![1, 1, 4], ramp(4, 0.25)));
     assert_eq!(teacher[0], NamedTensor::new("cls_token", vec![1, 1, 4], ramp(4, 0.5)));
     assert_eq!(student.last().unwrap().name, "head.last_layer.weight_g");
@@ -260,7 +261,7 @@ fn safetensors_return_what_was_written() {
     let first = fs::read(&path).unwrap();
     safetensors::write(&path, &file.tensor_refs(), &file.metadata).unwrap();
     assert_eq!(fs::read(&path).unwrap(), first, "equal content gives equal bytes");
-    let student = read_any(&path).unwrap().network(Section::Student).unwrap();
+    let student = read_any(&path).unwrap().network(Section::Student).unwrap().tensors;
     assert_eq!(student, [NamedTensor::new("norm.weight", vec![], vec![f32::MIN_POSITIVE])]);
 }
 

@@ -34,7 +34,7 @@ fn heads_stated() -> Metadata {
 }
 
 fn network(file: &str, section: Section) -> Vec<NamedTensor> {
-    read_any(&fixture_path(&format!("pth/{file}"))).unwrap().network(section).unwrap()
+    read_any(&fixture_path(&format!("pth/{file}"))).unwrap().network(section).unwrap().tensors
 }
 
 fn assert_filler(params: &Params, role: &str) {
@@ -236,7 +236,7 @@ fn safetensors_are_known_whatever_the_length_of_their_header() {
         let texts = Metadata::from([("note".to_owned(), "x".repeat(length))]);
         safetensors::write(&path, &[tensor.as_tensor_ref()], &texts).unwrap();
         first_bytes.insert(std::fs::read(&path).unwrap()[0]);
-        assert_eq!(read_any(&path).unwrap().network(Section::Teacher).unwrap(), std::slice::from_ref(&tensor));
+        assert_eq!(read_any(&path).unwrap().network(Section::Teacher).unwrap().tensors, std::slice::from_ref(&tensor));
     }
     // 128 is how a pickle begins, 80 (`P`) how an archive does.
     assert!(first_bytes.contains(&128) && first_bytes.contains(&80));

@@ -116,6 +116,32 @@ pub enum CheckpointError {
         /// The name.
         name: String,
     },
+    /// Weights are NaN or infinite.
+    #[error("{count} tensors of `{}` hold NaN or infinite values, the first is `{name}`; take an earlier checkpoint of that training", path.display())]
+    NotFinite {
+        /// The file.
+        path: PathBuf,
+        /// The first such tensor.
+        name: String,
+        /// How many there are.
+        count: usize,
+    },
+    /// A folder has no weights.
+    #[error("`{}` has a `config.json`, but none of {} beside it", folder.display(), known.join(", "))]
+    NoWeights {
+        /// The folder.
+        folder: PathBuf,
+        /// Names that are known.
+        known: &'static [&'static str],
+    },
+    /// A description of weights cannot be used.
+    #[error("`{}` {problem}", path.display())]
+    Index {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
     /// A tensor to be written is inconsistent in itself.
     #[error("tensor `{name}` has shape {shape:?} but {values} values")]
     ValueCount {

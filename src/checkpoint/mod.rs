@@ -8,12 +8,18 @@
 //! | `weight_file.rs` | any file of weights, told by its content |
 //! | `pytorch.rs`, `section.rs`, `pickle/` | `.pth` files, read without running anything |
 //! | `safetensors.rs` | safetensors files |
+//! | `folder.rs` | folders of timm and transformers |
+//! | `dialect.rs` | the names of other programs |
+//! | `family.rs` | what kind of network tensors belong to |
 //! | `names.rs` | sections, prefixes, and the strict comparison with a network |
 //! | `tensor.rs` | a named tensor |
 //! | `atomic.rs` | writes that a kill cannot halve |
 
 pub mod atomic;
+pub mod dialect;
 mod error;
+pub mod family;
+pub mod folder;
 pub mod names;
 pub mod native;
 pub mod pickle;
@@ -28,4 +34,4 @@ pub use names::{MatchReport, Section, match_names};
 pub use native::{Loaded, LoadedFrom, MANIFEST_FILE, Part, Slot, load, load_latest, save, set_damaged_aside};
 pub use section::ROOT;
 pub use tensor::{ElementType, NamedTensor, TensorFile, TensorRef};
-pub use weight_file::{Content, WeightFile, read_any};
+pub use weight_file::{Content, NetworkTensors, WeightFile, read_any};

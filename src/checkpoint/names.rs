@@ -12,8 +12,8 @@ use super::error::{CheckpointError, Result};
 use super::section::ROOT;
 use super::tensor::NamedTensor;
 
-/// Prefixes that wrappers put before the official names, outermost first (`DistributedDataParallel`, multi-crop).
-const WRAPPERS: [&str; 2] = ["module.", "backbone."];
+/// Prefixes that wrappers put before the official names, outermost first (`torch.compile`, `DistributedDataParallel`, multi-crop).
+const WRAPPERS: [&str; 3] = ["_orig_mod.", "module.", "backbone."];
 /// Sections that hold nothing but one network, as other programs name them.
 const SINGLE_NETWORK: [&str; 2] = ["state_dict", "model"];
 /// Names less alike than this are not suggested (1 is equal).
@@ -84,24 +84,41 @@ pub fn choose_section(sections: &[String], wanted: Section, path: &Path) -> Resu
     })
 }
 
-/// The name without `module.` and then without `backbone.`, where it starts with them.
+/// The name without `_orig_mod.`, then `module.` and then `backbone.`, where it starts with them.
 pub fn strip_prefixes(name: &str) -> &str {
     WRAPPERS.iter().fold(name, |rest, wrapper| rest.strip_prefix(wrapper).unwrap_or(rest))
 }
 
 /// Renames all tensors by [`strip_prefixes`].
-///
-/// # Errors
-/// Two tensors would bear one name.
-pub fn strip_all(tensors: &mut [NamedTensor], path: &Path) -> Result<()> {
-    let mut names = BTreeSet::new();
+pub fn strip_prefixes_of_all(tensors: &mut [NamedTensor]) {
     for tensor in tensors {
         tensor.name = strip_prefixes(&tensor.name).to_owned();
-        if !names.insert(tensor.name.clone()) {
-            return Err(CheckpointError::DuplicateName { path: path.to_path_buf(), name: tensor.name.clone() });
-        }
     }
-    Ok(())
+}
+
+/// Fails if two tensors bear one name.
+///
+/// # Errors
+/// They do.
+pub fn check_distinct(tensors: &[NamedTensor], path: &Path) -> Result<()> {
+    let mut names = BTreeSet::new();
+    match tensors.iter().find(|tensor| !names.insert(tensor.name.as_str())) {
+        Some(tensor) => Err(CheckpointError::DuplicateName { path: path.to_path_buf(), name: tensor.name.clone() }),
+        None => Ok(()),
+    }
+}
+
+/// Fails if a value is not a number or infinite: such weights give nothing.
+///
+/// # Errors
+/// One is; the message names the first tensor that has it.
+pub fn check_finite(tensors: &[NamedTensor], path: &Path) -> Result<()> {
+    let broken = |tensor: &&NamedTensor| tensor.values.iter().any(|value| !value.is_finite());
+    let (name, count) = match tensors.iter().find(broken) {
+        Some(tensor) => (tensor.name.clone(), tensors.iter().filter(broken).count()),
+        None => return Ok(()),
+    };
+    Err(CheckpointError::NotFinite { path: path.to_path_buf(), name, count })
 }
 
 /// A tensor whose shape is not the expected one.

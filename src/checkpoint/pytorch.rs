@@ -60,6 +60,11 @@ impl PickledCheckpoint {
         self.contents.sections.iter().map(|(name, _)| name.clone()).collect()
     }
 
+    /// Whether the file is a zip archive, as since PyTorch 1.6.
+    pub fn is_zip(&self) -> bool {
+        matches!(self.storages, Storages::Zip { .. })
+    }
+
     /// Numbers and texts by dotted path, for example `epoch` or `optimizer.param_groups.0.lr`.
     pub fn scalars(&self) -> &BTreeMap<String, String> {
         &self.contents.scalars

@@ -9,6 +9,7 @@ mod embed;
 mod eval;
 mod export;
 mod given;
+mod inspect;
 mod map;
 mod models;
 mod neighbors;
@@ -59,6 +60,7 @@ enum Command {
     Map(map::MapArgs),
     Demo(demo::DemoArgs),
     Export(export::ExportArgs),
+    Inspect(inspect::InspectArgs),
     Check(check::CheckArgs),
     Preview(preview::PreviewArgs),
     Pack(pack::PackArgs),
@@ -140,6 +142,7 @@ pub fn main() -> ExitCode {
         Command::Map(arguments) => map::run(arguments),
         Command::Demo(arguments) => demo::run(arguments),
         Command::Export(arguments) => export::run(arguments),
+        Command::Inspect(arguments) => inspect::run(arguments),
         Command::Check(arguments) => check::run(arguments),
         Command::Preview(arguments) => preview::run(arguments),
         Command::Pack(arguments) => pack::run(arguments),

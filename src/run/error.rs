@@ -111,7 +111,7 @@ pub enum RunError {
     #[error(transparent)]
     Demo(#[from] crate::demo::DemoError),
     /// MODEL is a folder that holds no run.
-    #[error("`{}` is a folder without `config.toml`; MODEL is a run folder, a `.safetensors` or a `.pth` file", path.display())]
+    #[error("`{}` is a folder without `config.toml` or `config.json`; MODEL is a run folder, a `.safetensors` or `.pth` file, or a folder of timm or transformers", path.display())]
     NoModel {
         /// The folder.
         path: PathBuf,

@@ -24,6 +24,7 @@ mod found;
 pub mod health;
 mod images;
 pub mod input;
+pub mod inspect;
 pub mod interrupt;
 pub mod json_lines;
 pub mod knn;

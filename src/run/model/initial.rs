@@ -6,8 +6,8 @@ use dinoxide_engine::params::Params;
 use dinoxide_views::pixel::RGB;
 
 use super::recognise::{recognise, square_root};
-use super::{Metadata, dino_config, open_run, part};
-use crate::checkpoint::{CheckpointError, Content, MatchReport, NamedTensor, Section, match_names, names, read_any};
+use super::{IGNORED, dino_config, is_run, open_run, part};
+use crate::checkpoint::{CheckpointError, MatchReport, NamedTensor, Section, match_names, names, read_any};
 use crate::config::{HeadConfig, InitFacts, ModelConfig, Shape};
 use crate::methods::dino::{BACKBONE, HEAD};
 use crate::nn::pos_embed::position_mix;
@@ -49,7 +49,7 @@ impl InitialWeights {
     /// # Errors
     /// If they cannot be read.
     pub fn read(path: &Path) -> Result<Self, RunError> {
-        if path.is_dir() {
+        if is_run(path) {
             let (config, loaded) = open_run(path)?;
             let tensors = part(&loaded, Network::Teacher, path)?;
             let center = loaded.parts.get(OUR_CENTER.0).and_then(|part| part.tensor(OUR_CENTER.1));
@@ -64,11 +64,8 @@ impl InitialWeights {
             Err(CheckpointError::NoSection { .. }) => Section::Student,
             _ => Section::Teacher,
         };
-        let texts = match file.content() {
-            Content::Safetensors(file) => file.metadata.clone(),
-            Content::Pytorch(_) => Metadata::new(),
-        };
-        let tensors = file.network(wanted)?;
+        let texts = file.texts();
+        let tensors = file.network(wanted)?.tensors;
         let stored = file.section(OFFICIAL_CENTER.0)?;
         let center = stored.into_iter().find(|tensor| tensor.name == OFFICIAL_CENTER.1).map(|tensor| tensor.values);
         // What cannot be recognised may still fit the network that was asked for.
@@ -114,7 +111,8 @@ impl InitialWeights {
         if let Some(notice) = fit_channels(&expected, &mut found) {
             report.push(notice);
         }
-        let backbone = match_names(&expected, &found, &[HEAD]).into_result(&path)?;
+        let backbone = match_names(&expected, &found, &IGNORED).into_result(&path)?;
+        names::check_finite(&found, &path)?;
         report.insert(
             0,
             format!("started from `{}`: {} tensors of the backbone", path.display(), backbone.matched.len()),
@@ -133,7 +131,7 @@ impl InitialWeights {
 }
 
 /// The sizes of the head among the tensors of a network, if there is one.
-fn stored_head(tensors: &[NamedTensor]) -> Option<HeadConfig> {
+pub(in crate::run) fn stored_head(tensors: &[NamedTensor]) -> Option<HeadConfig> {
     let head = || tensors.iter().filter_map(|tensor| Some((tensor.name.strip_prefix(HEAD)?, tensor.shape.as_slice())));
     let (_, &[out_dim, bottleneck_dim]) = head().find(|(name, _)| *name == "last_layer.weight_v")? else { return None };
     let is_layer = |(name, shape): &(&str, &[usize])| name.starts_with("mlp") && shape.len() == 2;

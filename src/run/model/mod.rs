@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use dinoxide_engine::kernels::{Kernels, Normalize};
-use dinoxide_engine::params::Params;
+use dinoxide_engine::params::{Layout, Params};
 use dinoxide_engine::tensor::Pool;
 use dinoxide_views::{EvalTransform, Reading};
 
@@ -20,9 +20,8 @@ use super::RunError;
 use super::folder::stored_config;
 use super::input::{ImageSize, Network};
 use super::validation::{eval_transform, reading};
-use crate::checkpoint::{
-    Content, Loaded, MANIFEST_FILE, NamedTensor, Section, load, load_latest, match_names, names, read_any,
-};
+use crate::checkpoint::folder::is_model_folder;
+use crate::checkpoint::{Loaded, MANIFEST_FILE, NamedTensor, Section, load, load_latest, match_names, names, read_any};
 use crate::config::{Centering, Config, ConfigError, Origin};
 use crate::eval::features::Frozen;
 use crate::methods::dino::{Balance, DinoConfig, HEAD};
@@ -33,11 +32,15 @@ use crate::nn::vit::{Vit, VitConfig};
 mod initial;
 mod recognise;
 
+pub(super) use initial::stored_head;
 pub use initial::{InitialWeights, TakenOver};
+pub(super) use recognise::name_of;
 pub use recognise::{Metadata, metadata, recognise};
 
 /// Folder of the checkpoints in a run folder.
 pub(super) const CHECKPOINTS: &str = "checkpoints";
+/// What a file may hold beside a backbone: the heads of DINO and timm, and those of transformers.
+pub(super) const IGNORED: [&str; 3] = [HEAD, "classifier.", "pooler."];
 /// Tokens of one forward pass: enough to fill the machine, few enough for a laptop's memory.
 const TOKENS_AT_ONCE: usize = 6400;
 /// Images of one forward pass, however small they are.
@@ -59,12 +62,12 @@ pub struct Model {
 }
 
 impl Model {
-    /// Loads MODEL: a run folder, a `.pth` of the reference program, or a safetensors file with the same names.
+    /// Loads MODEL: a run folder, a `.pth` or safetensors file, or a folder of timm or transformers.
     ///
     /// # Errors
     /// If nothing usable is there, or a tensor is missing, unexpected or of another shape.
     pub fn load(path: &Path, network: Network) -> Result<Self, RunError> {
-        if path.is_dir() { Self::from_run(path, network) } else { Self::from_file(path, network) }
+        if is_run(path) { Self::from_run(path, network) } else { Self::from_file(path, network) }
     }
 
     fn from_run(folder: &Path, network: Network) -> Result<Self, RunError> {
@@ -77,11 +80,8 @@ impl Model {
 
     fn from_file(path: &Path, network: Network) -> Result<Self, RunError> {
         let mut file = read_any(path)?;
-        let texts = match file.content() {
-            Content::Safetensors(file) => file.metadata.clone(),
-            Content::Pytorch(_) => Metadata::new(),
-        };
-        let tensors = file.network(section(network))?;
+        let texts = file.texts();
+        let tensors = file.network(section(network))?.tensors;
         let config = recognise(&tensors, &texts, path)?;
         let notices = recognise::assumed(&texts, &config).into_iter().collect();
         let reading = recognise::reading(&texts, config.normalize.mean.len());
@@ -119,6 +119,11 @@ impl Model {
     }
 }
 
+/// Whether `path` is to be read as a run folder: any folder that no other program's is.
+pub(super) fn is_run(path: &Path) -> bool {
+    path.is_dir() && !is_model_folder(path)
+}
+
 /// The configuration and the newest intact checkpoint of a run, or that very checkpoint of it, such as `RUN/checkpoints/best`.
 pub(super) fn open_run(folder: &Path) -> Result<(Config, Loaded), RunError> {
     if folder.join(MANIFEST_FILE).exists()
@@ -132,11 +137,11 @@ pub(super) fn open_run(folder: &Path) -> Result<(Config, Loaded), RunError> {
 }
 
 /// One network of a checkpoint, with the names of its tensors as files have them.
-fn part(loaded: &Loaded, network: Network, folder: &Path) -> Result<Vec<NamedTensor>, RunError> {
+pub(super) fn part(loaded: &Loaded, network: Network, folder: &Path) -> Result<Vec<NamedTensor>, RunError> {
     let key = section(network).key();
     let file = loaded.parts.get(key).ok_or_else(|| RunError::NoCheckpoint { path: folder.to_path_buf() })?;
     let mut tensors = file.tensors.clone();
-    names::strip_all(&mut tensors, folder)?;
+    names::strip_prefixes_of_all(&mut tensors);
     Ok(tensors)
 }
 
@@ -145,11 +150,10 @@ fn part(loaded: &Loaded, network: Network, folder: &Path) -> Result<Vec<NamedTen
 /// # Errors
 /// A tensor is missing, unexpected or of another shape; the message lists all of them.
 pub fn load_backbone(config: VitConfig, tensors: &[NamedTensor], path: &Path) -> Result<(Vit, Params), RunError> {
-    let mut registry = Registry::new();
-    let backbone = Vit::new(config, "", &mut registry);
-    let layout = Arc::new(registry.into_layout());
-    let expected: Vec<_> = layout.specs().iter().map(|spec| (spec.name.clone(), spec.shape.clone())).collect();
-    match_names(&expected, tensors, &[HEAD]).into_result(path)?;
+    let (backbone, layout) = layout_of(config);
+    let layout = Arc::new(layout);
+    match_names(&names_and_shapes(&layout), tensors, &IGNORED).into_result(path)?;
+    names::check_finite(tensors, path)?;
     // Only now is memory taken: names and shapes of a stranger's file have been checked.
     let mut params = Params::zeros(layout);
     for tensor in tensors {
@@ -158,6 +162,20 @@ pub fn load_backbone(config: VitConfig, tensors: &[NamedTensor], path: &Path) ->
         }
     }
     Ok((backbone, params))
+}
+
+/// Names and shapes of the tensors of a ViT of these sizes.
+pub(super) fn expected_tensors(config: &VitConfig) -> Vec<(String, Vec<usize>)> {
+    names_and_shapes(&layout_of(config.clone()).1)
+}
+
+fn layout_of(config: VitConfig) -> (Vit, Layout) {
+    let mut registry = Registry::new();
+    (Vit::new(config, "", &mut registry), registry.into_layout())
+}
+
+fn names_and_shapes(layout: &Layout) -> Vec<(String, Vec<usize>)> {
+    layout.specs().iter().map(|spec| (spec.name.clone(), spec.shape.clone())).collect()
 }
 
 /// The network as files call it.

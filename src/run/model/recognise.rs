@@ -9,6 +9,7 @@ use dinoxide_views::{EvalTransform, Exif, Reading};
 
 use super::Model;
 use crate::checkpoint::NamedTensor;
+use crate::checkpoint::family::family;
 use crate::config::DataConfig;
 use crate::nn::vit::VitConfig;
 use crate::run::RunError;
@@ -47,9 +48,10 @@ pub fn recognise(tensors: &[NamedTensor], texts: &Metadata, path: &Path) -> Resu
         }
         (None, Some(&[1, 1, width])) => (width, RGB, USUAL_PATCH),
         _ => {
-            let some = tensors.first().map_or("none at all", |tensor| &tensor.name);
+            let (family, some) = (family(tensors), tensors.first().map_or("none at all", |tensor| &tensor.name));
             return Err(wrong(format!(
-                "it has neither `patch_embed.proj.weight` nor `cls_token` among its {} tensors (the first is `{some}`)",
+                "it holds {family}, with neither `patch_embed.proj.weight` nor `cls_token` among its {} tensors (the first \
+                 is `{some}`)",
                 tensors.len()
             )));
         }
@@ -82,19 +84,25 @@ pub fn recognise(tensors: &[NamedTensor], texts: &Metadata, path: &Path) -> Resu
     })
 }
 
-/// What a file of this model says about it, for [`recognise`] and for other programs.
-pub fn metadata(model: &Model) -> Metadata {
-    let config = model.backbone.config();
+/// The name of a ViT as timm forms it, such as `vit_small_patch16_224`.
+pub(in crate::run) fn name_of(config: &VitConfig) -> String {
     let name = match config.embed_dim {
         192 => "vit_tiny",
         384 => "vit_small",
         768 => "vit_base",
+        1024 => "vit_large",
         _ => "vit",
     };
+    format!("{name}_patch{}_{}", config.patch_size, config.image_size)
+}
+
+/// What a file of this model says about it, for [`recognise`] and for other programs.
+pub fn metadata(model: &Model) -> Metadata {
+    let config = model.backbone.config();
     let mut texts = Metadata::from([
         // Readers of other programs expect this entry.
         ("format".to_owned(), "pt".to_owned()),
-        ("architecture".to_owned(), format!("{name}_patch{}_{}", config.patch_size, config.image_size)),
+        ("architecture".to_owned(), name_of(config)),
         ("mean".to_owned(), format!("{:?}", config.normalize.mean)),
         ("std".to_owned(), format!("{:?}", config.normalize.std)),
         ("exif".to_owned(), if model.reading.exif == Exif::Apply { "apply" } else { "ignore" }.to_owned()),

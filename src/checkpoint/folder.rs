@@ -1,0 +1,128 @@
+//! Folders of timm and Hugging Face: weights in one file or several, and what `config.json` and `preprocessor_config.json`
+//! state that shapes do not show.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::error::{CheckpointError, Result};
+use super::safetensors;
+use super::tensor::TensorFile;
+
+/// The file that makes a folder one of these.
+pub const CONFIG: &str = "config.json";
+/// How images are prepared, if `config.json` does not say.
+const PREPROCESSOR: &str = "preprocessor_config.json";
+/// Weights in several files: which tensor is where.
+const INDEX: &str = "model.safetensors.index.json";
+/// Weights in one file, the best one first.
+const WEIGHTS: [&str; 3] = ["model.safetensors", "pytorch_model.bin", "model.pth"];
+/// A configuration beyond this is none.
+const MAX_CONFIG_BYTES: u64 = 16 << 20;
+
+/// Where the weights of a folder are.
+pub(super) enum Weights {
+    /// In one file.
+    File(PathBuf),
+    /// In several, of which this is the index.
+    Index(PathBuf),
+}
+
+/// Whether `path` is a folder with a `config.json`.
+pub fn is_model_folder(path: &Path) -> bool {
+    path.join(CONFIG).is_file()
+}
+
+/// Where the weights of `folder` are.
+///
+/// # Errors
+/// It has none under a name that is known.
+pub(super) fn weights(folder: &Path) -> Result<Weights> {
+    let single = WEIGHTS.iter().map(|name| folder.join(name)).find(|path| path.is_file());
+    let index = folder.join(INDEX);
+    match single {
+        Some(path) => Ok(Weights::File(path)),
+        None if index.is_file() => Ok(Weights::Index(index)),
+        None => Err(CheckpointError::NoWeights { folder: folder.to_path_buf(), known: &WEIGHTS }),
+    }
+}
+
+/// All tensors that an index names.
+///
+/// # Errors
+/// The index is no index, names a file outside its folder, or a file lacks a tensor.
+pub(super) fn read_index(index: &Path) -> Result<TensorFile> {
+    let broken = |problem: String| CheckpointError::Index { path: index.to_path_buf(), problem };
+    let text = json(index)?;
+    let map = text.get("weight_map").and_then(Value::as_object);
+    let map =
+        map.ok_or_else(|| broken("is no index of weights (it has no `weight_map`); give its folder".to_owned()))?;
+    let mut files: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for (name, file) in map {
+        let file = file.as_str().filter(|file| Path::new(file).file_name().is_some_and(|name| name == *file));
+        let file = file.ok_or_else(|| broken(format!("names no file of its folder for `{name}`")))?;
+        files.entry(file).or_default().insert(name);
+    }
+    let mut all = TensorFile::default();
+    for (file, mut names) in files {
+        let read = safetensors::read(&index.with_file_name(file))?;
+        all.tensors.extend(read.tensors.into_iter().filter(|tensor| names.remove(tensor.name.as_str())));
+        if let Some(name) = names.first() {
+            return Err(broken(format!("says that `{file}` has `{name}`, which it has not")));
+        }
+        all.metadata.extend(read.metadata);
+    }
+    Ok(all)
+}
+
+/// What the folder's own descriptions state, as text entries of a safetensors file state it.
+///
+/// # Errors
+/// A description cannot be read, or asks for arithmetic that differs from every ViT's here.
+pub(super) fn stated(folder: &Path) -> Result<BTreeMap<String, String>> {
+    let config = json(&folder.join(CONFIG))?;
+    let mut texts = BTreeMap::new();
+    let mut put = |key: &str, value: Option<String>| texts.extend(value.map(|value| (key.to_owned(), value)));
+    if let Some(activation) = config.get("hidden_act").and_then(Value::as_str).filter(|name| *name != "gelu") {
+        let path = folder.join(CONFIG);
+        return Err(CheckpointError::Index { path, problem: format!("asks for `{activation}`, not the exact GELU") });
+    }
+    put("num_heads", number(&config, "num_attention_heads").map(|heads| heads.to_string()));
+    put("image_size", number(&config, "image_size").map(|side| side.to_string()));
+    put("layer_norm_eps", config.get("layer_norm_eps").and_then(Value::as_f64).map(|eps| eps.to_string()));
+    if let Some(images) = config.get("pretrained_cfg") {
+        put("mean", images.get("mean").map(Value::to_string));
+        put("std", images.get("std").map(Value::to_string));
+        let side = images.get("input_size").and_then(|size| size.get(1)).and_then(Value::as_u64);
+        let share = images.get("crop_pct").and_then(Value::as_f64).filter(|share| *share > 0.0);
+        put("eval_crop", side.map(|side| side.to_string()));
+        put("eval_resize", side.zip(share).map(|(side, share)| ((side as f64 / share).floor() as u64).to_string()));
+    }
+    let preprocessor = folder.join(PREPROCESSOR);
+    if preprocessor.is_file() {
+        let images = json(&preprocessor)?;
+        put("mean", images.get("image_mean").map(Value::to_string));
+        put("std", images.get("image_std").map(Value::to_string));
+        let shorter = images.get("size").and_then(|size| number(size, "shortest_edge"));
+        let crop = images.get("crop_size").and_then(|size| number(size, "height").or_else(|| size.as_u64()));
+        put("eval_resize", shorter.map(|side| side.to_string()));
+        put("eval_crop", crop.or(shorter).map(|side| side.to_string()));
+    }
+    Ok(texts)
+}
+
+fn number(value: &Value, key: &str) -> Option<u64> {
+    value.get(key)?.as_u64()
+}
+
+fn json(path: &Path) -> Result<Value> {
+    let failed = |source| CheckpointError::from_io("read", path, source);
+    let broken = |problem: String| CheckpointError::Index { path: path.to_path_buf(), problem };
+    if fs::metadata(path).map_err(failed)?.len() > MAX_CONFIG_BYTES {
+        return Err(broken("is too long for a description".to_owned()));
+    }
+    let text = fs::read(path).map_err(failed)?;
+    serde_json::from_slice(&text).map_err(|error| broken(format!("is no JSON: {error}")))
+}

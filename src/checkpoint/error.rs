@@ -90,6 +90,18 @@ pub enum CheckpointError {
         /// The limit.
         limit: u64,
     },
+    /// The file to be written would be longer than its format allows.
+    #[error("`{}` would have {bytes} bytes, and {format} allows {limit}; choose safetensors, which has no such limit", path.display())]
+    TooLong {
+        /// The file.
+        path: PathBuf,
+        /// The format.
+        format: &'static str,
+        /// How long it would be.
+        bytes: u64,
+        /// How long it may be.
+        limit: u64,
+    },
     /// The safetensors file is broken.
     #[error("`{}` is a broken safetensors file: {source}; download or copy the file again", path.display())]
     Safetensors {

@@ -11,6 +11,7 @@
 //! | `folder.rs` | folders of timm and transformers |
 //! | `dialect.rs` | the names of other programs |
 //! | `family.rs` | what kind of network tensors belong to |
+//! | `onnx/` | a ViT as an ONNX file, written only |
 //! | `names.rs` | sections, prefixes, and the strict comparison with a network |
 //! | `tensor.rs` | a named tensor |
 //! | `atomic.rs` | writes that a kill cannot halve |
@@ -22,6 +23,7 @@ pub mod family;
 pub mod folder;
 pub mod names;
 pub mod native;
+pub mod onnx;
 pub mod pickle;
 pub mod pytorch;
 pub mod safetensors;

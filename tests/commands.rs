@@ -213,7 +213,7 @@ fn exports_give_the_same_features_back() {
     let request = |what, network, name: &str| ExportRequest {
         run: run.clone(),
         out: place.path().join(name),
-        to: ExportFormat::Safetensors,
+        to: Some(ExportFormat::Safetensors),
         what,
         network,
     };

@@ -1,7 +1,7 @@
 //! Writing so that a kill at any instant leaves either the old or the new, never half of one.
 
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use super::error::{CheckpointError, Result};
@@ -11,13 +11,18 @@ pub const OUTGOING: &str = ".outgoing";
 /// Ending of the folder that is being filled.
 pub const INCOMING: &str = ".incoming";
 
+/// What a file is written through.
+pub trait Output: Write + Seek {}
+
+impl<T: Write + Seek> Output for T {}
+
 const WRITE_BUFFER_BYTES: usize = 1 << 20;
 
 /// Writes a file through a temporary one beside it: fill, fsync, rename, fsync of the folder.
 ///
 /// # Errors
 /// Whatever the system or `write` reports; the old file is then as it was.
-pub fn write_atomic(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+pub fn write_atomic(path: &Path, write: impl FnOnce(&mut dyn Output) -> io::Result<()>) -> io::Result<()> {
     let folder = parent_of(path);
     let mut temporary = new_temporary(folder)?;
     let mut buffered = BufWriter::with_capacity(WRITE_BUFFER_BYTES, temporary.as_file_mut());

@@ -12,6 +12,7 @@
 //! | `dialect.rs` | the names of other programs |
 //! | `family.rs` | what kind of network tensors belong to |
 //! | `onnx/` | a ViT as an ONNX file, written only |
+//! | `torch_save.rs` | `.pth` files, written |
 //! | `names.rs` | sections, prefixes, and the strict comparison with a network |
 //! | `tensor.rs` | a named tensor |
 //! | `atomic.rs` | writes that a kill cannot halve |
@@ -29,6 +30,7 @@ pub mod pytorch;
 pub mod safetensors;
 mod section;
 mod tensor;
+pub mod torch_save;
 mod weight_file;
 
 pub use error::{CheckpointError, Result};

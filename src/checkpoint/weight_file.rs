@@ -166,7 +166,16 @@ impl WeightFile {
     /// # Errors
     /// The file has no such network, or its values are damaged.
     pub fn network(&mut self, wanted: Section) -> Result<NetworkTensors> {
-        let chosen = names::choose_section(&self.section_names(), wanted, &self.path)?;
+        let found = self.section_names();
+        if found.is_empty() && self.has_objects() {
+            let hint = "load it with the program that wrote it and save a `state_dict()`";
+            return Err(CheckpointError::Format {
+                path: self.path.clone(),
+                found: "made of Python objects, which are not run",
+                hint,
+            });
+        }
+        let chosen = names::choose_section(&found, wanted, &self.path)?;
         let mut tensors = match &mut self.content {
             Content::Pytorch(file) => file.tensors(&chosen)?,
             Content::Safetensors(file) => {
@@ -180,6 +189,10 @@ impl WeightFile {
         let (tensors, dialect) = dialect::official(tensors);
         names::check_distinct(&tensors, &self.path)?;
         Ok(NetworkTensors { tensors, dialect })
+    }
+
+    fn has_objects(&self) -> bool {
+        matches!(&self.content, Content::Pytorch(file) if !file.opaque().is_empty())
     }
 
     /// The tensors of a section of a `.pth` by its own name; none if there is no such section.

@@ -12,14 +12,14 @@ use crate::run::input::Network;
 /// Write the weights of a run for other tools.
 #[derive(Debug, Args)]
 pub(super) struct ExportArgs {
-    /// Run folder
+    /// Run folder; for a backbone also .safetensors, .pth, or a folder of timm or transformers
     run: PathBuf,
-    /// File to write
-    #[arg(short, long, value_name = "FILE")]
+    /// File or folder to write
+    #[arg(short, long, value_name = "PATH")]
     out: PathBuf,
-    /// File format
-    #[arg(long, value_enum, default_value_t)]
-    to: ExportFormat,
+    /// Format [default: as the name of the file ends]
+    #[arg(long, value_enum)]
+    to: Option<ExportFormat>,
     /// Which tensors
     #[arg(long, value_enum, default_value_t)]
     what: ExportWhat,

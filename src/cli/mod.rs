@@ -22,6 +22,7 @@ mod replay;
 mod report;
 mod runs;
 mod serve;
+mod verify_export;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -61,6 +62,7 @@ enum Command {
     Demo(demo::DemoArgs),
     Export(export::ExportArgs),
     Inspect(inspect::InspectArgs),
+    VerifyExport(verify_export::VerifyExportArgs),
     Check(check::CheckArgs),
     Preview(preview::PreviewArgs),
     Pack(pack::PackArgs),
@@ -143,6 +145,7 @@ pub fn main() -> ExitCode {
         Command::Demo(arguments) => demo::run(arguments),
         Command::Export(arguments) => export::run(arguments),
         Command::Inspect(arguments) => inspect::run(arguments),
+        Command::VerifyExport(arguments) => verify_export::run(arguments),
         Command::Check(arguments) => check::run(arguments),
         Command::Preview(arguments) => preview::run(arguments),
         Command::Pack(arguments) => pack::run(arguments),

@@ -116,6 +116,23 @@ pub enum RunError {
         /// The folder.
         path: PathBuf,
     },
+    /// The name of an export does not tell its format.
+    #[error("cannot tell the format of `{}`; end the name in `.safetensors` or `.pth`, or add `--to timm` or `--to hf` for a folder", path.display())]
+    NoExportFormat {
+        /// The file or folder.
+        path: PathBuf,
+    },
+    /// The format holds a backbone and nothing else.
+    #[error("timm and transformers know backbones only; write the full state with `--to torch` or `--to safetensors`")]
+    NoFullFormat,
+    /// An export is not the network it was made of.
+    #[error("`{}` {what}; export it again", export.display())]
+    ExportDiffers {
+        /// The export.
+        export: PathBuf,
+        /// The first difference.
+        what: String,
+    },
     /// The run has no weights yet.
     #[error("`{}` holds no checkpoint; let the run reach its first one, or resume it", path.display())]
     NoCheckpoint {

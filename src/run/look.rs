@@ -16,7 +16,7 @@ use super::images::{introduce, loader, warn_of_skipped};
 use super::input::{ImageSize, Network};
 use super::model::Model;
 use super::report::scaled;
-use crate::checkpoint::atomic::write_atomic;
+use crate::checkpoint::atomic::{Output, write_atomic};
 use crate::config::Precision;
 use crate::eval::features::extract;
 use crate::report::page::{Figure, RunPage};
@@ -170,7 +170,7 @@ pub(super) fn write_table<const COLUMNS: usize>(
     header: [&str; COLUMNS],
     rows: impl Iterator<Item = [String; COLUMNS]>,
 ) -> Result<(), RunError> {
-    let write = |file: &mut dyn std::io::Write| {
+    let write = |file: &mut dyn Output| {
         let mut table = csv::Writer::from_writer(file);
         table.write_record(header)?;
         for row in rows {

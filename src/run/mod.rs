@@ -57,6 +57,7 @@ pub mod trained;
 pub mod tui;
 pub mod validation;
 mod values;
+pub mod verify_export;
 pub mod waiting;
 
 pub use error::RunError;

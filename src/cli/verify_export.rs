@@ -1,0 +1,43 @@
+//! `dinoxide verify-export`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{Ending, print_json};
+use crate::run::console::print_line;
+use crate::run::input::Network;
+use crate::run::verify_export::verify_export;
+
+/// Read an export back and compare it with the model it was made of.
+#[derive(Debug, Args)]
+pub(super) struct VerifyExportArgs {
+    /// Run folder, .safetensors, .pth, or a folder of timm or transformers
+    model: PathBuf,
+    /// What was exported
+    export: PathBuf,
+    /// Which network of a run
+    #[arg(long, value_enum, default_value_t)]
+    network: Network,
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(arguments: VerifyExportArgs) -> anyhow::Result<Ending> {
+    let VerifyExportArgs { model, export, network, json } = arguments;
+    let report = verify_export(&model, &export, network)?;
+    if json {
+        print_json(&report)?;
+    } else {
+        print_line(&format!(
+            "{} tensors, {} values, the same bits; features of an image of {} px differ by {:.1e}: {}",
+            report.tensors,
+            report.values,
+            report.image_size,
+            report.feature_difference,
+            report.export.display()
+        ));
+    }
+    Ok(Ending::Done)
+}

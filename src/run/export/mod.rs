@@ -1,0 +1,176 @@
+//! `dinoxide export`: weights under the names and in the files that other tools read.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `mod.rs` | what is written for which format |
+//! | `describe.rs` | the descriptions that timm and transformers want beside the weights |
+//! | `official.rs` | the checkpoint from which the official program goes on |
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::RunError;
+use super::console::{Console, Figures, Verbosity};
+use super::input::Network;
+use super::model::{Model, is_run, metadata, open_run};
+use crate::checkpoint::atomic::write_atomic;
+use crate::checkpoint::dialect::{HuggingFaceModel, hugging_face};
+use crate::checkpoint::torch_save::Item;
+use crate::checkpoint::{Loaded, NamedTensor, safetensors, torch_save};
+use crate::config::Config;
+
+mod describe;
+mod official;
+
+/// Weights in a folder.
+const WEIGHTS: &str = "model.safetensors";
+
+/// What to do.
+#[derive(Debug, Clone)]
+pub struct ExportRequest {
+    /// A run folder; for a backbone any MODEL.
+    pub run: PathBuf,
+    /// The file or folder to write.
+    pub out: PathBuf,
+    /// Its format; without one the ending of `out` decides.
+    pub to: Option<ExportFormat>,
+    /// Which tensors.
+    pub what: ExportWhat,
+    /// Which network; not used for the full state.
+    pub network: Network,
+}
+
+/// Format of an export.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum ExportFormat {
+    /// One safetensors file with the official names.
+    Safetensors,
+    /// A `.pth` of PyTorch with the official names.
+    Torch,
+    /// A folder for timm: `timm.create_model("local-dir:FOLDER", pretrained=True)`.
+    Timm,
+    /// A folder for transformers: `AutoModel.from_pretrained("FOLDER")`.
+    Hf,
+}
+
+/// Which tensors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum ExportWhat {
+    /// The backbone of one network.
+    #[default]
+    Backbone,
+    /// Student, teacher, heads and centre; in a `.pth` the optimizer too.
+    Full,
+}
+
+/// What was written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ExportReport {
+    /// Tensors written.
+    pub tensors: usize,
+    /// The file or folder.
+    pub out: PathBuf,
+}
+
+/// Writes the backbone, or the full state under `student.`, `teacher.` and `dino_loss.`. [`Model::load`] reads all of it back.
+///
+/// # Errors
+/// If the model cannot be read, the format does not hold what is asked for, or a file cannot be written.
+pub fn export(request: &ExportRequest) -> Result<ExportReport, RunError> {
+    let console = Console::new(Verbosity::Normal, Figures::Talk);
+    let to = request.to.or_else(|| by_ending(&request.out));
+    let to = to.ok_or_else(|| RunError::NoExportFormat { path: request.out.clone() })?;
+    let model = Model::load(&request.run, request.network)?;
+    model.notices.iter().for_each(|notice| console.warn(notice));
+    let out = &request.out;
+    let tensors = match (request.what, to) {
+        (ExportWhat::Backbone, ExportFormat::Safetensors) => safetensors_file(out, &backbone(&model), &model)?,
+        (ExportWhat::Backbone, ExportFormat::Torch) => {
+            let tensors = backbone(&model);
+            torch_save::write(out, &state_dict(&tensors, ""))?;
+            tensors.len()
+        }
+        (ExportWhat::Backbone, ExportFormat::Timm) => {
+            folder(out, &backbone(&model), &[("config.json", describe::timm(&model))])?
+        }
+        (ExportWhat::Backbone, ExportFormat::Hf) => {
+            let tensors = hugging_face(backbone(&model), HuggingFaceModel::Vit);
+            let descriptions = [
+                ("config.json", describe::vit_model(&model)),
+                ("preprocessor_config.json", describe::processor(&model)),
+            ];
+            folder(out, &tensors, &descriptions)?
+        }
+        (ExportWhat::Full, ExportFormat::Safetensors) => safetensors_file(out, &full_state(&request.run)?, &model)?,
+        (ExportWhat::Full, ExportFormat::Torch) => official::write(&request.run, out)?,
+        (ExportWhat::Full, ExportFormat::Timm | ExportFormat::Hf) => return Err(RunError::NoFullFormat),
+    };
+    Ok(ExportReport { tensors, out: out.clone() })
+}
+
+/// The format that a file's name stands for.
+fn by_ending(path: &Path) -> Option<ExportFormat> {
+    match path.extension()?.to_str()? {
+        "safetensors" => Some(ExportFormat::Safetensors),
+        "pth" | "pt" => Some(ExportFormat::Torch),
+        _ => None,
+    }
+}
+
+fn backbone(model: &Model) -> Vec<NamedTensor> {
+    let tensors = model.params.tensors();
+    tensors.map(|(spec, values)| NamedTensor::new(&spec.name, spec.shape.clone(), values.to_vec())).collect()
+}
+
+/// A dictionary of tensors as PyTorch has it; counters are whole numbers there.
+fn state_dict<'a>(tensors: &'a [NamedTensor], prefix: &str) -> Item<'a> {
+    Item::dict(tensors.iter().map(|tensor| {
+        let value = match (tensor.name.ends_with("num_batches_tracked"), tensor.values.as_slice()) {
+            (true, [count]) => Item::Counter(*count as i64),
+            _ => Item::Tensor(tensor.as_tensor_ref()),
+        };
+        (format!("{prefix}{}", tensor.name), value)
+    }))
+}
+
+fn safetensors_file(out: &Path, tensors: &[NamedTensor], model: &Model) -> Result<usize, RunError> {
+    let written: Vec<_> = tensors.iter().map(NamedTensor::as_tensor_ref).collect();
+    safetensors::write(out, &written, &metadata(model))?;
+    Ok(written.len())
+}
+
+/// A folder with the weights and descriptions, each replaced by itself.
+fn folder(out: &Path, tensors: &[NamedTensor], descriptions: &[(&str, Value)]) -> Result<usize, RunError> {
+    if out.is_file() {
+        return Err(RunError::NotAFolder { path: out.to_path_buf() });
+    }
+    std::fs::create_dir_all(out).map_err(RunError::file("create", out))?;
+    let written: Vec<_> = tensors.iter().map(NamedTensor::as_tensor_ref).collect();
+    // transformers refuses a file that does not say so.
+    let texts = [("format".to_owned(), "pt".to_owned())].into();
+    safetensors::write(&out.join(WEIGHTS), &written, &texts)?;
+    for (name, description) in descriptions {
+        let path = out.join(name);
+        write_atomic(&path, |file| writeln!(file, "{description:#}")).map_err(RunError::file("write", &path))?;
+    }
+    Ok(written.len())
+}
+
+/// The configuration and newest checkpoint of a run, which alone has the full state.
+fn full_parts(run: &Path) -> Result<(Config, Loaded), RunError> {
+    if is_run(run) { open_run(run) } else { Err(RunError::NoFullState { path: run.to_path_buf() }) }
+}
+
+/// Student, teacher and the method's own state under the section names of the reference program.
+fn full_state(run: &Path) -> Result<Vec<NamedTensor>, RunError> {
+    let (_, loaded) = full_parts(run)?;
+    let mut tensors = Vec::new();
+    for (part, section) in [("student", "student"), ("teacher", "teacher"), ("method", "dino_loss")] {
+        let file = loaded.parts.get(part).ok_or_else(|| RunError::NoCheckpoint { path: run.to_path_buf() })?;
+        let named = file.tensors.iter().cloned();
+        tensors.extend(named.map(|tensor| NamedTensor { name: format!("{section}.{}", tensor.name), ..tensor }));
+    }
+    Ok(tensors)
+}

@@ -216,6 +216,7 @@ fn exports_give_the_same_features_back() {
         to: Some(ExportFormat::Safetensors),
         what,
         network,
+        outputs: Vec::new(),
     };
     let teacher = export(&request(ExportWhat::Backbone, Network::Teacher, "teacher.safetensors")).unwrap();
     let student = export(&request(ExportWhat::Backbone, Network::Student, "student.safetensors")).unwrap();

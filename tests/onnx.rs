@@ -1,4 +1,4 @@
-//! ONNX files of a ViT as any reader of the format finds them. What runtimes compute from them: `tests/readers/onnx_runtime.py`.
+//! ONNX files of a ViT as any reader of the format finds them. What runtimes compute from them: `tests/interop/onnx_runtime.py`.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests may fail like tests")]
 
 mod support;

@@ -89,7 +89,9 @@ pub(super) fn stated(folder: &Path) -> Result<BTreeMap<String, String>> {
         let path = folder.join(CONFIG);
         return Err(CheckpointError::Index { path, problem: format!("asks for `{activation}`, not the exact GELU") });
     }
-    put("num_heads", number(&config, "num_attention_heads").map(|heads| heads.to_string()));
+    // timm states what differs from the network that it names.
+    let heads = config.get("model_args").and_then(|arguments| number(arguments, "num_heads"));
+    put("num_heads", number(&config, "num_attention_heads").or(heads).map(|heads| heads.to_string()));
     put("image_size", number(&config, "image_size").map(|side| side.to_string()));
     put("layer_norm_eps", config.get("layer_norm_eps").and_then(Value::as_f64).map(|eps| eps.to_string()));
     if let Some(images) = config.get("pretrained_cfg") {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::{Ending, print_json};
+use crate::checkpoint::onnx::Output;
 use crate::run::console::print_line;
 use crate::run::export::{ExportFormat, ExportRequest, ExportWhat, export};
 use crate::run::input::Network;
@@ -26,14 +27,17 @@ pub(super) struct ExportArgs {
     /// Which network the backbone is taken from
     #[arg(long, value_enum, default_value_t)]
     network: Network,
+    /// What an ONNX file gives besides `features`, the class token's: comma-separated
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "OUTPUTS")]
+    outputs: Vec<Output>,
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
 }
 
 pub(super) fn run(arguments: ExportArgs) -> anyhow::Result<Ending> {
-    let ExportArgs { run, out, to, what, network, json } = arguments;
-    let report = export(&ExportRequest { run, out, to, what, network })?;
+    let ExportArgs { run, out, to, what, network, outputs, json } = arguments;
+    let report = export(&ExportRequest { run, out, to, what, network, outputs })?;
     if json {
         print_json(&report)?;
     } else {

@@ -7,7 +7,7 @@ use clap::Args;
 use super::{Ending, print_json};
 use crate::run::console::print_line;
 use crate::run::input::Network;
-use crate::run::verify_export::verify_export;
+use crate::run::verify_export::{VerifyReport, verify_export};
 
 /// Read an export back and compare it with the model it was made of.
 #[derive(Debug, Args)]
@@ -30,14 +30,12 @@ pub(super) fn run(arguments: VerifyExportArgs) -> anyhow::Result<Ending> {
     if json {
         print_json(&report)?;
     } else {
-        print_line(&format!(
-            "{} tensors, {} values, the same bits; features of an image of {} px differ by {:.1e}: {}",
-            report.tensors,
-            report.values,
-            report.image_size,
-            report.feature_difference,
-            report.export.display()
-        ));
+        let features = match report.feature_difference {
+            Some(difference) => format!("features of an image of {} px differ by {difference:.1e}", report.image_size),
+            None => "features are for its runtimes to compute".to_owned(),
+        };
+        let VerifyReport { tensors, values, export, .. } = &report;
+        print_line(&format!("{tensors} tensors, {values} values, the same bits; {features}: {}", export.display()));
     }
     Ok(Ending::Done)
 }

@@ -117,13 +117,15 @@ pub enum RunError {
         path: PathBuf,
     },
     /// The name of an export does not tell its format.
-    #[error("cannot tell the format of `{}`; end the name in `.safetensors` or `.pth`, or add `--to timm` or `--to hf` for a folder", path.display())]
+    #[error("cannot tell the format of `{}`; end the name in `.safetensors`, `.pth` or `.onnx`, or add `--to timm` or `--to hf` for a folder", path.display())]
     NoExportFormat {
         /// The file or folder.
         path: PathBuf,
     },
     /// The format holds a backbone and nothing else.
-    #[error("timm and transformers know backbones only; write the full state with `--to torch` or `--to safetensors`")]
+    #[error(
+        "timm, transformers and ONNX files hold a backbone; write the full state with `--to torch` or `--to safetensors`"
+    )]
     NoFullFormat,
     /// An export is not the network it was made of.
     #[error("`{}` {what}; export it again", export.display())]

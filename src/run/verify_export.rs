@@ -8,7 +8,8 @@ use serde::Serialize;
 
 use super::RunError;
 use super::input::Network;
-use super::model::Model;
+use super::model::{Model, load_backbone, tensors};
+use crate::checkpoint::{NamedTensor, Section, onnx, read_any};
 use crate::eval::features::ImageBatch;
 
 /// What was compared.
@@ -24,8 +25,9 @@ pub struct VerifyReport {
     pub values: usize,
     /// Side of the image that both networks saw, pixels.
     pub image_size: usize,
-    /// The largest difference of a feature, as a share of the largest feature.
-    pub feature_difference: f64,
+    /// The largest difference of a feature, as a share of the largest feature; absent for an ONNX file, which only its runtimes
+    /// compute.
+    pub feature_difference: Option<f64>,
 }
 
 /// Reads an export back and compares every tensor, what is said about images and heads, and the features of an image.
@@ -33,36 +35,57 @@ pub struct VerifyReport {
 /// # Errors
 /// If one of the two cannot be read, or they differ.
 pub fn verify_export(model: &Path, export: &Path, network: Network) -> Result<VerifyReport, RunError> {
-    let (ours, theirs) = (Model::load(model, network)?, Model::load(export, Network::Teacher)?);
+    let ours = Model::load(model, network)?;
     let differs = |what: String| RunError::ExportDiffers { export: export.to_path_buf(), what };
-    let (our_layout, their_layout) = (ours.params.layout().specs(), theirs.params.layout().specs());
-    if our_layout.len() != their_layout.len() {
-        return Err(differs(format!("has {} tensors, not {}", their_layout.len(), our_layout.len())));
-    }
-    for ((our_spec, our_values), (their_spec, their_values)) in ours.params.tensors().zip(theirs.params.tensors()) {
-        let same = our_values.iter().map(|value| value.to_bits()).eq(their_values.iter().map(|value| value.to_bits()));
-        if our_spec != their_spec || !same {
-            return Err(differs(format!("has another `{}`", our_spec.name)));
-        }
-    }
-    if let Some(what) = described_otherwise(&ours, &theirs) {
-        return Err(differs(what));
-    }
     let side = ours.backbone.config().image_size;
-    let [ours_seen, theirs_seen] = [&ours, &theirs].map(|model| features(model, side));
-    let largest = ours_seen.iter().fold(f32::MIN_POSITIVE, |most, value| most.max(value.abs()));
-    let difference = ours_seen.iter().zip(&theirs_seen).fold(0.0f32, |most, (a, b)| most.max((a - b).abs()));
+    let feature_difference = if export.extension().is_some_and(|ending| ending == "onnx") {
+        // Beside the weights, such a file has constants of its own.
+        check_tensors(&ours, &onnx::weights(export)?).map_err(differs)?;
+        None
+    } else {
+        let theirs = read(export, &ours)?;
+        check_tensors(&ours, &tensors(&theirs)).map_err(differs)?;
+        described_otherwise(&ours, &theirs).map_or(Ok(()), |what| Err(differs(what)))?;
+        let [ours_seen, theirs_seen] = [&ours, &theirs].map(|model| features(model, side));
+        let largest = ours_seen.iter().fold(f32::MIN_POSITIVE, |most, value| most.max(value.abs()));
+        let difference = ours_seen.iter().zip(&theirs_seen).fold(0.0f32, |most, (a, b)| most.max((a - b).abs()));
+        Some(f64::from(difference / largest))
+    };
     Ok(VerifyReport {
         model: model.to_path_buf(),
         export: export.to_path_buf(),
-        tensors: our_layout.len(),
+        tensors: ours.params.layout().specs().len(),
         values: ours.params.values().len(),
         image_size: side,
-        feature_difference: f64::from(difference / largest),
+        feature_difference,
     })
 }
 
-/// What the export states differently, where it states anything: a bare `.pth` says nothing of heads and images.
+/// The export as a model. A `.pth` says nothing of heads and images, so that they are taken to be the same.
+fn read(export: &Path, ours: &Model) -> Result<Model, RunError> {
+    let mut file = read_any(export)?;
+    if !file.texts().is_empty() {
+        return Model::load(export, Network::Teacher);
+    }
+    let tensors = file.network(Section::Teacher)?.tensors;
+    let (backbone, params) = load_backbone(ours.backbone.config().clone(), &tensors, export)?;
+    Ok(Model { backbone, params, ..ours.clone() })
+}
+
+/// What is missing or different among `theirs`, if something is.
+fn check_tensors(ours: &Model, theirs: &[NamedTensor]) -> Result<(), String> {
+    for (spec, values) in ours.params.tensors() {
+        let theirs = theirs.iter().find(|tensor| tensor.name == spec.name);
+        let theirs = theirs.ok_or_else(|| format!("lacks `{}`", spec.name))?;
+        let same = values.iter().map(|value| value.to_bits()).eq(theirs.values.iter().map(|value| value.to_bits()));
+        if theirs.shape != spec.shape || !same {
+            return Err(format!("has another `{}`", spec.name));
+        }
+    }
+    Ok(())
+}
+
+/// What the export states differently.
 fn described_otherwise(ours: &Model, theirs: &Model) -> Option<String> {
     let (our, their) = (ours.backbone.config(), theirs.backbone.config());
     if our.num_heads != their.num_heads {

@@ -11,6 +11,7 @@ import os
 import re
 import shlex
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -203,13 +204,15 @@ def snippets(program: Program, folder: Path, run: Path) -> None:
         if "features" in known:
             agree(f"snippet of docs/python.md, {title}", ours, torch.as_tensor(known["features"]))
     assert len(known["optimizer"].state_dict()["state"]) > 0 and len(known["backbone"]) == 150, "checkpoint.pth"
+    checked = [sys.executable, ROOT / "tests" / "interop" / "onnx_runtime.py", program.path, run, "exports/vit.onnx"]
+    subprocess.run(checked, check=True)
     print("ok: every snippet of docs/python.md")
 
 
 def blocks(text: str) -> list:
     """Heading, language and text of every block."""
     found, title = [], ""
-    for heading, kind, block in re.findall(r"^## (.*)$|^```(sh|python)\n(.*?)^```", text, re.M | re.S):
+    for heading, kind, block in re.findall(r"^## ([^\n]*)$|^```(sh|python)\n(.*?)^```", text, re.M | re.S):
         title = heading or title
         if kind:
             found.append((title, kind, block))

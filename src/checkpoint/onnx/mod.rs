@@ -7,6 +7,7 @@
 //! | `graph.rs` | nodes, constants, weights, inputs and outputs, one after the other |
 //! | `proto.rs` | the messages of the format |
 //! | `file.rs` | graph and values into a file |
+//! | `weights.rs` | the weights of such a file, to be compared |
 //!
 //! The one input is `pixel_values`, `[batch, channels, height, width]`: pixels scaled to 0…1, minus the mean, over the
 //! deviation, of each channel. Batch, height and width are free; what is left of a side beyond whole patches is cut off.
@@ -17,11 +18,13 @@ mod file;
 mod graph;
 pub mod proto;
 mod vit;
+mod weights;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 pub use vit::Output;
+pub use weights::weights;
 
 use super::error::{CheckpointError, Result};
 use super::names::match_names;

@@ -9,7 +9,7 @@ use super::graph::{Attribute, Dim, Graph, Order, Value};
 use crate::nn::vit::{LAYER_NORM_EPS, VitConfig};
 
 /// What a graph can give besides the features.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Output {
     /// `tokens`, `[batch, tokens, D]`: all tokens after the final norm, the class token first.
     Tokens,

@@ -14,11 +14,12 @@ use serde_json::Value;
 use super::RunError;
 use super::console::{Console, Figures, Verbosity};
 use super::input::Network;
-use super::model::{Model, is_run, metadata, open_run};
+use super::model::{Model, is_run, metadata, open_run, tensors};
 use crate::checkpoint::atomic::write_atomic;
 use crate::checkpoint::dialect::{HuggingFaceModel, hugging_face};
+use crate::checkpoint::onnx::Output;
 use crate::checkpoint::torch_save::Item;
-use crate::checkpoint::{Loaded, NamedTensor, safetensors, torch_save};
+use crate::checkpoint::{Loaded, NamedTensor, onnx, safetensors, torch_save};
 use crate::config::Config;
 
 mod describe;
@@ -40,6 +41,8 @@ pub struct ExportRequest {
     pub what: ExportWhat,
     /// Which network; not used for the full state.
     pub network: Network,
+    /// What an ONNX file gives besides the class token's features.
+    pub outputs: Vec<Output>,
 }
 
 /// Format of an export.
@@ -53,6 +56,8 @@ pub enum ExportFormat {
     Timm,
     /// A folder for transformers: `AutoModel.from_pretrained("FOLDER")`.
     Hf,
+    /// An ONNX file for any number and size of images.
+    Onnx,
 }
 
 /// Which tensors.
@@ -86,26 +91,34 @@ pub fn export(request: &ExportRequest) -> Result<ExportReport, RunError> {
     model.notices.iter().for_each(|notice| console.warn(notice));
     let out = &request.out;
     let tensors = match (request.what, to) {
-        (ExportWhat::Backbone, ExportFormat::Safetensors) => safetensors_file(out, &backbone(&model), &model)?,
+        (ExportWhat::Backbone, ExportFormat::Safetensors) => safetensors_file(out, &tensors(&model), &model)?,
         (ExportWhat::Backbone, ExportFormat::Torch) => {
-            let tensors = backbone(&model);
+            let tensors = tensors(&model);
             torch_save::write(out, &state_dict(&tensors, ""))?;
             tensors.len()
         }
         (ExportWhat::Backbone, ExportFormat::Timm) => {
-            folder(out, &backbone(&model), &[("config.json", describe::timm(&model))])?
+            folder(out, &tensors(&model), &[("config.json", describe::timm(&model))])?
         }
         (ExportWhat::Backbone, ExportFormat::Hf) => {
-            let tensors = hugging_face(backbone(&model), HuggingFaceModel::Vit);
+            let tensors = hugging_face(tensors(&model), HuggingFaceModel::Vit);
             let descriptions = [
                 ("config.json", describe::vit_model(&model)),
                 ("preprocessor_config.json", describe::processor(&model)),
             ];
             folder(out, &tensors, &descriptions)?
         }
+        (ExportWhat::Backbone, ExportFormat::Onnx) => {
+            let tensors = tensors(&model);
+            let written: Vec<_> = tensors.iter().map(NamedTensor::as_tensor_ref).collect();
+            onnx::write(out, model.backbone.config(), &written, &request.outputs, &metadata(&model))?;
+            tensors.len()
+        }
         (ExportWhat::Full, ExportFormat::Safetensors) => safetensors_file(out, &full_state(&request.run)?, &model)?,
         (ExportWhat::Full, ExportFormat::Torch) => official::write(&request.run, out)?,
-        (ExportWhat::Full, ExportFormat::Timm | ExportFormat::Hf) => return Err(RunError::NoFullFormat),
+        (ExportWhat::Full, ExportFormat::Timm | ExportFormat::Hf | ExportFormat::Onnx) => {
+            return Err(RunError::NoFullFormat);
+        }
     };
     Ok(ExportReport { tensors, out: out.clone() })
 }
@@ -115,13 +128,9 @@ fn by_ending(path: &Path) -> Option<ExportFormat> {
     match path.extension()?.to_str()? {
         "safetensors" => Some(ExportFormat::Safetensors),
         "pth" | "pt" => Some(ExportFormat::Torch),
+        "onnx" => Some(ExportFormat::Onnx),
         _ => None,
     }
-}
-
-fn backbone(model: &Model) -> Vec<NamedTensor> {
-    let tensors = model.params.tensors();
-    tensors.map(|(spec, values)| NamedTensor::new(&spec.name, spec.shape.clone(), values.to_vec())).collect()
 }
 
 /// A dictionary of tensors as PyTorch has it; counters are whole numbers there.

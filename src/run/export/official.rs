@@ -23,7 +23,7 @@ const LENGTHS: &str = "last_layer.weight_g";
 pub fn write(run: &Path, out: &Path) -> Result<usize, RunError> {
     let (config, loaded) = full_parts(run)?;
     let part = |name: &str| loaded.parts.get(name).ok_or_else(|| RunError::NoCheckpoint { path: run.to_path_buf() });
-    let (student, teacher, optim, method) = (part("student")?, part("teacher")?, part("optim")?, part("method")?);
+    let (student, teacher, method) = (part("student")?, part("teacher")?, part("method")?);
     let updates = loaded.state.get("updates").and_then(|updates| updates.as_array());
     let steps = updates.into_iter().flatten().map(|count| count.as_u64().unwrap_or_default() as f32);
     let steps: Vec<f32> = steps.collect();
@@ -31,10 +31,12 @@ pub fn write(run: &Path, out: &Path) -> Result<usize, RunError> {
     let mut entries = vec![
         ("student", state_dict(&student.tensors, WRAPPER)),
         ("teacher", state_dict(&teacher.tensors, if is_normalised { WRAPPER } else { "" })),
-        ("optimizer", optimizer(&config, &student.tensors, optim, &steps)),
         ("epoch", Item::Int(epochs(run, &loaded))),
         ("args", arguments(&config)),
     ];
+    if let Some(optim) = loaded.parts.get("optim") {
+        entries.push(("optimizer", optimizer(&config, &student.tensors, optim, &steps)));
+    }
     if !method.tensors.is_empty() {
         entries.push(("dino_loss", state_dict(&method.tensors, "")));
     }

@@ -124,6 +124,12 @@ pub(super) fn is_run(path: &Path) -> bool {
     path.is_dir() && !is_model_folder(path)
 }
 
+/// All tensors of the backbone under their official names.
+pub(super) fn tensors(model: &Model) -> Vec<NamedTensor> {
+    let tensors = model.params.tensors();
+    tensors.map(|(spec, values)| NamedTensor::new(&spec.name, spec.shape.clone(), values.to_vec())).collect()
+}
+
 /// The configuration and the newest intact checkpoint of a run, or that very checkpoint of it, such as `RUN/checkpoints/best`.
 pub(super) fn open_run(folder: &Path) -> Result<(Config, Loaded), RunError> {
     if folder.join(MANIFEST_FILE).exists()

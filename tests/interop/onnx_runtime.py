@@ -1,6 +1,6 @@
 """Compares what ONNX Runtime computes from an exported file with what dinoxide computes from the same network.
 
-    python tests/readers/onnx_runtime.py DINOXIDE MODEL FILE.onnx
+    python tests/interop/onnx_runtime.py DINOXIDE MODEL FILE.onnx
 
 MODEL is a run folder or the weights that FILE.onnx was made from. For images of several sizes, one and five at a time,
 every output of the file has to equal the features of `dinoxide embed`.

@@ -10,7 +10,7 @@ use dinoxide::methods::Device;
 use dinoxide::methods::dino::{Balance, Dino, DinoConfig};
 use dinoxide::nn::dino_head::{DinoHeadConfig, HeadNorm, LastLayer};
 use dinoxide::nn::init::Registry;
-use dinoxide::nn::vit::{Vit, VitConfig};
+use dinoxide::nn::vit::{Extras, Vit, VitConfig};
 use dinoxide::schedule::Scheduled;
 use dinoxide::train::optimizer::{Clip, Optimizer, Rule};
 use dinoxide::train::step::{Crops, TrainState};
@@ -39,6 +39,7 @@ fn config() -> DinoConfig {
         num_heads: 2,
         mlp_ratio: 4.0,
         normalize: imagenet(),
+        extras: Extras::default(),
     };
     let head = DinoHeadConfig {
         in_dim: embed_dim,

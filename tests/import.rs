@@ -8,7 +8,7 @@ use std::path::Path;
 use dinoxide::checkpoint::{NamedTensor, Section, TensorRef, match_names, read_any, safetensors};
 use dinoxide::nn::dino_head::{DinoHead, DinoHeadConfig, HeadNorm, LastLayer};
 use dinoxide::nn::init::Registry;
-use dinoxide::nn::vit::{Vit, VitConfig};
+use dinoxide::nn::vit::{Extras, Vit, VitConfig};
 use dinoxide::run::RunError;
 use dinoxide::run::input::Network;
 use dinoxide::run::model::{InitialWeights, Metadata, Model, load_backbone, recognise};
@@ -26,6 +26,7 @@ fn small_vit(image_size: usize) -> VitConfig {
         num_heads: 3,
         mlp_ratio: 4.0,
         normalize: imagenet(),
+        extras: Extras::default(),
     }
 }
 

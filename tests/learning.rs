@@ -6,7 +6,7 @@ use dinoxide::methods::Device;
 use dinoxide::methods::dino::{Balance, Dino, DinoConfig};
 use dinoxide::nn::dino_head::{DinoHeadConfig, HeadNorm, LastLayer};
 use dinoxide::nn::drop_path::DropPath;
-use dinoxide::nn::vit::VitConfig;
+use dinoxide::nn::vit::{Extras, VitConfig};
 use dinoxide::schedule::Scheduled;
 use dinoxide::train::TrainError;
 use dinoxide::train::optimizer::{Clip, Optimizer, Rule};
@@ -32,6 +32,7 @@ fn config() -> DinoConfig {
             num_heads: 2,
             mlp_ratio: 4.0,
             normalize: imagenet(),
+            extras: Extras::default(),
         },
         head: DinoHeadConfig {
             in_dim: 24,

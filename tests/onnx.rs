@@ -10,7 +10,7 @@ use std::path::Path;
 use dinoxide::checkpoint::onnx::proto::{DimensionValue, GraphProto, ModelProto, TensorProto, ValueInfoProto};
 use dinoxide::checkpoint::onnx::{self, Output};
 use dinoxide::checkpoint::{CheckpointError, TensorRef};
-use dinoxide::nn::vit::VitConfig;
+use dinoxide::nn::vit::{Extras, VitConfig};
 use dinoxide_engine::kernels::Normalize;
 use dinoxide_engine::params::Params;
 use prost::Message;
@@ -28,6 +28,7 @@ fn config() -> VitConfig {
         num_heads: 5,
         mlp_ratio: 4.0,
         normalize: Normalize { mean: vec![0.25, 0.5], std: vec![0.125, 0.75] },
+        extras: Extras::default(),
     }
 }
 

@@ -6,7 +6,7 @@ mod support;
 use std::sync::Arc;
 
 use dinoxide::nn::init::Registry;
-use dinoxide::nn::vit::{Vit, VitConfig};
+use dinoxide::nn::vit::{Extras, Vit, VitConfig};
 use dinoxide::train::optimizer::{Clip, Optimizer, Rule, Step};
 use dinoxide_engine::cpu::Cpu;
 use dinoxide_engine::params::{Layout, Params, Role};
@@ -121,7 +121,16 @@ fn learning_rates_decay_by_layers_as_timm_groups_them() {
     let mut registry = Registry::new();
     let (image_size, patch_size, embed_dim, depth, num_heads, mlp_ratio) = (32, 16, 8, 12, 1, 4.0);
     let normalize = imagenet();
-    let config = VitConfig { image_size, patch_size, embed_dim, depth, num_heads, mlp_ratio, normalize };
+    let config = VitConfig {
+        image_size,
+        patch_size,
+        embed_dim,
+        depth,
+        num_heads,
+        mlp_ratio,
+        normalize,
+        extras: Extras::default(),
+    };
     let vit = Vit::new(config, "", &mut registry);
     let names: Vec<String> = registry.into_layout().specs().iter().map(|spec| spec.name.clone()).collect();
     assert_eq!(names.len(), 150);

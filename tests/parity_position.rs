@@ -2,7 +2,7 @@
 
 mod support;
 
-use dinoxide::nn::pos_embed::position_mix;
+use dinoxide::nn::pos_embed::{Resampling, position_mix};
 use dinoxide_engine::cpu::Cpu;
 use dinoxide_engine::kernels::Kernels as _;
 use support::{Fixture, assert_close, filler, fixtures};
@@ -23,7 +23,7 @@ fn interpolated_positions_and_their_gradient_equal_pytorch() {
         let (class, patches) = table.split_at(dim);
         let (d_class, d_patches) = d_out.split_at(dim);
         let (mut out, mut grad) = (class.to_vec(), d_class.to_vec());
-        match position_mix(grid, rows, columns, height == width) {
+        match position_mix(grid, [rows, columns], height == width, Resampling::Offset) {
             None => {
                 out.extend(patches);
                 grad.extend(d_patches);
@@ -43,8 +43,8 @@ fn interpolated_positions_and_their_gradient_equal_pytorch() {
 
 #[test]
 fn only_a_square_image_of_the_stored_size_is_not_interpolated() {
-    assert!(position_mix(14, 14, 14, true).is_none());
+    assert!(position_mix(14, [14, 14], true, Resampling::Offset).is_none());
     // The reference compares sides, not grids: 7 × 28 patches are as many as 14 × 14 and still another grid.
-    assert!(position_mix(14, 7, 28, false).is_some());
-    assert!(position_mix(14, 13, 13, true).is_some());
+    assert!(position_mix(14, [7, 28], false, Resampling::Offset).is_some());
+    assert!(position_mix(14, [13, 13], true, Resampling::Offset).is_some());
 }

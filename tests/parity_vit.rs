@@ -3,7 +3,7 @@
 mod support;
 
 use dinoxide::nn::init::Registry;
-use dinoxide::nn::vit::{Vit, VitConfig};
+use dinoxide::nn::vit::{Extras, Vit, VitConfig};
 use dinoxide_engine::cpu::Cpu;
 use dinoxide_engine::tape::{Images, Tape};
 use dinoxide_engine::tensor::Pool;
@@ -21,6 +21,7 @@ fn check(name: &str, embed_dim: usize, num_heads: usize) {
         num_heads,
         mlp_ratio: 4.0,
         normalize: imagenet(),
+        extras: Extras::default(),
     };
     let (vit, params) = filled_vit(config);
     for (height, width) in [(224, 224), (96, 96), (320, 480)] {
@@ -79,6 +80,7 @@ fn parameter_counts_are_the_published_ones() {
             num_heads: embed_dim / 64,
             mlp_ratio: 4.0,
             normalize: imagenet(),
+            extras: Extras::default(),
         };
         let mut registry = Registry::new();
         Vit::new(config, "", &mut registry);

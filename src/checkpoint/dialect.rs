@@ -194,6 +194,7 @@ fn plain(name: &str) -> String {
 /// timm keeps registers as `reg_token`, adds the class token's position to the token itself, and calls SwiGLU's layers as those of an
 /// MLP: the same network with a position of zero.
 fn registers_of_timm(mut tensors: Vec<NamedTensor>) -> Vec<NamedTensor> {
+    swiglu_of_timm(&mut tensors);
     let Some(registers) = tensors.iter_mut().find(|tensor| tensor.name == "reg_token") else { return tensors };
     registers.name = "register_tokens".to_owned();
     if let Some(positions) = tensors.iter_mut().find(|tensor| tensor.name == "pos_embed")
@@ -203,6 +204,18 @@ fn registers_of_timm(mut tensors: Vec<NamedTensor>) -> Vec<NamedTensor> {
         positions.shape = vec![1, grid + 1, width];
     }
     tensors
+}
+
+/// Layers of a SwiGLU show by their sizes: the first one gives twice what the second takes.
+fn swiglu_of_timm(tensors: &mut [NamedTensor]) {
+    let shape = |name: &str| tensors.iter().find(|tensor| tensor.name == name).map(|tensor| tensor.shape.clone());
+    let doubled = match (shape("blocks.0.mlp.fc1.weight").as_deref(), shape("blocks.0.mlp.fc2.weight").as_deref()) {
+        (Some([given, _]), Some([_, taken])) => *given == 2 * taken,
+        _ => false,
+    };
+    for tensor in tensors.iter_mut().filter(|tensor| doubled && tensor.name.contains(".mlp.fc")) {
+        tensor.name = tensor.name.replace(".mlp.fc1.", ".mlp.w12.").replace(".mlp.fc2.", ".mlp.w3.");
+    }
 }
 
 fn same_rows(a: &NamedTensor, b: &NamedTensor) -> bool {

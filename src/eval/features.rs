@@ -53,11 +53,21 @@ impl<'a> Frozen<'a> {
         self.backbone.class_tokens(&mut tape, &[self.images(batch)], None).values().to_vec()
     }
 
-    /// All tokens of the last block after the final norm, `[images, T, D]`, the class token first.
+    /// Class token and patches of the last block after the final norm, `[images, T, D]`, the class token first; no registers.
     pub fn tokens(&self, batch: ImageBatch<'_>) -> Vec<f32> {
         let mut tape = Tape::frozen(&self.params, self.pool);
         let layers = self.backbone.intermediate_layers(&mut tape, &[self.images(batch)], 1);
-        layers.iter().flat_map(|layer| layer.tokens.values().iter().copied()).collect()
+        let (width, registers) = (self.backbone.config().embed_dim, self.backbone.config().extras.registers);
+        let mut tokens = Vec::new();
+        for layer in &layers {
+            let values = layer.tokens.values();
+            for segment in layer.heads.segments.iter() {
+                let sequence = &values[segment.start * width..(segment.start + segment.len) * width];
+                tokens.extend_from_slice(&sequence[..width]);
+                tokens.extend_from_slice(&sequence[(1 + registers) * width..]);
+            }
+        }
+        tokens
     }
 
     /// Attention of the class token to the patches in the last block, `[images, heads, T − 1]`.
@@ -65,8 +75,9 @@ impl<'a> Frozen<'a> {
         let images = self.images(batch);
         let mut tape = Tape::frozen(&self.params, self.pool);
         let rows = self.backbone.last_class_attention(&mut tape, &[images]);
-        // The first key of each row is the class token itself.
-        rows.chunks_exact(images.patches.per_image() + 1).flat_map(|row| &row[1..]).copied().collect()
+        // The first keys of each row are the class token itself and registers.
+        let leading = self.backbone.config().leading_tokens();
+        rows.chunks_exact(images.patches.per_image() + leading).flat_map(|row| &row[leading..]).copied().collect()
     }
 
     fn images<'x>(&self, batch: ImageBatch<'x>) -> Images<'x> {

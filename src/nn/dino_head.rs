@@ -86,7 +86,7 @@ impl DinoHead {
             LastLayer::Normalized => Role::Fixed,
             LastLayer::Free => Role::Trained,
         };
-        let weight_g = registry.push(format!("{prefix}last_layer.weight_g"), &[outputs, 1], role, Init::Ones);
+        let weight_g = registry.push(format!("{prefix}last_layer.weight_g"), &[outputs, 1], role, Init::Constant(1.0));
         // Made after the reference's own initialisation has run, so PyTorch's default stays.
         let fan_in = Init::FanIn(inputs);
         let weight_v = registry.trained(format!("{prefix}last_layer.weight_v"), &[outputs, inputs], fan_in);
@@ -122,7 +122,7 @@ fn batch_norm(registry: &mut Registry, name: &str, width: usize) -> BatchNorm {
         gamma,
         beta,
         running_mean: statistic("running_mean", &[width], Init::Zeros),
-        running_var: statistic("running_var", &[width], Init::Ones),
+        running_var: statistic("running_var", &[width], Init::Constant(1.0)),
         batches: statistic("num_batches_tracked", &[], Init::Zeros),
     }
 }

@@ -14,8 +14,8 @@ use sha2::{Digest, Sha256};
 pub enum Init {
     /// All zeros.
     Zeros,
-    /// All ones.
-    Ones,
+    /// All this.
+    Constant(f64),
     /// Normal with this standard deviation, clamped to ±2 (not ±2σ): `vision_transformer.py:trunc_normal_`.
     TruncNormal(f64),
     /// Uniform in ±1/√fan_in: PyTorch's default for weights and biases of linear layers and convolutions.
@@ -55,7 +55,7 @@ impl Registry {
 
     /// Registers `{name}.weight` (ones) and `{name}.bias` (zeros) of a normalisation layer.
     pub fn norm(&mut self, name: &str, width: usize) -> (ParamId, ParamId) {
-        let weight = self.trained(format!("{name}.weight"), &[width], Init::Ones);
+        let weight = self.trained(format!("{name}.weight"), &[width], Init::Constant(1.0));
         (weight, self.trained(format!("{name}.bias"), &[width], Init::Zeros))
     }
 
@@ -96,7 +96,7 @@ fn tensor_rng(seed: u64, name: &str) -> ChaCha8Rng {
 fn draw(init: Init, values: &mut [f32], rng: &mut ChaCha8Rng) {
     match init {
         Init::Zeros => values.fill(0.0),
-        Init::Ones => values.fill(1.0),
+        Init::Constant(value) => values.fill(value as f32),
         Init::TruncNormal(std) => values.fill_with(|| (std * standard_normal(rng)).clamp(-2.0, 2.0) as f32),
         Init::FanIn(fan_in) => {
             let bound = 1.0 / (fan_in as f64).sqrt();

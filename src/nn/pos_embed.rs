@@ -11,14 +11,38 @@ const OFFSET: f64 = 0.1;
 /// PyTorch's cubic convolution coefficient.
 const A: f64 = -0.75;
 
+/// PyTorch's coefficient where it antialiases, which is Pillow's.
+const ANTIALIASED_A: f64 = -0.5;
+/// How far that kernel reaches.
+const REACH: f64 = 2.0;
+
+/// How positions become those of another grid.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Resampling {
+    /// As DINO and the DINOv2 models without registers: by a factor with an offset, nothing antialiased.
+    #[default]
+    Offset,
+    /// As the DINOv2 models with registers, and timm: by the sizes, antialiased.
+    Antialiased,
+}
+
 /// The operator from a stored square grid of `base`×`base` positions to `rows`×`columns`, or nothing where the image is
 /// square and has the stored number of patches.
-pub fn position_mix(base: usize, rows: usize, columns: usize, square_image: bool) -> Option<RowMix<f32>> {
+pub fn position_mix(
+    base: usize,
+    [rows, columns]: [usize; 2],
+    square_image: bool,
+    resampling: Resampling,
+) -> Option<RowMix<f32>> {
     if square_image && rows * columns == base * base {
         return None;
     }
-    let (vertical, horizontal) = (cubic_taps(base, rows), cubic_taps(base, columns));
-    let mut mix = RowMix { index: Vec::new(), weights: Vec::new(), taps: 16 };
+    let [vertical, horizontal] = [rows, columns].map(|to| match resampling {
+        Resampling::Offset => cubic_taps(base, to).into_iter().map(Vec::from).collect::<Vec<_>>(),
+        Resampling::Antialiased => antialiased_taps(base, to),
+    });
+    let taps = vertical.first().map_or(0, Vec::len) * horizontal.first().map_or(0, Vec::len);
+    let mut mix = RowMix { index: Vec::new(), weights: Vec::new(), taps };
     for y in &vertical {
         for x in &horizontal {
             for (row, weight_y) in y {
@@ -46,6 +70,38 @@ fn cubic_taps(from: usize, to: usize) -> Vec<[(usize, f64); 4]> {
             })
         })
         .collect()
+}
+
+/// For each of `to` outputs the source positions that the kernel reaches, widened where the grid shrinks, and their weights, which
+/// add up to 1; as many for each output, the rest of them with weight 0 (PyTorch's `_upsample_bicubic2d_aa`).
+fn antialiased_taps(from: usize, to: usize) -> Vec<Vec<(usize, f64)>> {
+    let scale = from as f64 / to as f64;
+    let stretch = scale.max(1.0);
+    let most = (REACH * stretch).ceil() as usize * 2 + 1;
+    (0..to)
+        .map(|output| {
+            let centre = (output as f64 + 0.5) * scale;
+            let first = (centre - REACH * stretch + 0.5).max(0.0) as usize;
+            let last = ((centre + REACH * stretch + 0.5) as usize).min(from);
+            let weight = |at: usize| cubic(((at as f64 - centre + 0.5) / stretch).abs());
+            let total: f64 = (first..last).map(weight).sum();
+            let mut taps: Vec<(usize, f64)> = (first..last).map(|at| (at, weight(at) / total)).collect();
+            taps.resize(most, (first, 0.0));
+            taps
+        })
+        .collect()
+}
+
+/// The antialiased kernel at a distance.
+fn cubic(x: f64) -> f64 {
+    const A: f64 = ANTIALIASED_A;
+    if x < 1.0 {
+        ((A + 2.0) * x - (A + 3.0)) * x * x + 1.0
+    } else if x < REACH {
+        (((x - 5.0) * x + 8.0) * x - 4.0) * A
+    } else {
+        0.0
+    }
 }
 
 /// The kernel for distances up to 1.

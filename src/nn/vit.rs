@@ -10,17 +10,19 @@ use std::rc::Rc;
 
 use dinoxide_engine::kernels::{Normalize, Patches, RowMix, Segment};
 use dinoxide_engine::params::{ParamId, Role};
-use dinoxide_engine::tape::{Heads, Images, Norm, Tape, TokenGroup};
+use dinoxide_engine::tape::{Heads, Images, Norm, Tape, TokenGroup, TokenParams};
 use dinoxide_engine::tensor::Matrix;
 
 use super::drop_path::{DropPath, Kept, KeptBranches};
 use super::init::{Init, Registry};
-use super::pos_embed::position_mix;
+use super::pos_embed::{Resampling, position_mix};
 
 /// LayerNorm epsilon of every ViT here (the factory functions of the reference override PyTorch's 1e-5).
 pub const LAYER_NORM_EPS: f64 = 1e-6;
 /// Standard deviation of the class token and the positions at the start.
 const TOKEN_STD: f64 = 0.02;
+/// Standard deviation of registers at the start (DINOv2).
+const REGISTER_STD: f64 = 1e-6;
 
 /// Sizes of a ViT.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,6 +41,43 @@ pub struct VitConfig {
     pub mlp_ratio: f64,
     /// Mean and deviation of the pixel channels.
     pub normalize: Normalize,
+    /// What DINOv2 adds.
+    pub extras: Extras,
+}
+
+/// What the ViTs of DINOv2 have beyond those of DINO (Oquab et al. 2023; Darcet et al. 2023); nothing of it by default.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Extras {
+    /// LayerScale after both branches, with this at the start (Touvron et al. 2021).
+    pub layer_scale: Option<f64>,
+    /// Register tokens, R.
+    pub registers: usize,
+    /// What is between the two layers of a block's second branch.
+    pub ffn: Ffn,
+    /// Whether a token that stands for masked patches is stored; nothing here reads it.
+    pub mask_token: MaskToken,
+    /// How positions become those of another grid.
+    pub resampling: Resampling,
+}
+
+/// What is between the two layers of a block's second branch.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Ffn {
+    /// A GELU.
+    #[default]
+    Mlp,
+    /// SwiGLU: the first layer gives twice the hidden width.
+    SwiGlu,
+}
+
+/// Whether a mask token is stored.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum MaskToken {
+    /// None is.
+    #[default]
+    Absent,
+    /// One is, and kept as it is.
+    Stored,
 }
 
 /// One transformer block's tensors.
@@ -50,14 +89,16 @@ struct Block {
     norm2: Norm,
     fc1: (ParamId, ParamId),
     fc2: (ParamId, ParamId),
+    ffn: Ffn,
+    /// LayerScale of the two branches.
+    scales: [Option<ParamId>; 2],
 }
 
 /// A Vision Transformer: names and sizes; the values live in the tape's parameters.
 #[derive(Debug, Clone)]
 pub struct Vit {
     config: VitConfig,
-    cls_token: ParamId,
-    pos_embed: ParamId,
+    tokens: TokenParams,
     patch_embed: (ParamId, ParamId),
     blocks: Vec<Block>,
     norm: Norm,
@@ -127,11 +168,18 @@ impl Vit {
     pub fn new(config: VitConfig, prefix: &str, registry: &mut Registry) -> Self {
         let (width, patch) = (config.embed_dim, config.patch_size);
         let channels = config.normalize.mean.len();
-        let hidden = (width as f64 * config.mlp_ratio) as usize;
+        let (hidden, extras) = (config.hidden(), config.extras);
         let token = Init::TruncNormal(TOKEN_STD);
-        let cls_token = registry.trained(format!("{prefix}cls_token"), &[1, 1, width], token);
+        let cls = registry.trained(format!("{prefix}cls_token"), &[1, 1, width], token);
         let positions = config.base_grid() * config.base_grid() + 1;
         let pos_embed = registry.trained(format!("{prefix}pos_embed"), &[1, positions, width], token);
+        let registers = (extras.registers > 0).then(|| {
+            let shape = [1, extras.registers, width];
+            registry.trained(format!("{prefix}register_tokens"), &shape, Init::TruncNormal(REGISTER_STD))
+        });
+        if extras.mask_token == MaskToken::Stored {
+            registry.push(format!("{prefix}mask_token"), &[1, width], Role::Fixed, Init::Zeros);
+        }
         // The reference leaves this convolution at PyTorch's default initialisation.
         let fan_in = Init::FanIn(channels * patch * patch);
         let shape = [width, channels, patch, patch];
@@ -140,19 +188,30 @@ impl Vit {
         let blocks = (0..config.depth)
             .map(|i| {
                 let name = |part: &str| format!("{prefix}blocks.{i}.{part}");
+                let (first, second, outputs) = match extras.ffn {
+                    Ffn::Mlp => ("mlp.fc1", "mlp.fc2", hidden),
+                    Ffn::SwiGlu => ("mlp.w12", "mlp.w3", 2 * hidden),
+                };
+                let scale = |registry: &mut Registry, part: &str| {
+                    let start = extras.layer_scale?;
+                    Some(registry.trained(name(part), &[width], Init::Constant(start)))
+                };
                 Block {
                     norm1: norm(registry, &name("norm1"), width),
                     qkv: registry.linear(&name("attn.qkv"), 3 * width, width),
                     proj: registry.linear(&name("attn.proj"), width, width),
                     norm2: norm(registry, &name("norm2"), width),
-                    fc1: registry.linear(&name("mlp.fc1"), hidden, width),
-                    fc2: registry.linear(&name("mlp.fc2"), width, hidden),
+                    fc1: registry.linear(&name(first), outputs, width),
+                    fc2: registry.linear(&name(second), width, hidden),
+                    ffn: extras.ffn,
+                    scales: [scale(registry, "ls1.gamma"), scale(registry, "ls2.gamma")],
                 }
             })
             .collect();
         let norm = norm(registry, &format!("{prefix}norm"), width);
         let grids = RefCell::default();
-        Self { config, cls_token, pos_embed, patch_embed: (kernel, bias), blocks, norm, grids }
+        let tokens = TokenParams { cls, pos_embed, registers };
+        Self { config, tokens, patch_embed: (kernel, bias), blocks, norm, grids }
     }
 
     /// The sizes.
@@ -173,13 +232,14 @@ impl Vit {
         let block = self.blocks[last];
         let mut class = sequences.class_tokens(tape);
         sequences.heads.queries = 1;
-        class.tokens = add_branch(tape, &class, &sequences, kept(drop, last, 0), |tape, taking| {
+        class.tokens = add_branch(tape, [&class, &sequences], block.scales[0], kept(drop, last, 0), |tape, taking| {
             let attended = block.attend(tape, taking);
             let attended = tape.gather_rows(&attended, taking.class_rows());
             tape.linear(&attended, block.proj.0, Some(block.proj.1))
         });
-        class.tokens =
-            add_branch(tape, &class, &class, kept(drop, last, 1), |tape, taking| block.mlp(tape, &taking.tokens));
+        class.tokens = add_branch(tape, [&class, &class], block.scales[1], kept(drop, last, 1), |tape, taking| {
+            block.ffn(tape, &taking.tokens)
+        });
         tape.layer_norm(&class.tokens, self.norm)
     }
 
@@ -226,12 +286,12 @@ impl Vit {
         for group in groups {
             let rows = tape.patchify(*group, &self.config.normalize);
             let patches = tape.linear(&rows, self.patch_embed.0, Some(self.patch_embed.1));
-            let len = group.patches.per_image() + 1;
+            let len = group.patches.per_image() + self.config.leading_tokens();
             segments.extend((0..group.patches.images).map(|image| Segment { start: start + image * len, len }));
             start += group.patches.images * len;
             packed.push(TokenGroup { patches, images: group.patches.images, positions: self.positions(group.patches) });
         }
-        let tokens = tape.tokens(packed, self.cls_token, self.pos_embed); // [T, D]
+        let tokens = tape.tokens(packed, self.tokens); // [T, D]
         Sequences { tokens, heads: Heads::new(self.config.num_heads, segments.into()) }
     }
 
@@ -239,7 +299,8 @@ impl Vit {
         let mut grids = self.grids.borrow_mut();
         let make = || {
             let (rows, columns) = patches.grid();
-            position_mix(self.config.base_grid(), rows, columns, patches.height == patches.width).map(Rc::new)
+            let square = patches.height == patches.width;
+            position_mix(self.config.base_grid(), [rows, columns], square, self.config.extras.resampling).map(Rc::new)
         };
         grids.entry((patches.height, patches.width)).or_insert_with(make).clone()
     }
@@ -256,20 +317,28 @@ impl Vit {
 
 impl Block {
     fn forward(self, tape: &mut Tape<'_>, x: &Sequences, kept: [Option<&Kept>; 2]) -> Matrix {
-        let tokens = add_branch(tape, x, x, kept[0], |tape, taking| {
+        let tokens = add_branch(tape, [x, x], self.scales[0], kept[0], |tape, taking| {
             let attended = self.attend(tape, taking);
             tape.linear(&attended, self.proj.0, Some(self.proj.1))
         });
         let x = Sequences { tokens, heads: x.heads.clone() };
-        add_branch(tape, &x, &x, kept[1], |tape, taking| self.mlp(tape, &taking.tokens))
+        add_branch(tape, [&x, &x], self.scales[1], kept[1], |tape, taking| self.ffn(tape, &taking.tokens))
     }
 
     fn attend(self, tape: &mut Tape<'_>, x: &Sequences) -> Matrix {
         tape.attention(&x.tokens, self.norm1, self.qkv, &x.heads) // [T, D]
     }
 
-    fn mlp(self, tape: &mut Tape<'_>, x: &Matrix) -> Matrix {
-        tape.mlp(x, Some(self.norm2), &[self.fc1], self.fc2)
+    fn ffn(self, tape: &mut Tape<'_>, x: &Matrix) -> Matrix {
+        match self.ffn {
+            Ffn::Mlp => tape.mlp(x, Some(self.norm2), &[self.fc1], self.fc2),
+            Ffn::SwiGlu => {
+                let normed = tape.layer_norm(x, self.norm2);
+                let both = tape.linear(&normed, self.fc1.0, Some(self.fc1.1));
+                let hidden = tape.swiglu(&both);
+                tape.linear(&hidden, self.fc2.0, Some(self.fc2.1))
+            }
+        }
     }
 }
 
@@ -283,24 +352,25 @@ fn kept(drop: Option<&KeptBranches>, block: usize, branch: usize) -> Option<&Kep
     drop.and_then(|drop| drop.of(block, branch))
 }
 
-/// A residual connection: what `branch` makes of the sequences in `from` is added to the same sequences in `to`. A
-/// sequence that skips the branch is not computed; the others are packed anew.
+/// A residual connection: what `branch` makes of the sequences in `from` is added to the same sequences in `to`, times a factor
+/// for each column if there is a LayerScale. A sequence that skips the branch is not computed; the others are packed anew.
 fn add_branch(
     tape: &mut Tape<'_>,
-    to: &Sequences,
-    from: &Sequences,
+    [to, from]: [&Sequences; 2],
+    scale: Option<ParamId>,
     kept: Option<&Kept>,
     branch: impl FnOnce(&mut Tape<'_>, &Sequences) -> Matrix,
 ) -> Matrix {
     let Some(Kept { sequences, factor }) = kept else {
         let values = branch(tape, from);
-        return tape.residual(&to.tokens, &values, None);
+        return tape.residual(&to.tokens, &values, scale);
     };
     if sequences.is_empty() {
         return to.tokens.clone();
     }
     let taking = from.only(tape, sequences);
     let values = branch(tape, &taking);
+    let values = scale.map_or_else(|| values.clone(), |gamma| tape.scale(&values, gamma));
     tape.residual_rows(&to.tokens, &values, to.rows_of(sequences), *factor)
 }
 
@@ -308,5 +378,15 @@ impl VitConfig {
     /// Side of the stored position grid, √N₀.
     pub fn base_grid(&self) -> usize {
         self.image_size / self.patch_size
+    }
+
+    /// Width between the two layers of a block's second branch.
+    pub fn hidden(&self) -> usize {
+        (self.embed_dim as f64 * self.mlp_ratio) as usize
+    }
+
+    /// Tokens of a sequence that are not patches: the class token and registers.
+    pub fn leading_tokens(&self) -> usize {
+        1 + self.extras.registers
     }
 }

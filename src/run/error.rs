@@ -122,6 +122,19 @@ pub enum RunError {
         /// The file or folder.
         path: PathBuf,
     },
+    /// SwiGLU of a width that transformers does not have.
+    #[error(
+        "transformers has no Dinov2Model of width {width} with {hidden} hidden values; write the weights with `--to timm` or `--to safetensors`"
+    )]
+    NoHuggingFaceModel {
+        /// Hidden width.
+        hidden: usize,
+        /// Token width.
+        width: usize,
+    },
+    /// The graph has no LayerScale, registers or SwiGLU yet.
+    #[error("networks of DINOv2 are not written as ONNX files yet; write them with `--to timm` or `--to hf`")]
+    NoOnnxFormat,
     /// The format holds a backbone and nothing else.
     #[error(
         "timm, transformers and ONNX files hold a backbone; write the full state with `--to torch` or `--to safetensors`"

@@ -117,6 +117,48 @@ def from_others(program: Program, folder: Path) -> None:
     agree("import of transformers, with a classifier", program.features(folder / "labelled", image, "--image-size", "64"), features)
 
 
+def of_dinov2(program: Program, folder: Path) -> None:
+    """Networks of DINOv2 from timm and transformers, and back to both."""
+    image, wide = folder / "dinov2.png", folder / "wide.png"
+    photo(image, 56, 56)
+    photo(wide, 98, 42)
+    torch.manual_seed(4)
+    for name in ("vit_small_patch14_dinov2", "vit_small_patch14_reg4_dinov2", "vit_giant_patch14_reg4_dinov2"):
+        small = dict(embed_dim=96, depth=3, num_heads=4) if "giant" in name else dict(depth=4)
+        model = shaken(timm.create_model(name, num_classes=0, img_size=56, **small).eval())
+        file = folder / f"{name}.safetensors"
+        save_file(model.state_dict(), file, {"num_heads": str(model.blocks[0].attn.num_heads)})
+        ours = program.features(file, image, "--image-size", "56")
+        agree(f"import of timm's {name}", ours, model(pixels(image)))
+        program.run("export", file, "--to", "timm", "-o", folder / f"{name}-timm")
+        loaded = timm.create_model(f"local-dir:{folder / f'{name}-timm'}", pretrained=True).eval()
+        agree(f"{name} in timm", ours, loaded(pixels(image)))
+        same(f"timm → ours → timm, {name}", load_file(folder / f"{name}-timm/model.safetensors"), dict(model.state_dict()))
+    sizes = dict(hidden_size=96, num_hidden_layers=3, num_attention_heads=4, image_size=56, patch_size=14)
+    for name, kind, more in (("dinov2", "Dinov2", {}), ("swiglu", "Dinov2", {"use_swiglu_ffn": True}),
+                             ("registers", "Dinov2WithRegisters", {"num_register_tokens": 3})):
+        config = getattr(transformers, f"{kind}Config")(**sizes, **more)
+        model = shaken(getattr(transformers, f"{kind}Model")(config).eval())
+        model.save_pretrained(folder / name)
+        ours = program.features(folder / name, image, "--image-size", "56")
+        agree(f"import of transformers' {kind}, {name}", ours, model(pixels(image)).last_hidden_state[:, 0])
+        if name == "registers":  # Its positions are resampled by the sizes and antialiased, as in the official program.
+            there = model(pixels(wide)).last_hidden_state[:, 0]
+            agree("positions of another grid, antialiased", program.features(folder / name, wide, "--image-size", "98x42"), there)
+        program.run("export", folder / name, "--to", "hf", "-o", folder / f"{name}-hf")
+        same(f"transformers → ours → transformers, {name}",
+             load_file(folder / f"{name}-hf/model.safetensors"), load_file(folder / name / "model.safetensors"))
+        loaded = transformers.AutoModel.from_pretrained(folder / f"{name}-hf").eval()
+        agree(f"{kind} in transformers, {name}", ours, loaded(pixels(image)).last_hidden_state[:, 0])
+
+
+def shaken(model: torch.nn.Module) -> torch.nn.Module:
+    """Every parameter moved, so that none is 0, 1 or 1e-5 everywhere."""
+    for parameter in model.parameters():
+        parameter.add_(torch.randn_like(parameter) * 0.05)
+    return model
+
+
 def round_trips(program: Program, folder: Path) -> None:
     """There and back: the same bits."""
     ours = folder / "round"
@@ -228,6 +270,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name, torch.inference_mode():
         folder = Path(name)
         from_others(program, folder)
+        of_dinov2(program, folder)
         round_trips(program, folder)
         to_others(program, folder)
         wrong_files(program, folder)

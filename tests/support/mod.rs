@@ -9,7 +9,7 @@
 use std::path::PathBuf;
 
 use dinoxide::nn::init::Registry;
-use dinoxide::nn::vit::{Vit, VitConfig};
+use dinoxide::nn::vit::{Extras, Vit, VitConfig};
 use dinoxide_engine::kernels::Normalize;
 use dinoxide_engine::params::Params;
 use rayon::prelude::*;
@@ -125,6 +125,7 @@ pub fn vit_config(fixture: &Fixture, image: &str) -> VitConfig {
         num_heads: fixture.usize("heads"),
         mlp_ratio: 4.0,
         normalize: imagenet(),
+        extras: Extras::default(),
     }
 }
 

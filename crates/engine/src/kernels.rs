@@ -78,6 +78,13 @@ pub trait Kernels<E>: Send + Sync {
     /// Turns the gradient of a GELU's output, in place, into that of its input `x`.
     fn gelu_backward(&self, x: &[E], grad: &mut [E]);
 
+    /// `out = silu(a) ⊙ b` for rows `[a, b]` of `x` `[rows, 2·width]`, with `silu(a) = a/(1 + e^-a)` (Shazeer 2020, "GLU Variants
+    /// Improve Transformer"); `out` is `[rows, width]`.
+    fn swiglu(&self, x: &[E], width: usize, out: &mut [E]);
+
+    /// Gradient of [`Kernels::swiglu`]: overwrites `d_x` `[rows, 2·width]`.
+    fn swiglu_backward(&self, x: &[E], width: usize, d_out: &[E], d_x: &mut [E]);
+
     /// `out = (x − mean)/√(var + eps)·gamma + beta` row by row; writes mean and reciprocal deviation to `stats` `[rows, 2]`.
     fn layer_norm(&self, op: LayerNorm<'_, E>, out: ValuesMut<'_, E>, stats: &mut [E]);
 

@@ -8,8 +8,8 @@
 use std::rc::Rc;
 
 use crate::kernels::{
-    Attention, BatchNormBackward, Kernels, LayerNorm, LinearSize, Normalize, Patches, Residual, RowMix, Rows, Segment,
-    SoftCrossEntropy, Tokens, WeightNormLinear, WeightNormLinearGrad, Write,
+    Attention, BatchNormBackward, Kernels, LayerNorm, LinearSize, Normalize, Patches, Residual, Rows, Segment,
+    SoftCrossEntropy, WeightNormLinear, WeightNormLinearGrad, Write,
 };
 use crate::params::{ParamId, Params};
 use crate::team::Awake;
@@ -20,12 +20,13 @@ mod backward;
 mod branch;
 mod frozen;
 mod recompute;
+mod sequence;
 pub use backward::Backward;
-use backward::PackedGroup;
 pub use branch::Norm;
 use branch::Run;
 pub use frozen::FrozenParams;
 pub use recompute::Keep;
+pub use sequence::{TokenGroup, TokenParams};
 
 /// Runs operations on one set of parameters and remembers them.
 pub struct Tape<'a> {
@@ -55,17 +56,6 @@ pub struct Images<'a> {
     pub pixels: &'a [u8],
     /// Sizes.
     pub patches: Patches,
-}
-
-/// One group of equally sized images on its way into a packed token matrix.
-#[derive(Debug, Clone)]
-pub struct TokenGroup {
-    /// Embedded patches, `[images·patches, D]`.
-    pub patches: Matrix,
-    /// Number of images.
-    pub images: usize,
-    /// How the stored position grid becomes this group's; absent when the grids are the same.
-    pub positions: Option<Rc<RowMix<f32>>>,
 }
 
 /// Shapes of an attention over packed segments.
@@ -197,6 +187,32 @@ impl<'a> Tape<'a> {
         })
     }
 
+    /// `silu(a) ⊙ b` for rows `[a, b]`: `[R, 2·H]` to `[R, H]`.
+    pub fn swiglu(&mut self, x: &Matrix) -> Matrix {
+        let width = x.columns / 2;
+        let mut out = self.pool.take(x.rows * width);
+        self.kernels.swiglu(x.values(), width, &mut out);
+        let input = x.clone();
+        self.push(out, width, move |back, d_out| {
+            let mut d_x = back.pool.take(input.values().len());
+            back.kernels.swiglu_backward(input.values(), width, &d_out, &mut d_x);
+            back.give(input.slot(), Rc::new(d_x));
+        })
+    }
+
+    /// `gamma⊙x`, a factor for each column: LayerScale where the residual connection is not of all rows.
+    pub fn scale(&mut self, x: &Matrix, gamma: ParamId) -> Matrix {
+        let zeros = self.pool.zeros(x.values().len());
+        let mut out = self.pool.take(x.values().len());
+        let op = Residual { branch: x.values(), gamma: Some(self.params.get(gamma)), width: x.columns };
+        self.kernels.residual(&zeros, op, &mut out);
+        let input = x.clone();
+        self.push(out, x.columns, move |back, d_out| {
+            let d_x = back.residual_branch(&d_out, gamma, &input);
+            back.give(input.slot(), Rc::new(d_x));
+        })
+    }
+
     /// LayerNorm over the columns.
     pub fn layer_norm(&mut self, x: &Matrix, norm: Norm) -> Matrix {
         let mut out = self.pool.take(x.values().len());
@@ -296,32 +312,6 @@ impl<'a> Tape<'a> {
             back.kernels.scatter_add_rows(&d_out, Rows { rows: &rows, width, factor: 1.0 }, &mut d_x);
             back.put(slot, d_x);
         })
-    }
-
-    /// Packs the sequences of all groups into one token matrix: class token and patches plus their positions.
-    ///
-    /// `pos_embed` is `[1, 1 + N₀, D]`, the class token's position first.
-    pub fn tokens(&mut self, groups: Vec<TokenGroup>, cls: ParamId, pos_embed: ParamId) -> Matrix {
-        let width = self.params.get(cls).len();
-        let lens: Vec<usize> = groups.iter().map(|group| (group.patches.rows + group.images) * width).collect();
-        let mut out = self.pool.take(lens.iter().sum());
-        let (cls_position, grid) = self.params.get(pos_embed).split_at(width);
-        let mut rest = &mut out[..];
-        for (group, len) in groups.iter().zip(&lens) {
-            let (part, tail) = rest.split_at_mut(*len);
-            rest = tail;
-            let mixed = group.positions.as_ref().map(|mix| {
-                let mut mixed = self.pool.take(mix.outputs() * width);
-                self.kernels.mix_rows(grid, mix, width, &mut mixed);
-                mixed
-            });
-            let positions = mixed.as_deref().unwrap_or(grid);
-            let patches = group.patches.values();
-            let op = Tokens { patches, cls: self.params.get(cls), cls_position, positions, images: group.images };
-            self.kernels.tokens(op, part);
-        }
-        let groups: Vec<PackedGroup> = groups.into_iter().map(PackedGroup::from).collect();
-        self.push(out, width, move |back, d_out| back.tokens(&groups, cls, pos_embed, &d_out))
     }
 
     /// Rows divided by their Euclidean norm, clamped from below at `eps`.

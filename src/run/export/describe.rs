@@ -4,6 +4,7 @@ use dinoxide_views::EvalTransform;
 use serde_json::{Map, Value, json};
 
 use super::Model;
+use super::dinov2::{is_dinov2, timm_model};
 use crate::nn::vit::{LAYER_NORM_EPS, VitConfig};
 
 /// Pillow's number of the bicubic filter.
@@ -19,6 +20,17 @@ const TIMM_MLP_RATIO: f64 = 4.0;
 /// The `config.json` of a timm folder. timm's own mean and deviation of a ViT are 0.5, so that ours are written.
 pub fn timm(model: &Model) -> Value {
     let config = model.backbone.config();
+    if is_dinov2(config) {
+        let (architecture, arguments) = timm_model(config);
+        return json!({
+            "architecture": architecture,
+            "num_classes": 0,
+            "num_features": config.embed_dim,
+            "global_pool": "token",
+            "model_args": arguments,
+            "pretrained_cfg": images_of_timm(model),
+        });
+    }
     let sizes = (config.embed_dim, config.depth, config.num_heads);
     let known = TIMM.into_iter().find(|(_, width, depth, heads)| (*width, *depth, *heads) == sizes);
     let mut arguments = Map::new();

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `mod.rs` | what is written for which format |
 //! | `describe.rs` | the descriptions that timm and transformers want beside the weights |
+//! | `dinov2.rs` | what differs for the networks of DINOv2 |
 //! | `official.rs` | the checkpoint from which the official program goes on |
 
 use std::path::{Path, PathBuf};
@@ -23,6 +24,7 @@ use crate::checkpoint::{Loaded, NamedTensor, onnx, safetensors, torch_save};
 use crate::config::Config;
 
 mod describe;
+mod dinov2;
 mod official;
 
 /// Weights in a folder.
@@ -98,15 +100,18 @@ pub fn export(request: &ExportRequest) -> Result<ExportReport, RunError> {
             tensors.len()
         }
         (ExportWhat::Backbone, ExportFormat::Timm) => {
-            folder(out, &tensors(&model), &[("config.json", describe::timm(&model))])?
+            folder(out, &dinov2::for_timm(tensors(&model)), &[("config.json", describe::timm(&model))])?
         }
         (ExportWhat::Backbone, ExportFormat::Hf) => {
-            let tensors = hugging_face(tensors(&model), HuggingFaceModel::Vit);
-            let descriptions = [
-                ("config.json", describe::vit_model(&model)),
-                ("preprocessor_config.json", describe::processor(&model)),
-            ];
-            folder(out, &tensors, &descriptions)?
+            let (tensors, config) = for_hugging_face(&model)?;
+            folder(
+                out,
+                &tensors,
+                &[("config.json", config), ("preprocessor_config.json", describe::processor(&model))],
+            )?
+        }
+        (ExportWhat::Backbone, ExportFormat::Onnx) if dinov2::is_dinov2(model.backbone.config()) => {
+            return Err(RunError::NoOnnxFormat);
         }
         (ExportWhat::Backbone, ExportFormat::Onnx) => {
             let tensors = tensors(&model);
@@ -131,6 +136,16 @@ fn by_ending(path: &Path) -> Option<ExportFormat> {
         "onnx" => Some(ExportFormat::Onnx),
         _ => None,
     }
+}
+
+/// Tensors and `config.json` for transformers.
+fn for_hugging_face(model: &Model) -> Result<(Vec<NamedTensor>, Value), RunError> {
+    let (config, tensors) = (model.backbone.config(), tensors(model));
+    if dinov2::is_dinov2(config) {
+        let tensors = dinov2::for_hugging_face(tensors, config);
+        return Ok((hugging_face(tensors, HuggingFaceModel::Dinov2), dinov2::hugging_face_model(config)?));
+    }
+    Ok((hugging_face(tensors, HuggingFaceModel::Vit), describe::vit_model(model)))
 }
 
 /// A dictionary of tensors as PyTorch has it; counters are whole numbers there.

@@ -10,7 +10,7 @@ use super::{IGNORED, dino_config, is_run, open_run, part};
 use crate::checkpoint::{CheckpointError, MatchReport, NamedTensor, Section, match_names, names, read_any};
 use crate::config::{HeadConfig, InitFacts, ModelConfig, Shape};
 use crate::methods::dino::{BACKBONE, HEAD};
-use crate::nn::pos_embed::position_mix;
+use crate::nn::pos_embed::{Resampling, position_mix};
 use crate::nn::vit::VitConfig;
 use crate::run::RunError;
 use crate::run::input::Network;
@@ -157,7 +157,7 @@ fn fit_positions(expected: &[(String, Vec<usize>)], found: &mut [NamedTensor]) -
         return None;
     }
     let (to, from) = (square_root(wanted.checked_sub(1)?)?, square_root(given.checked_sub(1)?)?);
-    let mix = position_mix(from, to, to, true)?;
+    let mix = position_mix(from, [to, to], true, Resampling::default())?;
     let (class, grid) = stored.values.split_at(width);
     let mut values = class.to_vec();
     for (sources, weights) in mix.index.chunks_exact(mix.taps).zip(mix.weights.chunks_exact(mix.taps)) {

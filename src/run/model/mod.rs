@@ -27,7 +27,7 @@ use crate::eval::features::Frozen;
 use crate::methods::dino::{Balance, DinoConfig, HEAD};
 use crate::nn::dino_head::{DinoHeadConfig, HeadNorm, LastLayer};
 use crate::nn::init::Registry;
-use crate::nn::vit::{Vit, VitConfig};
+use crate::nn::vit::{Extras, Vit, VitConfig};
 
 mod initial;
 mod recognise;
@@ -39,8 +39,8 @@ pub use recognise::{Metadata, metadata, recognise};
 
 /// Folder of the checkpoints in a run folder.
 pub(super) const CHECKPOINTS: &str = "checkpoints";
-/// What a file may hold beside a backbone: the heads of DINO and timm, and those of transformers.
-pub(super) const IGNORED: [&str; 3] = [HEAD, "classifier.", "pooler."];
+/// What a file may hold beside a backbone: the heads of DINO and timm, of transformers, and of DINOv2.
+pub(super) const IGNORED: [&str; 5] = [HEAD, "classifier.", "pooler.", "dino_head.", "ibot_head."];
 /// Tokens of one forward pass: enough to fill the machine, few enough for a laptop's memory.
 const TOKENS_AT_ONCE: usize = 6400;
 /// Images of one forward pass, however small they are.
@@ -212,6 +212,7 @@ pub fn dino_config(config: &Config) -> Result<DinoConfig, RunError> {
         num_heads: shape.num_heads,
         mlp_ratio: model.mlp_ratio,
         normalize: Normalize { mean: config.data.mean.clone(), std: config.data.std.clone() },
+        extras: Extras::default(),
     };
     let head = DinoHeadConfig {
         in_dim: shape.embed_dim,

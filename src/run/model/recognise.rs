@@ -11,12 +11,15 @@ use super::Model;
 use crate::checkpoint::NamedTensor;
 use crate::checkpoint::family::family;
 use crate::config::DataConfig;
-use crate::nn::vit::VitConfig;
+use crate::nn::pos_embed::Resampling;
+use crate::nn::vit::{Extras, Ffn, MaskToken, VitConfig};
 use crate::run::RunError;
 
 /// Text entries of a safetensors file.
 pub type Metadata = BTreeMap<String, String>;
 
+/// How a file states that positions are resampled by the sizes and antialiased.
+const ANTIALIASED: &str = "antialiased";
 /// Width of a head in every published ViT; what is assumed where a file does not state the number of heads.
 const HEAD_DIM: usize = 64;
 /// Patch and grid that are expected where the tensors that show them are missing, so that these are listed as missing.
@@ -65,8 +68,9 @@ pub fn recognise(tensors: &[NamedTensor], texts: &Metadata, path: &Path) -> Resu
         Some(shape) => return Err(wrong(format!("`pos_embed` is {shape:?}, not [1, 1 + positions, width]"))),
         None => USUAL_GRID,
     };
-    let hidden = match shapes.get("blocks.0.mlp.fc1.weight") {
-        Some(&&[hidden, _]) => hidden,
+    let extras = extras(&shapes, texts);
+    let hidden = match (shapes.get("blocks.0.mlp.fc1.weight"), shapes.get("blocks.0.mlp.w3.weight")) {
+        (Some(&&[hidden, _]), _) | (None, Some(&&[_, hidden])) => hidden,
         _ => USUAL_MLP_RATIO * embed_dim,
     };
     let depth = block_count(&shapes);
@@ -81,7 +85,31 @@ pub fn recognise(tensors: &[NamedTensor], texts: &Metadata, path: &Path) -> Resu
         num_heads: num_heads(embed_dim, texts, path)?,
         mlp_ratio: ratio(hidden, embed_dim),
         normalize: normalize(texts, channels),
+        extras,
     })
+}
+
+/// What the tensors show of DINOv2. Positions are resampled as its models with registers do if there are registers, unless
+/// `resampling` states it.
+fn extras(shapes: &BTreeMap<&str, &[usize]>, texts: &Metadata) -> Extras {
+    let registers = match shapes.get("register_tokens") {
+        Some(&&[1, registers, _]) => registers,
+        _ => 0,
+    };
+    let has = |name: &str| shapes.contains_key(name);
+    let resampling = match texts.get("resampling").map(String::as_str) {
+        Some(ANTIALIASED) => Resampling::Antialiased,
+        None if registers > 0 => Resampling::Antialiased,
+        _ => Resampling::Offset,
+    };
+    Extras {
+        // The file's own values take the place of these.
+        layer_scale: has("blocks.0.ls1.gamma").then_some(1.0),
+        registers,
+        ffn: if has("blocks.0.mlp.w12.weight") { Ffn::SwiGlu } else { Ffn::Mlp },
+        mask_token: if has("mask_token") { MaskToken::Stored } else { MaskToken::Absent },
+        resampling,
+    }
 }
 
 /// The name of a ViT as timm forms it, such as `vit_small_patch16_224`.
@@ -91,9 +119,12 @@ pub(in crate::run) fn name_of(config: &VitConfig) -> String {
         384 => "vit_small",
         768 => "vit_base",
         1024 => "vit_large",
+        1536 => "vit_giant",
         _ => "vit",
     };
-    format!("{name}_patch{}_{}", config.patch_size, config.image_size)
+    let registers =
+        if config.extras.registers > 0 { format!("_reg{}", config.extras.registers) } else { String::new() };
+    format!("{name}_patch{}{registers}_{}", config.patch_size, config.image_size)
 }
 
 /// What a file of this model says about it, for [`recognise`] and for other programs.
@@ -109,6 +140,9 @@ pub fn metadata(model: &Model) -> Metadata {
         ("range".to_owned(), format!("{:?}", model.reading.range)),
         ("mlp_ratio".to_owned(), config.mlp_ratio.to_string()),
     ]);
+    if config.extras.resampling == Resampling::Antialiased {
+        texts.insert("resampling".to_owned(), ANTIALIASED.to_owned());
+    }
     let mut numbers = vec![
         ("embed_dim", config.embed_dim),
         ("depth", config.depth),

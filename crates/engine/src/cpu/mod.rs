@@ -29,6 +29,7 @@ mod loss;
 pub mod math;
 mod peak;
 mod residual;
+mod swiglu;
 mod tile;
 mod tokens;
 mod transpose;
@@ -150,6 +151,14 @@ impl Kernels<f32> for Cpu {
         d_bias: Option<&mut [f32]>,
     ) {
         gemm::multiply(self.arch, self.units, dense::weight_grad(d_out, x, size, d_bias), d_weight.into());
+    }
+
+    fn swiglu(&self, x: &[f32], width: usize, out: &mut [f32]) {
+        swiglu::swiglu(self.arch, x, width, out);
+    }
+
+    fn swiglu_backward(&self, x: &[f32], width: usize, d_out: &[f32], d_x: &mut [f32]) {
+        swiglu::swiglu_backward(self.arch, x, width, d_out, d_x);
     }
 
     fn gelu(&self, x: &[f32], out: &mut [f32]) {

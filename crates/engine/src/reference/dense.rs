@@ -86,6 +86,31 @@ pub(super) fn gelu_backward(x: &[f64], grad: &mut [f64]) {
     }
 }
 
+pub(super) fn swiglu(x: &[f64], width: usize, out: &mut [f64]) {
+    assert_eq!(x.len(), 2 * out.len(), "swiglu: lengths of x and twice out");
+    for (x, out) in x.chunks_exact(2 * width).zip(out.chunks_exact_mut(width)) {
+        for c in 0..width {
+            out[c] = x[c] / (1.0 + (-x[c]).exp()) * x[width + c];
+        }
+    }
+}
+
+pub(super) fn swiglu_backward(x: &[f64], width: usize, d_out: &[f64], d_x: &mut [f64]) {
+    assert_eq!(
+        (x.len(), d_x.len()),
+        (2 * d_out.len(), 2 * d_out.len()),
+        "swiglu_backward: lengths of x and d_x, twice d_out"
+    );
+    let rows = x.chunks_exact(2 * width).zip(d_x.chunks_exact_mut(2 * width));
+    for ((x, d_x), d_out) in rows.zip(d_out.chunks_exact(width)) {
+        for c in 0..width {
+            let sigmoid = 1.0 / (1.0 + (-x[c]).exp());
+            d_x[c] = d_out[c] * x[width + c] * sigmoid * (1.0 + x[c] * (1.0 - sigmoid));
+            d_x[width + c] = d_out[c] * x[c] * sigmoid;
+        }
+    }
+}
+
 /// `gamma[c]`, or 1 if it is absent.
 fn residual_factor(op: &Residual<'_, f64>, c: usize) -> f64 {
     op.gamma.map_or(1.0, |gamma| gamma[c])

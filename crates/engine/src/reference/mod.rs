@@ -92,6 +92,14 @@ impl Kernels<f64> for Reference {
         }
     }
 
+    fn swiglu(&self, x: &[f64], width: usize, out: &mut [f64]) {
+        dense::swiglu(x, width, out);
+    }
+
+    fn swiglu_backward(&self, x: &[f64], width: usize, d_out: &[f64], d_x: &mut [f64]) {
+        dense::swiglu_backward(x, width, d_out, d_x);
+    }
+
     fn gelu(&self, x: &[f64], out: &mut [f64]) {
         dense::gelu(x, out);
     }

@@ -3,8 +3,8 @@
 use std::rc::Rc;
 
 use super::branch::Run;
-use super::{Loss, Tape, TokenGroup};
-use crate::kernels::{Kernels, LinearSize, Residual, RowMix, TokensGrad, Write};
+use super::{Loss, Tape};
+use crate::kernels::{Kernels, LinearSize, Residual, Write};
 use crate::params::{ParamId, Params, Role};
 use crate::tensor::{Buffer, Matrix, Pool, Slot};
 use crate::values::Values;
@@ -16,21 +16,6 @@ pub struct Backward<'a, 'g> {
     pub(super) pool: &'a Pool,
     pub(super) pending: Vec<Option<Rc<Buffer>>>,
     pub(super) grads: &'g mut [f32],
-}
-
-/// What the gradient of a [`TokenGroup`] needs of it.
-pub(super) struct PackedGroup {
-    patches: Slot,
-    rows: usize,
-    images: usize,
-    positions: Option<Rc<RowMix<f32>>>,
-}
-
-impl From<TokenGroup> for PackedGroup {
-    fn from(group: TokenGroup) -> Self {
-        let (patches, rows) = (group.patches.slot(), group.patches.rows());
-        Self { patches, rows, images: group.images, positions: group.positions }
-    }
 }
 
 impl Tape<'_> {
@@ -165,31 +150,5 @@ impl<'a> Backward<'a, '_> {
         let op = Residual { branch: branch.values(), gamma: Some(params.get(gamma)), width };
         kernels.residual_backward(d_out, op, &mut d_branch, self.grad(gamma));
         d_branch
-    }
-
-    pub(super) fn tokens(&mut self, groups: &[PackedGroup], cls: ParamId, pos_embed: ParamId, d_out: &[f32]) {
-        let width = self.params.get(cls).len();
-        let kernels = self.kernels;
-        let mut rest = d_out;
-        for group in groups {
-            let (part, tail) = rest.split_at((group.rows + group.images) * width);
-            rest = tail;
-            let mut d_patches = self.pool.take(group.rows * width);
-            let mut d_positions = self.pool.take(group.rows / group.images * width);
-            let (Some(d_cls), Some(d_pos)) = self.two_grads(cls, pos_embed) else { continue };
-            let (d_cls_position, d_grid) = d_pos.split_at_mut(width);
-            let grad = TokensGrad {
-                patches: &mut d_patches,
-                cls: d_cls,
-                cls_position: d_cls_position,
-                positions: &mut d_positions,
-            };
-            kernels.tokens_backward(part, group.images, grad);
-            match &group.positions {
-                Some(mix) => kernels.mix_rows_backward(&d_positions, mix, width, d_grid),
-                None => kernels.add(&d_positions, d_grid),
-            }
-            self.give(group.patches, Rc::new(d_patches));
-        }
     }
 }

@@ -83,7 +83,7 @@ impl Model {
         let texts = file.texts();
         let tensors = file.network(section(network))?.tensors;
         let config = recognise(&tensors, &texts, path)?;
-        let notices = recognise::assumed(&texts, &config).into_iter().collect();
+        let notices = recognise::assumed(&texts, &config);
         let reading = recognise::reading(&texts, config.normalize.mean.len());
         let (backbone, params) = load_backbone(config, &tensors, path)?;
         let transform = recognise::transform(&texts).unwrap_or_default();

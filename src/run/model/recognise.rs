@@ -12,7 +12,7 @@ use crate::checkpoint::NamedTensor;
 use crate::checkpoint::family::family;
 use crate::config::DataConfig;
 use crate::nn::pos_embed::Resampling;
-use crate::nn::vit::{Extras, Ffn, MaskToken, VitConfig};
+use crate::nn::vit::{Extras, Ffn, LAYER_NORM_EPS, MaskToken, VitConfig};
 use crate::run::RunError;
 
 /// Text entries of a safetensors file.
@@ -172,14 +172,20 @@ pub(super) fn reading(texts: &Metadata, channels: usize) -> Reading {
     Reading { exif: if upright { Exif::Apply } else { Exif::Ignore }, channels, range: range.unwrap_or_default() }
 }
 
-/// What had to be assumed of the images, in words.
-pub(super) fn assumed(texts: &Metadata, config: &VitConfig) -> Option<String> {
+/// What had to be assumed, or is done otherwise than the file asks for, in words.
+pub(super) fn assumed(texts: &Metadata, config: &VitConfig) -> Vec<String> {
     let channels = config.normalize.mean.len();
     let stated = stated(texts, "mean", channels).is_some() && stated(texts, "std", channels).is_some();
-    (channels != RGB && !stated).then(|| {
-        let (mean, std) = MIDDLE;
+    let (mean, std) = MIDDLE;
+    let images = (channels != RGB && !stated).then(|| {
         format!("the file does not state the mean and deviation of its {channels} channels; {mean} and {std} are used")
-    })
+    });
+    let eps = texts.get("layer_norm_eps").and_then(|text| text.parse::<f64>().ok());
+    let eps = eps.filter(|eps| *eps > 2.0 * LAYER_NORM_EPS || *eps < LAYER_NORM_EPS / 2.0);
+    let eps = eps.map(|eps| {
+        format!("the file states {eps:e} for LayerNorm's epsilon; {LAYER_NORM_EPS:e} is used, as in every ViT of DINO")
+    });
+    images.into_iter().chain(eps).collect()
 }
 
 fn num_heads(embed_dim: usize, texts: &Metadata, path: &Path) -> Result<usize, RunError> {

@@ -14,7 +14,9 @@
 use crate::team::Awake;
 use crate::values::{Precision, Values, ValuesMut};
 
+mod images;
 mod operands;
+pub use images::*;
 pub use operands::*;
 
 /// One method per fused operation. See the module documentation for the conventions.
@@ -153,11 +155,49 @@ pub trait Kernels<E>: Send + Sync {
         grad: WeightNormLinearGrad<'_, E>,
     );
 
-    /// Batch normalisation over rows with the batch's own statistics, which go to `mean` and (biased) `variance`.
-    fn batch_norm(&self, op: LayerNorm<'_, E>, out: &mut [E], mean: &mut [E], variance: &mut [E]);
+    /// See [`Conv`]; `out` is `[B·H'·W', O]`, the pixels of [`ConvSize::out_grid`].
+    fn conv2d(&self, op: Conv<'_, E>, out: ValuesMut<'_, E>);
 
-    /// Gradient of [`Kernels::batch_norm`]: overwrites `d_x`, adds to `d_gamma` and `d_beta`.
-    fn batch_norm_backward(&self, op: BatchNormBackward<'_, E>, d_x: &mut [E], d_gamma: &mut [E], d_beta: &mut [E]);
+    /// Gradient of the input of [`Kernels::conv2d`], `[B·H·W, C]`.
+    fn conv2d_input_grad(&self, d_out: Values<'_, E>, weight: &[E], size: ConvSize, write: Write, d_x: &mut [E]);
+
+    /// Adds the gradients of [`Kernels::conv2d`] to `d_weight` `[O, C, k, k]` and, if given, `d_bias` `[O]`.
+    fn conv2d_weight_grad(
+        &self,
+        d_out: Values<'_, E>,
+        x: Values<'_, E>,
+        size: ConvSize,
+        d_weight: &mut [E],
+        d_bias: Option<&mut [E]>,
+    );
+
+    /// See [`Depthwise`]; `out` is `[B·H·W, C]`.
+    fn depthwise(&self, op: Depthwise<'_, E>, out: &mut [E]);
+
+    /// Gradient of [`Kernels::depthwise`].
+    fn depthwise_backward(&self, d_out: &[E], op: Depthwise<'_, E>, grad: DepthwiseGrad<'_, E>);
+
+    /// The largest value of each window and channel, `[B·H'·W', C]`, where pixels beyond the image are `-∞`; to `taps`, of
+    /// the same shape, which pixel of the window it is: the first one in row-major order. NaN is larger than any number.
+    fn max_pool(&self, x: &[E], grid: Grid, window: Window, out: &mut [E], taps: &mut [E]);
+
+    /// Gradient of [`Kernels::max_pool`]: overwrites `d_x` `[B·H·W, C]`.
+    fn max_pool_backward(&self, d_out: &[E], taps: &[E], grid: Grid, window: Window, d_x: &mut [E]);
+
+    /// The mean of each image's rows: `[images·N, width]` to `[images, width]`.
+    fn mean_pool(&self, x: &[E], images: usize, width: usize, out: &mut [E]);
+
+    /// Gradient of [`Kernels::mean_pool`]: overwrites `d_x` `[images·N, width]`.
+    fn mean_pool_backward(&self, d_out: &[E], images: usize, width: usize, d_x: &mut [E]);
+
+    /// See [`BatchNormForward`], with the batch's own statistics, which go to `mean` and (biased) `variance` `[width]`.
+    fn batch_norm(&self, op: BatchNormForward<'_, E>, out: &mut [E], mean: &mut [E], variance: &mut [E]);
+
+    /// See [`BatchNormForward`], with given statistics.
+    fn batch_norm_with(&self, op: BatchNormForward<'_, E>, mean: &[E], variance: &[E], out: &mut [E]);
+
+    /// Gradient of [`Kernels::batch_norm`]: overwrites `d_x`.
+    fn batch_norm_backward(&self, op: BatchNormBackward<'_, E>, grad: BatchNormGrad<'_, E>, d_x: ValuesMut<'_, E>);
 
     /// See [`Targets`]: overwrites `probs` `[rows, K]` and returns the mean entropy of the rows in nats.
     fn targets(&self, op: Targets<'_, E>, probs: &mut [E]) -> f64;

@@ -8,8 +8,8 @@
 use std::rc::Rc;
 
 use crate::kernels::{
-    Attention, BatchNormBackward, Kernels, LayerNorm, LinearSize, Normalize, Patches, Residual, Rows, Segment,
-    SoftCrossEntropy, WeightNormLinear, WeightNormLinearGrad, Write,
+    Attention, Kernels, LinearSize, Normalize, Patches, Residual, Rows, Segment, SoftCrossEntropy, WeightNormLinear,
+    WeightNormLinearGrad, Write,
 };
 use crate::params::{ParamId, Params};
 use crate::team::Awake;
@@ -17,14 +17,18 @@ use crate::tensor::{Buffer, Matrix, Pool, Slot};
 use crate::values::Values;
 
 mod backward;
+mod batch_norm;
 mod branch;
 mod frozen;
+mod image;
 mod recompute;
 mod sequence;
 pub use backward::Backward;
+pub use batch_norm::{BatchNorm, Statistics};
 pub use branch::Norm;
 use branch::Run;
 pub use frozen::FrozenParams;
+pub use image::{ConvNorm, Convolution};
 pub use recompute::Keep;
 pub use sequence::{TokenGroup, TokenParams};
 
@@ -38,6 +42,7 @@ pub struct Tape<'a> {
     keep: Keep,
     nodes: Vec<Node<'a>>,
     statistics: Vec<(ParamId, Vec<f32>)>,
+    source: Statistics,
     _awake: Awake,
 }
 
@@ -81,21 +86,6 @@ impl Heads {
     }
 }
 
-/// The tensors of a batch normalisation.
-#[derive(Debug, Clone, Copy)]
-pub struct BatchNorm {
-    /// Scale.
-    pub gamma: ParamId,
-    /// Shift.
-    pub beta: ParamId,
-    /// Running mean, a statistic.
-    pub running_mean: ParamId,
-    /// Running unbiased variance, a statistic.
-    pub running_var: ParamId,
-    /// Number of batches seen, a statistic.
-    pub batches: ParamId,
-}
-
 /// Weight `[outputs, inputs]` and bias of a dense layer.
 pub type Dense = (ParamId, ParamId);
 
@@ -112,6 +102,7 @@ impl<'a> Tape<'a> {
             keep: Keep::Everything,
             nodes: Vec::new(),
             statistics: Vec::new(),
+            source: Statistics::Batch,
             _awake,
         }
     }
@@ -119,11 +110,6 @@ impl<'a> Tape<'a> {
     /// A tape for inference: nothing is remembered.
     pub fn infer(kernels: &'a dyn Kernels<f32>, params: &'a Params, pool: &'a Pool) -> Self {
         Self { record: Record::Nothing, ..Self::train(kernels, params, pool) }
-    }
-
-    /// Running statistics that normalisation layers want to store, to be applied by the owner of the parameters.
-    pub fn take_statistics(&mut self) -> Vec<(ParamId, Vec<f32>)> {
-        std::mem::take(&mut self.statistics)
     }
 
     /// The parameters this tape reads.
@@ -219,40 +205,6 @@ impl<'a> Tape<'a> {
         let stats = self.run().norm(x, norm, (&mut out[..]).into());
         let input = x.clone();
         self.push(out, x.columns, move |back, d_out| back.layer_norm(&input, norm, &stats, &d_out))
-    }
-
-    /// Batch normalisation over the rows with their own statistics, whose running averages are left in
-    /// [`Tape::take_statistics`] (momentum 0.1 and unbiased variance, as PyTorch).
-    pub fn batch_norm(&mut self, x: &Matrix, norm: BatchNorm, eps: f64) -> Matrix {
-        let (params, columns) = (self.params, x.columns);
-        let mut out = self.pool.take(x.values().len());
-        let (mut mean, mut variance) = (self.pool.take(columns), self.pool.take(columns));
-        let op = LayerNorm { x: x.values(), gamma: params.get(norm.gamma), beta: params.get(norm.beta), eps };
-        self.kernels.batch_norm(op, &mut out, &mut mean, &mut variance);
-        self.track(norm, x.rows, &mean, &variance);
-        let input = x.clone();
-        self.push(out, columns, move |back, d_out| {
-            let gamma = back.params.get(norm.gamma);
-            let op =
-                BatchNormBackward { d_out: &d_out, x: input.values(), gamma, mean: &mean, variance: &variance, eps };
-            let (kernels, mut d_x) = (back.kernels, back.pool.take(d_out.len()));
-            if let (Some(d_gamma), Some(d_beta)) = back.two_grads(norm.gamma, norm.beta) {
-                kernels.batch_norm_backward(op, &mut d_x, d_gamma, d_beta);
-            }
-            back.give(input.slot(), Rc::new(d_x));
-        })
-    }
-
-    fn track(&mut self, norm: BatchNorm, rows: usize, mean: &[f32], variance: &[f32]) {
-        const MOMENTUM: f32 = 0.1; // torch.nn.BatchNorm1d
-        let unbiased = rows as f32 / rows.saturating_sub(1).max(1) as f32;
-        let average = |old: &[f32], new: &[f32], factor: f32| {
-            old.iter().zip(new).map(|(old, new)| old + MOMENTUM * (factor * new - old)).collect()
-        };
-        let params = self.params;
-        self.statistics.push((norm.running_mean, average(params.get(norm.running_mean), mean, 1.0)));
-        self.statistics.push((norm.running_var, average(params.get(norm.running_var), variance, unbiased)));
-        self.statistics.push((norm.batches, vec![params.get(norm.batches)[0] + 1.0]));
     }
 
     /// `x + gamma⊙branch`: a residual connection, with LayerScale if `gamma` is given.

@@ -3,8 +3,9 @@
 mod support;
 
 use dinoxide_engine::kernels::{
-    Attention, Kernels, LayerNorm, LayerNormBackward, Linear, LinearSize, Normalize, Patches, Residual, RowMix, Rows,
-    Segment, SoftCrossEntropy, Targets, Tokens, TokensGrad, WeightNormLinear, WeightNormLinearGrad, Write,
+    Activation, Attention, BatchNormForward, Kernels, LayerNorm, LayerNormBackward, Linear, LinearSize, Normalize,
+    Patches, Residual, RowMix, Rows, Segment, SoftCrossEntropy, Targets, Tokens, TokensGrad, WeightNormLinear,
+    WeightNormLinearGrad, Write,
 };
 use dinoxide_engine::reference::Reference;
 use support::{dot, generator, poisoned, random};
@@ -134,7 +135,8 @@ fn layer_norm_standardizes_rows_and_batch_norm_columns() {
 
     // Columns of a matrix are the rows of its transpose.
     let transposed: Vec<f64> = (0..rows * width).map(|i| x[(i % rows) * width + i / rows]).collect();
-    let op = LayerNorm { x: &transposed, gamma: &ones, beta: &zeros, eps };
+    let x = (&transposed).into();
+    let op = BatchNormForward { x, gamma: &ones, beta: &zeros, eps, skip: None, activation: Activation::Identity };
     let (mut by_column, mut mean, mut variance) = (poisoned(rows * width), poisoned(rows), poisoned(rows));
     Reference.batch_norm(op, &mut by_column, &mut mean, &mut variance);
     let expected: Vec<f64> = (0..rows * width).map(|i| by_row[(i % rows) * width + i / rows]).collect();

@@ -1,102 +1,91 @@
-//! Batch normalisation over rows (Ioffe and Szegedy 2015) with the batch's own statistics.
+//! Batch normalisation over rows (Ioffe and Szegedy 2015), with the skip connection and the ReLU that may follow it.
+//!
+//! Bound by memory: statistics take one pass over the input (a chunk's mean, then its deviations from that while it is in cache,
+//! then all chunks together: Chan et al. 1979), the output one more. The gradient takes two passes over input and gradient. What
+//! a ReLU lets pass is computed again from the input, or, behind a skip connection, read off its output.
 
 use pulp::Arch;
 use rayon::prelude::*;
 
-use super::chunk::{check_len, reduce_chunks, rows_of, rows_per_chunk};
+use super::chunk::{check_len, rows_of, rows_per_chunk};
 use super::math::vectorised;
-use crate::kernels::{BatchNormBackward, LayerNorm};
+use crate::kernels::{Activation, BatchNormBackward, BatchNormForward, BatchNormGrad, Passed};
+use crate::values::{Element, Values, ValuesMut};
 
 /// Rows of one partial of the column sums, at least.
 const SUM_ROWS: usize = 32;
 
 /// See [`crate::kernels::Kernels::batch_norm`].
-pub fn batch_norm(arch: Arch, op: LayerNorm<'_, f32>, out: &mut [f32], stats: [&mut [f32]; 2]) {
+pub fn batch_norm(arch: Arch, op: BatchNormForward<'_, f32>, out: &mut [f32], stats: [&mut [f32]; 2]) {
     let [mean, variance] = stats;
-    let width = op.gamma.len();
-    let rows = rows_of("x", op.x.len(), width);
-    check_len("beta", op.beta.len(), width);
-    check_len("out", out.len(), op.x.len());
-    check_len("mean", mean.len(), width);
-    check_len("variance", variance.len(), width);
-    column_means(
-        arch,
-        (rows, op.x),
-        mean,
-        #[inline(always)]
-        |_, x| x,
-    );
-    let means: &[f32] = mean;
-    column_means(
-        arch,
-        (rows, op.x),
-        variance,
-        #[inline(always)]
-        |column, x| (x - means[column]) * (x - means[column]),
-    );
-    let scale: Vec<f32> = variance.iter().zip(op.gamma).map(|(&v, &gamma)| gamma * rstd(v, op.eps)).collect();
-    let chunk = rows_per_chunk(width) * width;
-    out.par_chunks_mut(chunk).zip(op.x.par_chunks(chunk)).for_each(
-        #[inline(always)]
-        |(out, x)| {
-            vectorised(
-                arch,
-                #[inline(always)]
-                || {
-                    for (out, x) in out.chunks_exact_mut(width).zip(x.chunks_exact(width)) {
-                        let columns = out.iter_mut().zip(x).zip(means).zip(&scale).zip(op.beta);
-                        columns.for_each(
-                            #[inline(always)]
-                            |((((out, &x), &mean), &scale), &beta)| *out = (x - mean).mul_add(scale, beta),
-                        );
-                    }
-                },
-            );
-        },
-    );
+    for (name, len) in [("mean", mean.len()), ("variance", variance.len())] {
+        check_len(name, len, op.gamma.len());
+    }
+    rows_of("x", op.x.len(), op.gamma.len());
+    match op.x {
+        Values::Full(x) => statistics(arch, x, [mean, variance]),
+        Values::Half(x) => statistics(arch, x, [mean, variance]),
+    }
+    batch_norm_with(arch, op, [mean, variance], out);
 }
 
-/// See [`crate::kernels::Kernels::batch_norm_backward`].
-pub fn batch_norm_backward(arch: Arch, op: BatchNormBackward<'_, f32>, d_x: &mut [f32], grads: [&mut [f32]; 2]) {
-    let [d_gamma, d_beta] = grads;
+/// See [`crate::kernels::Kernels::batch_norm_with`].
+pub fn batch_norm_with(arch: Arch, op: BatchNormForward<'_, f32>, [mean, variance]: [&[f32]; 2], out: &mut [f32]) {
     let width = op.gamma.len();
-    let rows = rows_of("x", op.x.len(), width);
-    for (name, len) in [("mean", op.mean.len()), ("variance", op.variance.len())] {
+    rows_of("x", op.x.len(), width);
+    check_len("out", out.len(), op.x.len());
+    for (name, len) in [("beta", op.beta.len()), ("mean", mean.len()), ("variance", variance.len())] {
         check_len(name, len, width);
     }
-    check_len("d_out", op.d_out.len(), op.x.len());
-    check_len("d_x", d_x.len(), op.x.len());
-    check_len("d_gamma", d_gamma.len(), width);
-    check_len("d_beta", d_beta.len(), width);
-    if rows == 0 {
-        return;
+    if let Some(skip) = op.skip {
+        check_len("skip", skip.len(), op.x.len());
     }
-    let rstds: Vec<f32> = op.variance.iter().map(|&variance| rstd(variance, op.eps)).collect();
-    let sums = gradient_sums(arch, &op, &rstds);
-    let (sum_dn, sum_d) = sums.split_at(width);
-    d_gamma.iter_mut().zip(sum_dn).for_each(
-        #[inline(always)]
-        |(to, &sum)| *to += sum,
-    );
-    d_beta.iter_mut().zip(sum_d).for_each(
-        #[inline(always)]
-        |(to, &sum)| *to += sum,
-    );
-    // With n = (x − mean)·rstd: d_x = gamma·rstd·(d − mean(d) − n·mean(d·n)).
-    let per_row = 1.0 / rows as f32;
+    let columns = Columns::new([op.gamma, op.beta, mean, variance], op.eps);
+    match op.x {
+        Values::Full(x) => normalise(arch, x, &op, &columns, out),
+        Values::Half(x) => normalise(arch, x, &op, &columns, out),
+    }
+}
+
+/// What happens to each column: `(x − mean)·scale + beta`.
+struct Columns<'a> {
+    mean: &'a [f32],
+    beta: &'a [f32],
+    scale: Vec<f32>,
+    /// 1/√(variance + eps).
+    rstd: Vec<f32>,
+}
+
+impl<'a> Columns<'a> {
+    fn new([gamma, beta, mean, variance]: [&'a [f32]; 4], eps: f64) -> Self {
+        let rstd: Vec<f32> = variance.iter().map(|&v| (1.0 / (f64::from(v) + eps).sqrt()) as f32).collect();
+        let scale = rstd.iter().zip(gamma).map(|(rstd, gamma)| rstd * gamma).collect();
+        Self { mean, beta, scale, rstd }
+    }
+}
+
+fn normalise<T: Element>(arch: Arch, x: &[T], op: &BatchNormForward<'_, f32>, columns: &Columns<'_>, out: &mut [f32]) {
+    let width = op.gamma.len();
     let chunk = rows_per_chunk(width) * width;
-    let tasks = d_x.par_chunks_mut(chunk).zip(op.x.par_chunks(chunk)).zip(op.d_out.par_chunks(chunk));
-    tasks.for_each(|((d_x, x), d_out)| {
+    out.par_chunks_mut(chunk).zip(x.par_chunks(chunk)).enumerate().for_each(|(index, (out, x))| {
+        let skip = op.skip.map(|skip| &skip[index * chunk..][..out.len()]);
         vectorised(
             arch,
             #[inline(always)]
             || {
-                let rows = d_x.chunks_exact_mut(width).zip(x.chunks_exact(width)).zip(d_out.chunks_exact(width));
-                for ((d_x, x), d_out) in rows {
-                    for column in 0..width {
-                        let n = (x[column] - op.mean[column]) * rstds[column];
-                        let centred = n.mul_add(-sum_dn[column] * per_row, d_out[column] - sum_d[column] * per_row);
-                        d_x[column] = op.gamma[column] * rstds[column] * centred;
+                for (row, (out, x)) in out.chunks_exact_mut(width).zip(x.chunks_exact(width)).enumerate() {
+                    match skip {
+                        Some(skip) => {
+                            out.copy_from_slice(&skip[row * width..(row + 1) * width]);
+                            add_normal(x, columns, out);
+                        }
+                        None => normal(x, columns, out),
+                    }
+                    if op.activation == Activation::Relu {
+                        out.iter_mut().for_each(
+                            #[inline(always)]
+                            |out| *out = if *out < 0.0 { 0.0 } else { *out },
+                        );
                     }
                 }
             },
@@ -104,62 +93,231 @@ pub fn batch_norm_backward(arch: Arch, op: BatchNormBackward<'_, f32>, d_x: &mut
     });
 }
 
-/// Column sums of `d_out·n`, then of `d_out`.
-fn gradient_sums(arch: Arch, op: &BatchNormBackward<'_, f32>, rstds: &[f32]) -> Vec<f32> {
+#[inline(always)]
+fn normal<T: Element>(x: &[T], columns: &Columns<'_>, out: &mut [f32]) {
+    let columns = columns.mean.iter().zip(&columns.scale).zip(columns.beta);
+    for ((out, x), ((&mean, &scale), &beta)) in out.iter_mut().zip(x).zip(columns) {
+        *out = (x.wide() - mean).mul_add(scale, beta);
+    }
+}
+
+#[inline(always)]
+fn add_normal<T: Element>(x: &[T], columns: &Columns<'_>, out: &mut [f32]) {
+    let columns = columns.mean.iter().zip(&columns.scale).zip(columns.beta);
+    for ((out, x), ((&mean, &scale), &beta)) in out.iter_mut().zip(x).zip(columns) {
+        *out += (x.wide() - mean).mul_add(scale, beta);
+    }
+}
+
+/// Mean and biased variance of each column.
+fn statistics<T: Element>(arch: Arch, x: &[T], [mean, variance]: [&mut [f32]; 2]) {
+    let width = mean.len();
+    let chunk = rows_per_chunk(width).max(SUM_ROWS) * width;
+    let mut partials = vec![0.0f32; x.len().div_ceil(chunk) * 2 * width];
+    partials.par_chunks_mut(2 * width).zip(x.par_chunks(chunk)).for_each(|(partial, x)| {
+        let (mean, squares) = partial.split_at_mut(width);
+        vectorised(
+            arch,
+            #[inline(always)]
+            || moments(x, mean, squares),
+        );
+    });
+    // All chunks together: mean, and sum of squares of deviations from it.
+    let (mut count, mut total) = (0.0, vec![[0.0f64; 2]; width]);
+    for (partial, x) in partials.chunks_exact(2 * width).zip(x.chunks(chunk)) {
+        let rows = (x.len() / width) as f64;
+        count += rows;
+        let (means, squares) = partial.split_at(width);
+        for (([mean, square], &new), &more) in total.iter_mut().zip(means).zip(squares) {
+            let off = f64::from(new) - *mean;
+            *mean += off * rows / count;
+            *square += f64::from(more) + off * off * rows * (count - rows) / count;
+        }
+    }
+    for ((mean, variance), [total, square]) in mean.iter_mut().zip(variance).zip(total) {
+        (*mean, *variance) = (total as f32, (square / f64::max(count, 1.0)) as f32);
+    }
+}
+
+/// Mean of each column and sum of squares of deviations from it, of zeroed places.
+#[inline(always)]
+fn moments<T: Element>(x: &[T], mean: &mut [f32], squares: &mut [f32]) {
+    let width = mean.len();
+    for row in x.chunks_exact(width) {
+        for (sum, x) in mean.iter_mut().zip(row) {
+            *sum += x.wide();
+        }
+    }
+    let per_row = width as f32 / x.len() as f32;
+    mean.iter_mut().for_each(
+        #[inline(always)]
+        |mean| *mean *= per_row,
+    );
+    for row in x.chunks_exact(width) {
+        for ((square, x), &mean) in squares.iter_mut().zip(row).zip(mean.iter()) {
+            let off = x.wide() - mean;
+            *square = off.mul_add(off, *square);
+        }
+    }
+}
+
+/// See [`crate::kernels::Kernels::batch_norm_backward`].
+pub fn batch_norm_backward(
+    arch: Arch,
+    op: BatchNormBackward<'_, f32>,
+    grad: BatchNormGrad<'_, f32>,
+    d_x: ValuesMut<'_, f32>,
+) {
+    let width = op.gamma.len();
+    let rows = rows_of("x", op.x.len(), width);
+    for (name, len) in [("beta", op.beta.len()), ("mean", op.mean.len()), ("variance", op.variance.len())] {
+        check_len(name, len, width);
+    }
+    check_len("d_out", grad.d_out.len(), op.x.len());
+    check_len("d_x", d_x.read().len(), op.x.len());
+    if let Passed::Positive(out) = op.passed {
+        check_len("out", out.len(), op.x.len());
+    }
+    if rows == 0 {
+        return;
+    }
+    let columns = Columns::new([op.gamma, op.beta, op.mean, op.variance], op.eps);
+    let sums = match op.x {
+        Values::Full(x) => gradient_sums(arch, x, &op, &columns, grad.d_out),
+        Values::Half(x) => gradient_sums(arch, x, &op, &columns, grad.d_out),
+    };
+    let (d_gamma, d_beta) = sums.split_at(width);
+    for (to, sums) in [(grad.gamma, d_gamma), (grad.beta, d_beta)] {
+        let Some(to) = to else { continue };
+        check_len("d_gamma, d_beta", to.len(), width);
+        to.iter_mut().zip(sums).for_each(|(to, sum)| *to += sum);
+    }
+    let gradient = Gradient { passed: op.passed, factors: Factors::new(&columns, &sums, rows), columns };
+    match (op.x, d_x) {
+        (Values::Full(x), ValuesMut::Full(d_x)) => gradient.write(arch, x, grad.d_out, d_x),
+        (Values::Full(x), ValuesMut::Half(d_x)) => gradient.write(arch, x, grad.d_out, d_x),
+        (Values::Half(x), ValuesMut::Full(d_x)) => gradient.write(arch, x, grad.d_out, d_x),
+        (Values::Half(x), ValuesMut::Half(d_x)) => gradient.write(arch, x, grad.d_out, d_x),
+    }
+}
+
+/// Column sums of `d·n`, then of `d`, with d what passes of `d_out` and n the normalised input. Behind a skip connection
+/// `d_out` becomes d.
+fn gradient_sums<T: Element>(
+    arch: Arch,
+    x: &[T],
+    op: &BatchNormBackward<'_, f32>,
+    columns: &Columns<'_>,
+    d_out: &mut [f32],
+) -> Vec<f32> {
     let width = op.gamma.len();
     let chunk = rows_per_chunk(width).max(SUM_ROWS) * width;
-    let mut sums = vec![0.0f32; 2 * width];
-    reduce_chunks(op.x.len().div_ceil(chunk), &mut sums, |index, partial| {
-        let values = index * chunk..op.x.len().min((index + 1) * chunk);
+    let mut partials = vec![0.0f32; x.len().div_ceil(chunk) * 2 * width];
+    let tasks = partials.par_chunks_mut(2 * width).zip(x.par_chunks(chunk)).zip(d_out.par_chunks_mut(chunk));
+    tasks.enumerate().for_each(|(index, ((partial, x), d_out))| {
         let (dn, d) = partial.split_at_mut(width);
         vectorised(
             arch,
             #[inline(always)]
             || {
-                let rows = op.x[values.clone()].chunks_exact(width).zip(op.d_out[values.clone()].chunks_exact(width));
-                for (x, d_out) in rows {
-                    let columns = dn.iter_mut().zip(d.iter_mut()).zip(x).zip(d_out).zip(op.mean).zip(rstds);
-                    columns.for_each(
-                        #[inline(always)]
-                        |(((((dn, sum), &x), &d), &mean), &rstd)| {
-                            *dn = d.mul_add((x - mean) * rstd, *dn);
-                            *sum += d;
-                        },
-                    );
-                }
-            },
-        );
-    });
-    sums
-}
-
-/// Mean over the rows of `value(column, x)`.
-fn column_means(
-    arch: Arch,
-    (rows, x): (usize, &[f32]),
-    means: &mut [f32],
-    value: impl Fn(usize, f32) -> f32 + Sync + Send,
-) {
-    let width = means.len();
-    means.fill(0.0);
-    let chunk = rows_per_chunk(width).max(SUM_ROWS) * width;
-    reduce_chunks(x.len().div_ceil(chunk), means, |index, partial| {
-        let values = &x[index * chunk..x.len().min((index + 1) * chunk)];
-        vectorised(
-            arch,
-            #[inline(always)]
-            || {
-                for row in values.chunks_exact(width) {
-                    for (column, (sum, &x)) in partial.iter_mut().zip(row).enumerate() {
-                        *sum += value(column, x);
+                for (row, (x, d_out)) in x.chunks_exact(width).zip(d_out.chunks_exact_mut(width)).enumerate() {
+                    match op.passed {
+                        Passed::All => add_sums::<T, false>(x, d_out, columns, [dn, d]),
+                        Passed::Normed => add_sums::<T, true>(x, d_out, columns, [dn, d]),
+                        Passed::Positive(out) => {
+                            let out = &out[index * chunk + row * width..][..width];
+                            d_out.iter_mut().zip(out).for_each(
+                                #[inline(always)]
+                                |(d, &out)| *d = if out > 0.0 { *d } else { 0.0 },
+                            );
+                            add_sums::<T, false>(x, d_out, columns, [dn, d]);
+                        }
                     }
                 }
             },
         );
     });
-    means.iter_mut().for_each(|mean| *mean /= rows.max(1) as f32);
+    let mut sums = vec![0.0; 2 * width];
+    for partial in partials.chunks_exact(2 * width) {
+        sums.iter_mut().zip(partial).for_each(|(sum, more)| *sum += more);
+    }
+    sums
 }
 
-fn rstd(variance: f32, eps: f64) -> f32 {
-    (1.0 / (f64::from(variance) + eps).sqrt()) as f32
+#[inline(always)]
+fn add_sums<T: Element, const NORMED: bool>(
+    x: &[T],
+    d_out: &[f32],
+    columns: &Columns<'_>,
+    [sum_dn, sum_d]: [&mut [f32]; 2],
+) {
+    let column = columns.mean.iter().zip(&columns.rstd).zip(&columns.scale).zip(columns.beta);
+    let sums = sum_dn.iter_mut().zip(sum_d);
+    for ((((dn, sum), x), &d), (((&mean, &rstd), &scale), &beta)) in sums.zip(x).zip(d_out).zip(column) {
+        let off = x.wide() - mean;
+        let d = if NORMED && off.mul_add(scale, beta) <= 0.0 { 0.0 } else { d };
+        *dn = d.mul_add(off * rstd, *dn);
+        *sum += d;
+    }
+}
+
+/// `d_x = gamma·rstd·(d − mean(d) − n·mean(d·n))` as `scale·d + (x − mean)·slope + shift`.
+struct Factors {
+    slope: Vec<f32>,
+    shift: Vec<f32>,
+}
+
+impl Factors {
+    fn new(columns: &Columns<'_>, sums: &[f32], rows: usize) -> Self {
+        let (sum_dn, sum_d) = sums.split_at(columns.mean.len());
+        let per_row = -1.0 / rows as f32;
+        let of = |sums: &[f32]| columns.scale.iter().zip(sums).map(|(scale, sum)| scale * sum * per_row).collect();
+        let mut slope: Vec<f32> = of(sum_dn);
+        slope.iter_mut().zip(&columns.rstd).for_each(|(slope, rstd)| *slope *= rstd);
+        Self { slope, shift: of(sum_d) }
+    }
+}
+
+/// What the gradient of the input is made of.
+struct Gradient<'a> {
+    passed: Passed<'a, f32>,
+    columns: Columns<'a>,
+    factors: Factors,
+}
+
+impl Gradient<'_> {
+    /// Behind a skip connection `d_out` holds what passes already.
+    fn write<T: Element, U: Element>(&self, arch: Arch, x: &[T], d_out: &[f32], d_x: &mut [U]) {
+        let width = self.columns.mean.len();
+        let chunk = rows_per_chunk(width) * width;
+        let tasks = d_x.par_chunks_mut(chunk).zip(x.par_chunks(chunk)).zip(d_out.par_chunks(chunk));
+        tasks.for_each(|((d_x, x), d_out)| {
+            vectorised(
+                arch,
+                #[inline(always)]
+                || {
+                    let rows = d_x.chunks_exact_mut(width).zip(x.chunks_exact(width)).zip(d_out.chunks_exact(width));
+                    for ((d_x, x), d_out) in rows {
+                        match self.passed {
+                            Passed::Normed => self.row::<T, U, true>(x, d_out, d_x),
+                            _ => self.row::<T, U, false>(x, d_out, d_x),
+                        }
+                    }
+                },
+            );
+        });
+    }
+
+    #[inline(always)]
+    fn row<T: Element, U: Element, const NORMED: bool>(&self, x: &[T], d_out: &[f32], d_x: &mut [U]) {
+        let Columns { mean, beta, scale, .. } = &self.columns;
+        let columns = mean.iter().zip(*beta).zip(scale).zip(&self.factors.slope).zip(&self.factors.shift);
+        for (((d_x, x), &d), ((((&mean, &beta), &scale), &slope), &shift)) in
+            d_x.iter_mut().zip(x).zip(d_out).zip(columns)
+        {
+            let off = x.wide() - mean;
+            let d = if NORMED && off.mul_add(scale, beta) <= 0.0 { 0.0 } else { d };
+            *d_x = U::of(d.mul_add(scale, off.mul_add(slope, shift)));
+        }
+    }
 }

@@ -9,7 +9,7 @@ use super::chunk::{check_len, reduce_chunks, rows_of, rows_per_chunk};
 use super::gemm::{Finish, Operand, Product, Start};
 use super::math::vectorised;
 use crate::kernels::{Linear, LinearSize, Packed, Write};
-use crate::values::{Values, ValuesMut};
+use crate::values::{Element, Values, ValuesMut};
 
 /// The product of [`crate::kernels::Kernels::linear`] and `linear_gelu`.
 pub fn layer<'a>(op: Linear<'a, f32>, finish: Finish<ValuesMut<'a, f32>>) -> Product<'a> {
@@ -53,7 +53,14 @@ pub fn weight_grad<'a>(
 }
 
 /// See [`crate::kernels::Kernels::add_column_sums`].
-pub fn add_column_sums(arch: Arch, x: &[f32], out: &mut [f32]) {
+pub fn add_column_sums(arch: Arch, x: Values<'_, f32>, out: &mut [f32]) {
+    match x {
+        Values::Full(x) => column_sums(arch, x, out),
+        Values::Half(x) => column_sums(arch, x, out),
+    }
+}
+
+fn column_sums<T: Element>(arch: Arch, x: &[T], out: &mut [f32]) {
     let width = out.len();
     if width == 0 {
         return;
@@ -69,7 +76,7 @@ pub fn add_column_sums(arch: Arch, x: &[f32], out: &mut [f32]) {
             || {
                 for row in chunk.chunks_exact(width) {
                     for (sum, &value) in partial.iter_mut().zip(row) {
-                        *sum += value;
+                        *sum += value.wide();
                     }
                 }
             },

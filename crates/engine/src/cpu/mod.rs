@@ -21,13 +21,16 @@ mod attention_head;
 mod batch_norm;
 mod cache;
 mod chunk;
+mod conv;
 mod dense;
+mod depthwise;
 mod gelu;
 mod gemm;
 mod layer_norm;
 mod loss;
 pub mod math;
 mod peak;
+mod pool;
 mod residual;
 mod swiglu;
 mod tile;
@@ -41,9 +44,10 @@ use gemm::{Finish, Operand, Start, Units};
 use pulp::Arch;
 
 use crate::kernels::{
-    AdamW, Attention, AttentionBackward, BatchNormBackward, Kernels, LayerNorm, LayerNormBackward, Linear, LinearSize,
-    Normalize, Packed, Patches, Residual, RowMix, Rows, Sgd, SoftCrossEntropy, Targets, Tokens, TokensGrad, Update,
-    WeightNormLinear, WeightNormLinearGrad, Write,
+    AdamW, Attention, AttentionBackward, BatchNormBackward, BatchNormForward, BatchNormGrad, Conv, ConvSize, Depthwise,
+    DepthwiseGrad, Grid, Kernels, LayerNorm, LayerNormBackward, Linear, LinearSize, Normalize, Packed, Patches,
+    Residual, RowMix, Rows, Sgd, SoftCrossEntropy, Targets, Tokens, TokensGrad, Update, WeightNormLinear,
+    WeightNormLinearGrad, Window, Write,
 };
 use crate::team::Awake;
 use crate::values::{Precision, Values, ValuesMut};
@@ -256,18 +260,64 @@ impl Kernels<f32> for Cpu {
         weight_norm::weight_norm_linear_backward(self.arch, op, inverse_norms, d_out, grad);
     }
 
-    fn batch_norm(&self, op: LayerNorm<'_, f32>, out: &mut [f32], mean: &mut [f32], variance: &mut [f32]) {
+    fn conv2d(&self, op: Conv<'_, f32>, out: ValuesMut<'_, f32>) {
+        conv::conv2d(self.arch, self.units, op, out);
+    }
+
+    fn conv2d_input_grad(&self, d_out: Values<'_, f32>, weight: &[f32], size: ConvSize, write: Write, d_x: &mut [f32]) {
+        conv::conv2d_input_grad((self.arch, self.units), d_out, weight, size, (write, d_x));
+    }
+
+    fn conv2d_weight_grad(
+        &self,
+        d_out: Values<'_, f32>,
+        x: Values<'_, f32>,
+        size: ConvSize,
+        d_weight: &mut [f32],
+        d_bias: Option<&mut [f32]>,
+    ) {
+        conv::conv2d_weight_grad((self.arch, self.units), d_out, x, size, (d_weight, d_bias));
+    }
+
+    fn depthwise(&self, op: Depthwise<'_, f32>, out: &mut [f32]) {
+        depthwise::depthwise(self.arch, op, out);
+    }
+
+    fn depthwise_backward(&self, d_out: &[f32], op: Depthwise<'_, f32>, grad: DepthwiseGrad<'_, f32>) {
+        depthwise::depthwise_backward(self.arch, d_out, op, grad);
+    }
+
+    fn max_pool(&self, x: &[f32], grid: Grid, window: Window, out: &mut [f32], taps: &mut [f32]) {
+        pool::max_pool(self.arch, x, (grid, window), out, taps);
+    }
+
+    fn max_pool_backward(&self, d_out: &[f32], taps: &[f32], grid: Grid, window: Window, d_x: &mut [f32]) {
+        pool::max_pool_backward(self.arch, [d_out, taps], (grid, window), d_x);
+    }
+
+    fn mean_pool(&self, x: &[f32], images: usize, width: usize, out: &mut [f32]) {
+        pool::mean_pool(self.arch, x, [images, width], out);
+    }
+
+    fn mean_pool_backward(&self, d_out: &[f32], images: usize, width: usize, d_x: &mut [f32]) {
+        pool::mean_pool_backward(self.arch, d_out, [images, width], d_x);
+    }
+
+    fn batch_norm(&self, op: BatchNormForward<'_, f32>, out: &mut [f32], mean: &mut [f32], variance: &mut [f32]) {
         batch_norm::batch_norm(self.arch, op, out, [mean, variance]);
+    }
+
+    fn batch_norm_with(&self, op: BatchNormForward<'_, f32>, mean: &[f32], variance: &[f32], out: &mut [f32]) {
+        batch_norm::batch_norm_with(self.arch, op, [mean, variance], out);
     }
 
     fn batch_norm_backward(
         &self,
         op: BatchNormBackward<'_, f32>,
-        d_x: &mut [f32],
-        d_gamma: &mut [f32],
-        d_beta: &mut [f32],
+        grad: BatchNormGrad<'_, f32>,
+        d_x: ValuesMut<'_, f32>,
     ) {
-        batch_norm::batch_norm_backward(self.arch, op, d_x, [d_gamma, d_beta]);
+        batch_norm::batch_norm_backward(self.arch, op, grad, d_x);
     }
 
     fn targets(&self, op: Targets<'_, f32>, probs: &mut [f32]) -> f64 {
@@ -289,7 +339,7 @@ impl Kernels<f32> for Cpu {
     }
 
     fn add_column_sums(&self, x: &[f32], out: &mut [f32]) {
-        dense::add_column_sums(self.arch, x, out);
+        dense::add_column_sums(self.arch, x.into(), out);
     }
 
     fn add(&self, from: &[f32], to: &mut [f32]) {

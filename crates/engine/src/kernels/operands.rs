@@ -255,23 +255,6 @@ pub struct WeightNormLinearGrad<'a, E> {
     pub g: Option<&'a mut [E]>,
 }
 
-/// What the backward pass of batch normalisation needs.
-#[derive(Debug, Clone, Copy)]
-pub struct BatchNormBackward<'a, E> {
-    /// Gradient of the output, `[rows, width]`.
-    pub d_out: &'a [E],
-    /// The forward input, `[rows, width]`.
-    pub x: &'a [E],
-    /// Scale, `[width]`.
-    pub gamma: &'a [E],
-    /// Mean of each column, `[width]`.
-    pub mean: &'a [E],
-    /// Biased variance of each column, `[width]`.
-    pub variance: &'a [E],
-    /// Added to the variance before the root.
-    pub eps: f64,
-}
-
 /// DINO's targets: `softmax((logits − center)/temp)` row by row. DINO (Caron et al. 2021), eq. 1 and section 3.1.
 #[derive(Debug, Clone, Copy)]
 pub struct Targets<'a, E> {

@@ -5,6 +5,7 @@
 
 mod attention;
 mod dense;
+mod image;
 mod loss;
 mod norm;
 mod rounded;
@@ -12,9 +13,10 @@ mod tokens;
 mod update;
 
 use crate::kernels::{
-    AdamW, Attention, AttentionBackward, BatchNormBackward, Kernels, LayerNorm, LayerNormBackward, Linear, LinearSize,
-    Normalize, Patches, Residual, RowMix, Rows, Sgd, SoftCrossEntropy, Targets, Tokens, TokensGrad, Update,
-    WeightNormLinear, WeightNormLinearGrad, Write,
+    AdamW, Attention, AttentionBackward, BatchNormBackward, BatchNormForward, BatchNormGrad, Conv, ConvSize, Depthwise,
+    DepthwiseGrad, Grid, Kernels, LayerNorm, LayerNormBackward, Linear, LinearSize, Normalize, Patches, Residual,
+    RowMix, Rows, Sgd, SoftCrossEntropy, Targets, Tokens, TokensGrad, Update, WeightNormLinear, WeightNormLinearGrad,
+    Window, Write,
 };
 use crate::values::{Values, ValuesMut};
 use rounded::{edit, full, round};
@@ -195,18 +197,64 @@ impl Kernels<f64> for Reference {
         norm::weight_norm_linear_backward(op, inverse_norms, d_out, grad);
     }
 
-    fn batch_norm(&self, op: LayerNorm<'_, f64>, out: &mut [f64], mean: &mut [f64], variance: &mut [f64]) {
+    fn conv2d(&self, op: Conv<'_, f64>, out: ValuesMut<'_, f64>) {
+        edit(out, |out| image::conv2d(op, out));
+    }
+
+    fn conv2d_input_grad(&self, d_out: Values<'_, f64>, weight: &[f64], size: ConvSize, write: Write, d_x: &mut [f64]) {
+        image::conv2d_input_grad(d_out, weight, size, write, d_x);
+    }
+
+    fn conv2d_weight_grad(
+        &self,
+        d_out: Values<'_, f64>,
+        x: Values<'_, f64>,
+        size: ConvSize,
+        d_weight: &mut [f64],
+        d_bias: Option<&mut [f64]>,
+    ) {
+        image::conv2d_weight_grad(d_out, x, size, d_weight, d_bias);
+    }
+
+    fn depthwise(&self, op: Depthwise<'_, f64>, out: &mut [f64]) {
+        image::depthwise(op, out);
+    }
+
+    fn depthwise_backward(&self, d_out: &[f64], op: Depthwise<'_, f64>, grad: DepthwiseGrad<'_, f64>) {
+        image::depthwise_backward(d_out, op, grad);
+    }
+
+    fn max_pool(&self, x: &[f64], grid: Grid, window: Window, out: &mut [f64], taps: &mut [f64]) {
+        image::max_pool(x, grid, window, out, taps);
+    }
+
+    fn max_pool_backward(&self, d_out: &[f64], taps: &[f64], grid: Grid, window: Window, d_x: &mut [f64]) {
+        image::max_pool_backward(d_out, taps, grid, window, d_x);
+    }
+
+    fn mean_pool(&self, x: &[f64], images: usize, width: usize, out: &mut [f64]) {
+        image::mean_pool(x, images, width, out);
+    }
+
+    fn mean_pool_backward(&self, d_out: &[f64], images: usize, width: usize, d_x: &mut [f64]) {
+        image::mean_pool_backward(d_out, images, width, d_x);
+    }
+
+    fn batch_norm(&self, op: BatchNormForward<'_, f64>, out: &mut [f64], mean: &mut [f64], variance: &mut [f64]) {
         norm::batch_norm(op, out, mean, variance);
+    }
+
+    fn batch_norm_with(&self, op: BatchNormForward<'_, f64>, mean: &[f64], variance: &[f64], out: &mut [f64]) {
+        norm::batch_norm_with(op, mean, variance, out);
     }
 
     fn batch_norm_backward(
         &self,
         op: BatchNormBackward<'_, f64>,
-        d_x: &mut [f64],
-        d_gamma: &mut [f64],
-        d_beta: &mut [f64],
+        grad: BatchNormGrad<'_, f64>,
+        d_x: ValuesMut<'_, f64>,
     ) {
-        norm::batch_norm_backward(op, d_x, d_gamma, d_beta);
+        edit(d_x, |d_x| norm::batch_norm_backward(op, grad, d_x));
     }
 
     fn targets(&self, op: Targets<'_, f64>, probs: &mut [f64]) -> f64 {

@@ -1,9 +1,11 @@
 //! Normalisations: LayerNorm (Ba et al. 2016), BatchNorm (Ioffe and Szegedy 2015), L2, and weight normalisation
 //! (Salimans and Kingma 2016, eq. 2 and 3).
 
-use super::dense::{dot, row, store};
+use super::dense::{add, dot, row, store};
+use super::rounded::full;
 use crate::kernels::{
-    BatchNormBackward, LayerNorm, LayerNormBackward, LinearSize, WeightNormLinear, WeightNormLinearGrad, Write,
+    Activation, BatchNormBackward, BatchNormForward, BatchNormGrad, LayerNorm, LayerNormBackward, LinearSize, Passed,
+    WeightNormLinear, WeightNormLinearGrad, Write,
 };
 
 /// Mean and biased variance of some values.
@@ -59,45 +61,64 @@ pub(super) fn layer_norm_backward(
     }
 }
 
-pub(super) fn batch_norm(op: LayerNorm<'_, f64>, out: &mut [f64], mean: &mut [f64], variance: &mut [f64]) {
-    let width = op.gamma.len();
-    let rows = op.x.len() / width;
-    assert_eq!(op.beta.len(), width, "batch_norm: lengths of beta and gamma");
-    assert_eq!(op.x.len(), rows * width, "batch_norm: length of x, rows·width");
-    assert_eq!(out.len(), op.x.len(), "batch_norm: lengths of out and x");
+pub(super) fn batch_norm(op: BatchNormForward<'_, f64>, out: &mut [f64], mean: &mut [f64], variance: &mut [f64]) {
+    let (x, width) = (full(op.x), op.gamma.len());
     assert_eq!((mean.len(), variance.len()), (width, width), "batch_norm: lengths of mean, variance");
     for c in 0..width {
-        (mean[c], variance[c]) = moments((0..rows).map(|r| op.x[r * width + c]));
-        for r in 0..rows {
-            let i = r * width + c;
-            out[i] = (op.x[i] - mean[c]) / (variance[c] + op.eps).sqrt() * op.gamma[c] + op.beta[c];
-        }
+        (mean[c], variance[c]) = moments((0..x.len() / width).map(|r| x[r * width + c]));
+    }
+    batch_norm_with(op, mean, variance, out);
+}
+
+pub(super) fn batch_norm_with(op: BatchNormForward<'_, f64>, mean: &[f64], variance: &[f64], out: &mut [f64]) {
+    let (x, width) = (full(op.x), op.gamma.len());
+    assert_eq!(op.beta.len(), width, "batch_norm: lengths of beta and gamma");
+    assert_eq!(x.len() % width, 0, "batch_norm: length {} of x in rows of {width} leaves a rest", x.len());
+    assert_eq!(out.len(), x.len(), "batch_norm: lengths of out and x");
+    for (i, out) in out.iter_mut().enumerate() {
+        let c = i % width;
+        let normal = (x[i] - mean[c]) / (variance[c] + op.eps).sqrt();
+        let sum = normal * op.gamma[c] + op.beta[c] + op.skip.map_or(0.0, |skip| skip[i]);
+        *out = if op.activation == Activation::Relu && sum < 0.0 { 0.0 } else { sum };
     }
 }
 
-pub(super) fn batch_norm_backward(
-    op: BatchNormBackward<'_, f64>,
-    d_x: &mut [f64],
-    d_gamma: &mut [f64],
-    d_beta: &mut [f64],
-) {
-    let width = op.gamma.len();
-    let rows = op.x.len() / width;
-    assert_eq!(op.d_out.len(), op.x.len(), "batch_norm_backward: lengths of d_out and x");
-    assert_eq!(d_x.len(), op.x.len(), "batch_norm_backward: lengths of d_x and x");
+/// With d what the activation lets pass of `d_out`, and n the normalised input:
+/// `d_x = gamma/√(variance + eps)·(d − mean(d) − n·mean(d·n))`.
+pub(super) fn batch_norm_backward(op: BatchNormBackward<'_, f64>, grad: BatchNormGrad<'_, f64>, d_x: &mut [f64]) {
+    let (x, width) = (full(op.x), op.gamma.len());
+    let rows = x.len() / width;
+    assert_eq!(grad.d_out.len(), x.len(), "batch_norm_backward: lengths of d_out and x");
+    assert_eq!(d_x.len(), x.len(), "batch_norm_backward: lengths of d_x and x");
     assert_eq!((op.mean.len(), op.variance.len()), (width, width), "batch_norm_backward: lengths of mean, variance");
-    assert_eq!((d_gamma.len(), d_beta.len()), (width, width), "batch_norm_backward: lengths of d_gamma, d_beta");
+    let (mut d_gamma, mut d_beta) = (vec![0.0; width], vec![0.0; width]);
     for c in 0..width {
         let inverse_deviation = 1.0 / (op.variance[c] + op.eps).sqrt();
-        let normal = |r: usize| (op.x[r * width + c] - op.mean[c]) * inverse_deviation;
-        let sum_d: f64 = (0..rows).map(|r| op.d_out[r * width + c]).sum();
-        let sum_d_normal: f64 = (0..rows).map(|r| op.d_out[r * width + c] * normal(r)).sum();
-        for r in 0..rows {
-            let centred = op.d_out[r * width + c] - (sum_d + normal(r) * sum_d_normal) / rows as f64;
-            d_x[r * width + c] = op.gamma[c] * inverse_deviation * centred;
+        let normal = |i: usize| (x[i] - op.mean[c]) * inverse_deviation;
+        let column = (0..rows).map(|r| r * width + c);
+        let d: Vec<f64> = column
+            .clone()
+            .map(|i| {
+                let passes = match op.passed {
+                    Passed::All => true,
+                    Passed::Normed => normal(i) * op.gamma[c] + op.beta[c] > 0.0,
+                    Passed::Positive(out) => out[i] > 0.0,
+                };
+                if passes { grad.d_out[i] } else { 0.0 }
+            })
+            .collect();
+        d_beta[c] = d.iter().sum();
+        d_gamma[c] = column.clone().zip(&d).map(|(i, d)| d * normal(i)).sum();
+        for (i, d) in column.zip(d) {
+            let centred = d - (d_beta[c] + normal(i) * d_gamma[c]) / rows as f64;
+            d_x[i] = op.gamma[c] * inverse_deviation * centred;
+            if let Passed::Positive(_) = op.passed {
+                grad.d_out[i] = d;
+            }
         }
-        d_gamma[c] += sum_d_normal;
-        d_beta[c] += sum_d;
+    }
+    for (to, sums) in [(grad.gamma, d_gamma), (grad.beta, d_beta)] {
+        to.into_iter().for_each(|to| add(&sums, to));
     }
 }
 

@@ -29,8 +29,9 @@ impl<'a> Tape<'a> {
             return run(self, x);
         }
         let mut first = Tape::infer(self.kernels, self.params, self.pool);
+        first.statistics = std::mem::take(&mut self.statistics);
         let out = run(&mut first, x);
-        self.statistics.append(&mut first.statistics);
+        self.statistics = first.statistics;
         let input = x.clone();
         self.push_shared(out.buffer, out.columns, move |back, d_out| {
             let mut again = Tape::train(back.kernels, back.params, back.pool);

@@ -6,7 +6,8 @@
 //! first-level cache, or comes from the second one in time; the left operand is read in place if it lies along the inner dimension, else the task packs its own
 //! rows of it, which then stay in the second-level cache.
 //!
-//! A weight that serves many products is packed before (`pack`), whole and once.
+//! A weight that serves many products is packed before (`pack`), whole and once. A convolution is a product whose left operand's
+//! vectors are windows over images, which a task writes when it packs them (`windows`).
 //!
 //! Blocks are many and independent, so a thread that the machine slows down takes fewer of them. The order in which an
 //! element is summed up depends on the sizes of the product and the width of a vector: the same bits for any number of
@@ -17,6 +18,7 @@ mod pack;
 mod product;
 mod tile;
 mod units;
+mod windows;
 
 use std::cell::Cell;
 use std::marker::PhantomData;
@@ -35,6 +37,7 @@ pub use product::{Adjacent, Finish, Operand, Product, Start};
 use tile::{Corner, Left, Panel, tile};
 pub use units::Units;
 use units::WithTile;
+pub use windows::Windows;
 
 /// Words of a panel that tiles walk through at a time: 16 KB, half of a small first-level cache.
 const PANEL: usize = 1 << 12;
@@ -88,6 +91,7 @@ pub fn multiply(arch: Arch, units: Units, product: Product<'_>, out: ValuesMut<'
     check_len("out", len, rows * columns);
     assert!(product.left.values.len() >= product.left.reach(rows, depth), "the left operand is too short");
     assert!(product.right.values.len() >= product.right.reach(columns, depth), "the right operand is too short");
+    assert!(product.right.windows.is_none(), "windows are multiplied from the left");
     if let Start::Bias(bias) = product.start {
         check_len("bias", bias.len(), columns);
     }
@@ -158,14 +162,15 @@ fn run<W: Word, const ROWS: usize, const VECTORS: usize, const WIDTH: usize>(
     let mut out = Place::new(out, columns);
     let left_sums = left_sums.map(|sums| Destination::new(sums, 1));
     let mut finish = finish.map(|second| Place::new(second, columns));
-    let few = packed.is_none() && rows < FEW && left.adjacent == Adjacent::Inner && right.adjacent == Adjacent::Inner;
+    let turnable = left.windows.is_none() && left.adjacent == Adjacent::Inner && right.adjacent == Adjacent::Inner;
+    let few = packed.is_none() && rows < FEW && turnable;
     if few {
         (left, right, rows, columns) = (right, left, columns, rows);
         out = out.transposed();
         finish = finish.map(Place::transposed);
     }
     let depth = inner.div_ceil(W::VALUES);
-    let copied = left.adjacent == Adjacent::Vectors || W::in_place(left.values, left.stride, inner).is_none();
+    let copied = left.adjacent == Adjacent::Vectors || left.in_place::<W>(inner).is_none();
     let blocks = blocks([rows, columns], copied, [ROWS, WIDTH]);
     let packed_columns = columns.next_multiple_of(WIDTH);
     let step = if few { DEPTH_FEW } else { const { deep(WIDTH) } };
@@ -345,7 +350,7 @@ fn left<'a, W: Word, const ROWS: usize>(
     let Slab { left, inner, first, left_sums, .. } = part;
     let ([row, column], height) = (block.first, block.size[0]);
     let word = first + words.start;
-    if let (Adjacent::Inner, Some((values, stride))) = (left.adjacent, W::in_place(left.values, left.stride, inner)) {
+    if let (Adjacent::Inner, Some((values, stride))) = (left.adjacent, left.in_place::<W>(inner)) {
         let values = values.wrapping_byte_add(row * stride).wrapping_add(word);
         return Left::Rows { values, stride, rows: height };
     }

@@ -119,6 +119,10 @@ fn turn_panel<W: Word, const WIDTH: usize>(
 /// Writes words of vectors whose own values are adjacent, one vector after the other.
 #[inline(always)]
 pub fn rows<W: Word>(from: Operand<'_>, vectors: Range<usize>, inner: Range<usize>, to: &mut [f32]) {
+    if let Some(windows) = from.windows {
+        windows.write::<W>(from.values, vectors, inner, to);
+        return;
+    }
     let depth = inner.len().div_ceil(W::VALUES);
     for (vector, to) in vectors.zip(to.chunks_exact_mut(depth.max(1))) {
         W::write(from.line(vector, inner.clone()), to);
@@ -154,11 +158,10 @@ pub fn narrow<W: Word, const WIDTH: usize>(
     for line in (0..depth).step_by(LINES) {
         let lines = LINES.min(depth - line);
         let first = inner.start + line * W::VALUES;
-        ask_ahead(from, &vectors, first..first + lines * W::VALUES);
-        for (k, buffer) in buffers.iter_mut().take(lines).enumerate() {
-            let k = first + k * W::VALUES;
-            let (first, second) = from.lines::<W>(k, &vectors, inner.end);
-            W::line(first, second, &mut buffer[..vectors.len()]);
+        let lines_of = first..inner.end.min(first + lines * W::VALUES);
+        match from.windows {
+            Some(windows) => windows.lines::<W, HEIGHT>(from.values, lines_of, vectors.clone(), &mut buffers),
+            None => lines_in_place::<W>(from, &vectors, lines_of, &mut buffers),
         }
         for (index, panel) in to.chunks_exact_mut(depth * WIDTH).enumerate() {
             let (panel, _) = panel[line * WIDTH..].as_chunks_mut::<WIDTH>();
@@ -166,6 +169,16 @@ pub fn narrow<W: Word, const WIDTH: usize>(
                 to.copy_from_slice(&buffer[index * WIDTH..(index + 1) * WIDTH]);
             }
         }
+    }
+}
+
+/// Lines of words of vectors that are adjacent to each other.
+#[inline(always)]
+fn lines_in_place<W: Word>(from: Operand<'_>, vectors: &Range<usize>, inner: Range<usize>, to: &mut [[f32; HEIGHT]]) {
+    ask_ahead(from, vectors, inner.clone());
+    for (k, to) in inner.clone().step_by(W::VALUES).zip(to) {
+        let (first, second) = from.lines::<W>(k, vectors, inner.end);
+        W::line(first, second, &mut to[..vectors.len()]);
     }
 }
 

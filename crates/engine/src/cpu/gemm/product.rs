@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::super::word::Word;
+use super::windows::Windows;
 use crate::values::{Values, ValuesMut};
 
 /// Vectors along the inner dimension: rows of the left operand, columns of the right one.
@@ -14,6 +15,8 @@ pub struct Operand<'a> {
     pub stride: usize,
     /// Which neighbours are adjacent.
     pub adjacent: Adjacent,
+    /// The values are images, and the vectors, if [`Adjacent::Inner`], or their neighbours in memory are windows over them.
+    pub windows: Option<Windows>,
 }
 
 /// Which values of an operand lie side by side.
@@ -28,18 +31,29 @@ pub enum Adjacent {
 impl<'a> Operand<'a> {
     /// The rows of a row-major matrix of `columns` columns.
     pub fn rows(values: impl Into<Values<'a, f32>>, columns: usize) -> Self {
-        Self { values: values.into(), stride: columns, adjacent: Adjacent::Inner }
+        Self { values: values.into(), stride: columns, adjacent: Adjacent::Inner, windows: None }
     }
 
     /// The columns of a row-major matrix of `columns` columns.
     pub fn columns(values: impl Into<Values<'a, f32>>, columns: usize) -> Self {
-        Self { values: values.into(), stride: columns, adjacent: Adjacent::Vectors }
+        Self { values: values.into(), stride: columns, adjacent: Adjacent::Vectors, windows: None }
+    }
+
+    /// The rows (`Inner`) or the columns (`Vectors`) of the matrix whose rows are windows. For the left side of a product.
+    pub fn windows(values: impl Into<Values<'a, f32>>, windows: Windows, adjacent: Adjacent) -> Self {
+        Self { values: values.into(), stride: windows.len(), adjacent, windows: Some(windows) }
     }
 
     /// Some of the values that are adjacent: of vector `line`, or of the vectors at inner index `line`.
     #[inline(always)]
     pub fn line(&self, line: usize, range: Range<usize>) -> Values<'a, f32> {
         self.values.part(line * self.stride + range.start..line * self.stride + range.end)
+    }
+
+    /// Where vectors of `inner` values lie in memory as words, if they do, and how many bytes lie between them.
+    #[inline(always)]
+    pub fn in_place<W: Word>(&self, inner: usize) -> Option<(*const f32, usize)> {
+        if self.windows.is_some() { None } else { W::in_place(self.values, self.stride, inner) }
     }
 
     /// Those that words of the vectors at inner index `k` are made of: at `k`, and at the next one where words hold two values
@@ -61,7 +75,14 @@ impl<'a> Operand<'a> {
             Adjacent::Inner => (vectors, depth),
             Adjacent::Vectors => (depth, vectors),
         };
-        if outer == 0 || inner == 0 { 0 } else { (outer - 1) * self.stride + inner }
+        match self.windows {
+            _ if outer == 0 || inner == 0 => 0,
+            None => (outer - 1) * self.stride + inner,
+            Some(windows) => {
+                assert!(outer <= windows.count() && inner <= windows.len(), "{outer} windows of {inner} values");
+                windows.grid.pixels() * windows.channels
+            }
+        }
     }
 }
 

@@ -5,9 +5,12 @@
 
 use dinoxide_engine::cpu::{Cpu, math};
 use dinoxide_engine::kernels::*;
-use dinoxide_engine::reference::Reference;
-use rand::{Rng, RngExt, SeedableRng};
+use rand::{Rng, RngExt};
 use rand_chacha::ChaCha8Rng;
+
+#[macro_use]
+mod agree;
+mod image;
 
 const TOLERANCE: f64 = 1e-5;
 
@@ -62,21 +65,6 @@ fn compare(case: &str, cpu: Results<f32>, again: Results<f32>, reference: Result
         let same = cpu.iter().zip(again).all(|(a, b)| a.to_bits() == b.to_bits());
         assert!(same, "{case}: {name} differs between two runs");
     }
-}
-
-/// Runs a function that is generic over the element type on both implementations (a closure cannot be generic).
-macro_rules! agree {
-    ($function:ident($($argument:expr),*), scale $scale:expr, tolerance $tolerance:expr) => {{
-        let values = || Values(ChaCha8Rng::seed_from_u64(7), $scale);
-        let cpu = $function::<f32>(&Cpu::new(), &mut values(), $($argument),*);
-        let again = $function::<f32>(&Cpu::new(), &mut values(), $($argument),*);
-        let reference = $function::<f64>(&Reference, &mut values(), $($argument),*);
-        let case = format!("{}{:?} scale {}", stringify!($function), ($($argument,)*), $scale);
-        compare(&case, cpu, again, reference, $tolerance);
-    }};
-    ($function:ident($($argument:expr),*)) => {{
-        agree!($function($($argument),*), scale 1.0, tolerance TOLERANCE);
-    }};
 }
 
 const SIZES: [(usize, usize, usize); 9] = [
@@ -199,36 +187,6 @@ fn clamped_l2_norms_agree() {
     Cpu::new().l2_normalize(&x, 1e-3, &mut out, &mut norms);
     Cpu::new().l2_normalize_backward(&[2.0; 5], &out, &norms, 1e-3, &mut d_x);
     assert_eq!((out, norms, d_x), ([0.0; 5], [1e-3], [2.0f32 / 1e-3; 5]));
-}
-
-fn batch_norm<E: Real>(k: &dyn Kernels<E>, v: &mut Values, (rows, width): (usize, usize)) -> Results<E> {
-    let (x, d_out) = (v.next::<E>(rows * width), v.next::<E>(rows * width));
-    let (gamma, beta) = (v.unscaled::<E>(width, 0.5..1.5), v.unscaled::<E>(width, -0.5..0.5));
-    let (mut mean, mut variance) = (vec![E::default(); width], vec![E::default(); width]);
-    let (mut out, mut d_x) = (x.clone(), x.clone());
-    let op = LayerNorm { x: &x, gamma: &gamma, beta: &beta, eps: 1e-5 };
-    k.batch_norm(op, &mut out, &mut mean, &mut variance);
-    let (mut d_gamma, mut d_beta) = (v.next::<E>(width), v.next::<E>(width));
-    let op = BatchNormBackward { d_out: &d_out, x: &x, gamma: &gamma, mean: &mean, variance: &variance, eps: 1e-5 };
-    k.batch_norm_backward(op, &mut d_x, &mut d_gamma, &mut d_beta);
-    let mut columns = v.next::<E>(width);
-    k.add_column_sums(&x, &mut columns);
-    vec![
-        ("out", out),
-        ("mean", mean),
-        ("variance", variance),
-        ("d_x", d_x),
-        ("d_gamma", d_gamma),
-        ("d_beta", d_beta),
-        ("add_column_sums", columns),
-    ]
-}
-
-#[test]
-fn batch_norms_agree() {
-    for shape in [(3, 5), (80, 192), (197, 37), (7, 2048)] {
-        agree!(batch_norm(shape));
-    }
 }
 
 fn attention<E: Real>(

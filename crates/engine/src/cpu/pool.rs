@@ -1,0 +1,148 @@
+//! Pooling of images whose pixels are rows: the largest value of a window, the mean of an image.
+
+use pulp::Arch;
+use rayon::prelude::*;
+
+use super::chunk::{check_len, rows_of};
+use super::math::vectorised;
+use crate::kernels::{Grid, Window};
+
+/// See [`crate::kernels::Kernels::max_pool`].
+pub fn max_pool(arch: Arch, x: &[f32], (grid, window): (Grid, Window), out: &mut [f32], taps: &mut [f32]) {
+    if grid.pixels() == 0 {
+        return;
+    }
+    let channels = rows_of("x", x.len(), grid.pixels()).max(1);
+    let to = grid.windows(window);
+    check_len("out", out.len(), to.pixels() * channels);
+    check_len("taps", taps.len(), out.len());
+    let line = (to.width * channels).max(1);
+    out.par_chunks_exact_mut(line).zip(taps.par_chunks_exact_mut(line)).enumerate().for_each(|(row, (out, taps))| {
+        let (image, y) = (row / to.height, row % to.height);
+        let places = out.chunks_exact_mut(channels).zip(taps.chunks_exact_mut(channels));
+        for (column, (out, taps)) in places.enumerate() {
+            out.fill(f32::NEG_INFINITY);
+            taps.fill(-1.0);
+            for (tap, pixel) in pixels(grid, window, [image, y, column]) {
+                let x = &x[pixel * channels..(pixel + 1) * channels];
+                vectorised(
+                    arch,
+                    #[inline(always)]
+                    || larger(x, tap as f32, out, taps),
+                );
+            }
+        }
+    });
+}
+
+/// Keeps the larger values, the first ones of equal ones, and where they were.
+#[inline(always)]
+fn larger(x: &[f32], tap: f32, out: &mut [f32], taps: &mut [f32]) {
+    for ((&x, out), chosen) in x.iter().zip(out).zip(taps) {
+        let better = (x > *out) | x.is_nan() | (*chosen < 0.0);
+        *out = if better { x } else { *out };
+        *chosen = if better { tap } else { *chosen };
+    }
+}
+
+/// The taps of a window that lie in the image, and their pixels.
+fn pixels(grid: Grid, window: Window, [image, y, x]: [usize; 3]) -> impl Iterator<Item = (usize, usize)> {
+    let Window { kernel, stride, padding } = window;
+    (0..kernel * kernel).filter_map(move |tap| {
+        let y = (y * stride + tap / kernel).checked_sub(padding).filter(|&y| y < grid.height)?;
+        let x = (x * stride + tap % kernel).checked_sub(padding).filter(|&x| x < grid.width)?;
+        Some((tap, (image * grid.height + y) * grid.width + x))
+    })
+}
+
+/// See [`crate::kernels::Kernels::max_pool_backward`].
+pub fn max_pool_backward(arch: Arch, [d_out, taps]: [&[f32]; 2], (grid, window): (Grid, Window), d_x: &mut [f32]) {
+    if grid.pixels() == 0 {
+        return;
+    }
+    let channels = rows_of("d_x", d_x.len(), grid.pixels()).max(1);
+    check_len("d_out", d_out.len(), grid.windows(window).pixels() * channels);
+    check_len("taps", taps.len(), d_out.len());
+    d_x.par_chunks_exact_mut(grid.width * channels).enumerate().for_each(|(row, d_x)| {
+        let (image, y) = (row / grid.height, row % grid.height);
+        d_x.fill(0.0);
+        for (column, d_x) in d_x.chunks_exact_mut(channels).enumerate() {
+            for (tap, place) in places(grid, window, [image, y, column]) {
+                let from = place * channels..(place + 1) * channels;
+                let (d_out, taps) = (&d_out[from.clone()], &taps[from]);
+                vectorised(
+                    arch,
+                    #[inline(always)]
+                    || {
+                        for ((to, &d), &chosen) in d_x.iter_mut().zip(d_out).zip(taps) {
+                            *to += if chosen == tap as f32 { d } else { 0.0 };
+                        }
+                    },
+                );
+            }
+        }
+    });
+}
+
+/// The windows that a pixel lies in, and which of their taps it is.
+fn places(grid: Grid, window: Window, [image, y, x]: [usize; 3]) -> impl Iterator<Item = (usize, usize)> {
+    let (Window { kernel, stride, padding }, to) = (window, grid.windows(window));
+    let place = move |at: usize, tap: usize, places: usize| {
+        let first = (at + padding).checked_sub(tap)?;
+        (first.is_multiple_of(stride) && first / stride < places).then_some(first / stride)
+    };
+    (0..kernel * kernel).filter_map(move |tap| {
+        let (y, x) = (place(y, tap / kernel, to.height)?, place(x, tap % kernel, to.width)?);
+        Some((tap, (image * to.height + y) * to.width + x))
+    })
+}
+
+/// See [`crate::kernels::Kernels::mean_pool`].
+pub fn mean_pool(arch: Arch, x: &[f32], [images, width]: [usize; 2], out: &mut [f32]) {
+    check_len("out", out.len(), images * width);
+    if out.is_empty() {
+        return;
+    }
+    let len = rows_of("x", x.len(), images * width) * width;
+    out.par_chunks_exact_mut(width).zip(x.par_chunks_exact(len.max(1))).for_each(|(out, x)| {
+        let factor = width as f32 / x.len() as f32;
+        vectorised(
+            arch,
+            #[inline(always)]
+            || {
+                out.fill(0.0);
+                for row in x.chunks_exact(width) {
+                    for (sum, &x) in out.iter_mut().zip(row) {
+                        *sum += x;
+                    }
+                }
+                for sum in out.iter_mut() {
+                    *sum *= factor;
+                }
+            },
+        );
+    });
+}
+
+/// See [`crate::kernels::Kernels::mean_pool_backward`].
+pub fn mean_pool_backward(arch: Arch, d_out: &[f32], [images, width]: [usize; 2], d_x: &mut [f32]) {
+    check_len("d_out", d_out.len(), images * width);
+    if d_x.is_empty() {
+        return;
+    }
+    let len = rows_of("d_x", d_x.len(), images * width) * width;
+    d_x.par_chunks_exact_mut(len).zip(d_out.par_chunks_exact(width)).for_each(|(d_x, d_out)| {
+        let factor = width as f32 / d_x.len() as f32;
+        vectorised(
+            arch,
+            #[inline(always)]
+            || {
+                for row in d_x.chunks_exact_mut(width) {
+                    for (to, &d) in row.iter_mut().zip(d_out) {
+                        *to = d * factor;
+                    }
+                }
+            },
+        );
+    });
+}

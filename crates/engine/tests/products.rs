@@ -2,7 +2,7 @@
 //! reference to 1e-5 of the largest value (see `cpu_against_reference.rs`), and bit by bit for any number of threads.
 
 use dinoxide_engine::cpu::Cpu;
-use dinoxide_engine::kernels::{Kernels, Linear, LinearSize, Write};
+use dinoxide_engine::kernels::*;
 use dinoxide_engine::reference::Reference;
 use dinoxide_engine::values::Values;
 use half::bf16;
@@ -57,17 +57,53 @@ fn large_products_agree_with_the_reference() {
 #[test]
 fn the_number_of_threads_changes_no_bit() {
     for size in SIZES {
-        let mut results = [1, 2, 3, 8].into_iter().map(|threads| {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads start");
-            pool.install(|| {
-                let cpu = Cpu::new();
-                let _awake = Kernels::<f32>::stay_awake(&cpu);
-                let bits = |values: Vec<f32>| values.into_iter().map(f32::to_bits).collect::<Vec<_>>();
-                layer(&cpu, size, |x| x).into_iter().map(bits).collect::<Vec<_>>()
-            })
+        same_bits(&format!("{size:?}"), |cpu| layer(cpu, size, |x| x));
+    }
+}
+
+/// Asserts that results do not depend on the number of threads.
+fn same_bits(case: &str, mut run: impl FnMut(&Cpu) -> Vec<Vec<f32>> + Send) {
+    let mut results = [1, 2, 3, 8].into_iter().map(|threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads start");
+        pool.install(|| {
+            let cpu = Cpu::new();
+            let _awake = Kernels::<f32>::stay_awake(&cpu);
+            let bits = |values: Vec<f32>| values.into_iter().map(f32::to_bits).collect::<Vec<_>>();
+            run(&cpu).into_iter().map(bits).collect::<Vec<_>>()
+        })
+    });
+    let first = results.next().expect("one thread");
+    assert!(results.all(|other| other == first), "{case} depends on the number of threads");
+}
+
+#[test]
+fn convolutions_and_batch_norms_do_not_depend_on_the_number_of_threads() {
+    // Many windows, and large ones; strides of one and two.
+    for ([height, width], [inputs, outputs], [kernel, stride]) in
+        [([75, 74], [8, 70], [3, 1]), ([61, 60], [3, 64], [7, 2]), ([9, 8], [130, 97], [3, 2])]
+    {
+        let window = Window { kernel, stride, padding: kernel / 2 };
+        let size = ConvSize { grid: Grid { images: 2, height, width }, inputs, outputs, window };
+        let rows = size.out_grid().pixels();
+        let (x, weight) = (values(size.grid.pixels() * inputs, 1), values(size.weight_len(), 2));
+        let (gamma, beta, mut d_out) = (values(outputs, 3), values(outputs, 4), values(rows * outputs, 5));
+        same_bits(&format!("{size:?}"), |cpu| {
+            let (mut out, mut normed) = (vec![f32::NAN; rows * outputs], vec![f32::NAN; rows * outputs]);
+            cpu.conv2d(Conv { x: (&x).into(), weight: &weight, bias: None, size }, (&mut out).into());
+            let (mut mean, mut variance) = (beta.clone(), beta.clone());
+            let (gamma, beta, eps, skip, activation) = (&gamma[..], &beta[..], 1e-5, None, Activation::Relu);
+            let op = BatchNormForward { x: (&out).into(), gamma, beta, eps, skip, activation };
+            cpu.batch_norm(op, &mut normed, &mut mean, &mut variance);
+            let (mut d_gamma, mut d_beta, mut d_pre) = (gamma.to_vec(), beta.to_vec(), out.clone());
+            let grad = BatchNormGrad { d_out: &mut d_out, gamma: Some(&mut d_gamma), beta: Some(&mut d_beta) };
+            let passed = Passed::Normed;
+            let op = BatchNormBackward { x: op.x, gamma, beta, mean: &mean, variance: &variance, eps, passed };
+            cpu.batch_norm_backward(op, grad, (&mut d_pre).into());
+            let (mut d_x, mut d_weight) = (x.clone(), weight.clone());
+            cpu.conv2d_input_grad((&d_pre).into(), &weight, size, Write::Add, &mut d_x);
+            cpu.conv2d_weight_grad((&d_pre).into(), (&x).into(), size, &mut d_weight, None);
+            vec![out, normed, mean, variance, d_gamma, d_beta, d_pre, d_x, d_weight]
         });
-        let first = results.next().expect("one thread");
-        assert!(results.all(|other| other == first), "{size:?} depends on the number of threads");
     }
 }
 

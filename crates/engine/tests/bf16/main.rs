@@ -12,6 +12,8 @@ use half::bf16;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+mod image;
+
 /// Few rows and many, inner lengths odd and beyond a slab, widths that end inside a tile.
 const SIZES: [(usize, usize, usize); 9] = [
     (1, 1, 1),

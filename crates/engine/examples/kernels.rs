@@ -1,4 +1,5 @@
-//! Measures the kernels on the shapes of one training step: ViT-S/16, 2×224 + 8×96 crops, batch 8, 65,536 prototypes.
+//! Measures the kernels on the shapes of one training step: ViT-S/16, 2×224 + 8×96 crops, batch 8, 65,536 prototypes; and on
+//! those of ResNet-50 at 224 pixels, 8 images.
 //!
 //! `cargo run --release -p dinoxide-engine --example kernels [filter] [bf16]` prints the median of ten runs after two to
 //! warm up, on all cores, in `f32` or with products of bf16.
@@ -24,6 +25,7 @@ fn main() {
     let bench = Bench { filter, cpu };
     bench.peak();
     bench.products();
+    bench.convolutions();
     bench.attentions();
     bench.rows();
     bench.head();
@@ -31,6 +33,7 @@ fn main() {
 }
 
 /// What a kernel's time is held against.
+#[derive(Clone, Copy)]
 enum Work {
     /// Floating-point operations.
     Flops(f64),
@@ -151,6 +154,108 @@ impl Bench {
                 self.cpu.linear_weight_grad(d_out, x, size, &mut d_weight, Some(&mut d_bias));
             });
         }
+    }
+
+    /// ResNet-50's, one of each shape: side of the input, channels in and out, kernel, stride.
+    fn convolutions(&self) {
+        for [side, inputs, outputs, kernel, stride] in [
+            [224, 3, 64, 7, 2],
+            [56, 64, 64, 1, 1],
+            [56, 64, 64, 3, 1],
+            [56, 64, 256, 1, 1],
+            [56, 256, 64, 1, 1],
+            [56, 256, 128, 1, 1],
+            [56, 128, 128, 3, 2],
+            [28, 128, 512, 1, 1],
+            [56, 256, 512, 1, 2],
+            [28, 512, 128, 1, 1],
+            [28, 128, 128, 3, 1],
+            [28, 512, 256, 1, 1],
+            [28, 256, 256, 3, 2],
+            [14, 256, 1024, 1, 1],
+            [28, 512, 1024, 1, 2],
+            [14, 1024, 256, 1, 1],
+            [14, 256, 256, 3, 1],
+            [14, 1024, 512, 1, 1],
+            [14, 512, 512, 3, 2],
+            [7, 512, 2048, 1, 1],
+            [14, 1024, 2048, 1, 2],
+            [7, 2048, 512, 1, 1],
+            [7, 512, 512, 3, 1],
+        ] {
+            let name = format!("conv {side} {inputs}-{outputs} {kernel}x{kernel}/{stride}");
+            let grid = Grid { images: 8, height: side, width: side };
+            let size = ConvSize { grid, inputs, outputs, window: Window { kernel, stride, padding: kernel / 2 } };
+            let rows = size.out_grid().pixels();
+            let (x, weight, full) = (values(grid.pixels() * inputs), values(size.weight_len()), values(rows * outputs));
+            let half: Vec<bf16> = full.iter().map(|value| bf16::from_f32(*value)).collect();
+            let d_out = self.between(&full, &half);
+            let (mut out, mut half_out, mut d_x, mut d_weight) =
+                (full.clone(), half.clone(), x.clone(), weight.clone());
+            let flops = Work::Flops(2.0 * (rows * size.weight_len()) as f64);
+            let op = Conv { x: (&x).into(), weight: &weight, bias: None, size };
+            self.time(&format!("{name}: forward"), flops, || match d_out {
+                Values::Full(_) => self.cpu.conv2d(op, (&mut out).into()),
+                Values::Half(_) => self.cpu.conv2d(op, ValuesMut::Half(&mut half_out)),
+            });
+            if inputs > 3 {
+                self.time(&format!("{name}: input_grad"), flops, || {
+                    self.cpu.conv2d_input_grad(d_out, &weight, size, Write::Replace, &mut d_x);
+                });
+            }
+            self.time(&format!("{name}: weight_grad"), flops, || {
+                self.cpu.conv2d_weight_grad(d_out, op.x, size, &mut d_weight, None);
+            });
+        }
+        self.residual_norms();
+    }
+
+    /// The normalisations of ResNet-50's first stage.
+    fn residual_norms(&self) {
+        let (rows, width) = (8 * 56 * 56, 256);
+        let (x, skip, gamma, beta) = (values(rows * width), values(rows * width), values(width), values(width));
+        let half: Vec<bf16> = x.iter().map(|value| bf16::from_f32(*value)).collect();
+        let mut half_d = half.clone();
+        let [mut out, mut d_x, mut d_out] = [0; 3].map(|_| x.clone());
+        let [mut mean, mut variance, mut d_gamma, mut d_beta] = [0; 4].map(|_| beta.clone());
+        // Bytes of one array of what is handed over, and of one in full precision.
+        let between = self.between(&x, &half);
+        let [handed, full] = [if let Values::Half(_) = between { 2 } else { 4 }, 4].map(|size| rows * width * size);
+        let (gamma, beta, eps, activation) = (&gamma[..], &beta[..], 1e-5, Activation::Relu);
+        let op = BatchNormForward { x: between, gamma, beta, eps, skip: Some(&skip), activation };
+        self.time("batch_norm with skip", Work::Bytes((2 * handed + 2 * full) as f64), || {
+            self.cpu.batch_norm(op, &mut out, &mut mean, &mut variance);
+        });
+        let op = BatchNormForward { skip: None, ..op };
+        self.time("batch_norm", Work::Bytes((2 * handed + full) as f64), || {
+            self.cpu.batch_norm(op, &mut out, &mut mean, &mut variance);
+        });
+        for (name, passed, arrays) in
+            [("batch_norm_backward with skip", Passed::Positive(&skip), 4), ("batch_norm_backward", Passed::Normed, 2)]
+        {
+            let (mean, variance) = (&mean[..], &variance[..]);
+            let op = BatchNormBackward { x: between, gamma, beta, mean, variance, eps, passed };
+            self.time(name, Work::Bytes((3 * handed + arrays * full) as f64), || {
+                let grad = BatchNormGrad { d_out: &mut d_out, gamma: Some(&mut d_gamma), beta: Some(&mut d_beta) };
+                match between {
+                    Values::Full(_) => self.cpu.batch_norm_backward(op, grad, (&mut d_x).into()),
+                    Values::Half(_) => self.cpu.batch_norm_backward(op, grad, ValuesMut::Half(&mut half_d)),
+                }
+            });
+        }
+        let (grid, window) = (Grid { images: 8, height: 112, width: 112 }, Window { kernel: 3, stride: 2, padding: 1 });
+        let (x, mut out) = (&x[..grid.pixels() * 64], values(grid.windows(window).pixels() * 64));
+        let (mut taps, mut d_x, bytes) = (out.clone(), x.to_vec(), Work::Bytes((4 * (x.len() + 2 * out.len())) as f64));
+        self.time("max_pool", bytes, || self.cpu.max_pool(x, grid, window, &mut out, &mut taps));
+        self.time("max_pool_backward", bytes, || {
+            self.cpu.max_pool_backward(&out, &taps, grid, window, &mut d_x);
+        });
+        let patches = Patches { images: 8, height: 224, width: 224, channels: 3, patch: 1 };
+        let (bytes, mut out) = (vec![7; 8 * 224 * 224 * 3], values(8 * 224 * 224 * 3));
+        let normalize = Normalize { mean: vec![0.5; 3], std: vec![0.25; 3] };
+        self.time("pixels", Work::Bytes((5 * bytes.len()) as f64), || {
+            self.cpu.patchify(&bytes, patches, &normalize, &mut out);
+        });
     }
 
     fn attentions(&self) {

@@ -1,6 +1,8 @@
 //! Matrix products large enough to be cut: into blocks, slabs and panels, as they are and transposed. Against the
 //! reference to 1e-5 of the largest value (see `cpu_against_reference.rs`), and bit by bit for any number of threads.
 
+#![expect(clippy::expect_used, reason = "a test may panic")]
+
 use dinoxide_engine::cpu::Cpu;
 use dinoxide_engine::kernels::*;
 use dinoxide_engine::reference::Reference;

@@ -4,9 +4,12 @@
 //! then all chunks together: Chan et al. 1979), the output one more. The gradient takes two passes over input and gradient. What
 //! a ReLU lets pass is computed again from the input, or, behind a skip connection, read off its output.
 
+use std::cell::Cell;
+
 use pulp::Arch;
 use rayon::prelude::*;
 
+use super::cache::aligned;
 use super::chunk::{check_len, rows_of, rows_per_chunk};
 use super::math::vectorised;
 use crate::kernels::{Activation, BatchNormBackward, BatchNormForward, BatchNormGrad, Passed};
@@ -14,6 +17,11 @@ use crate::values::{Element, Values, ValuesMut};
 
 /// Rows of one partial of the column sums, at least.
 const SUM_ROWS: usize = 32;
+
+thread_local! {
+    /// Sums of chunks.
+    static PARTIALS: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
+}
 
 /// See [`crate::kernels::Kernels::batch_norm`].
 pub fn batch_norm(arch: Arch, op: BatchNormForward<'_, f32>, out: &mut [f32], stats: [&mut [f32]; 2]) {
@@ -75,10 +83,7 @@ fn normalise<T: Element>(arch: Arch, x: &[T], op: &BatchNormForward<'_, f32>, co
             || {
                 for (row, (out, x)) in out.chunks_exact_mut(width).zip(x.chunks_exact(width)).enumerate() {
                     match skip {
-                        Some(skip) => {
-                            out.copy_from_slice(&skip[row * width..(row + 1) * width]);
-                            add_normal(x, columns, out);
-                        }
+                        Some(skip) => add_normal(x, &skip[row * width..(row + 1) * width], columns, out),
                         None => normal(x, columns, out),
                     }
                     if op.activation == Activation::Relu {
@@ -102,10 +107,10 @@ fn normal<T: Element>(x: &[T], columns: &Columns<'_>, out: &mut [f32]) {
 }
 
 #[inline(always)]
-fn add_normal<T: Element>(x: &[T], columns: &Columns<'_>, out: &mut [f32]) {
+fn add_normal<T: Element>(x: &[T], skip: &[f32], columns: &Columns<'_>, out: &mut [f32]) {
     let columns = columns.mean.iter().zip(&columns.scale).zip(columns.beta);
-    for ((out, x), ((&mean, &scale), &beta)) in out.iter_mut().zip(x).zip(columns) {
-        *out += (x.wide() - mean).mul_add(scale, beta);
+    for (((out, x), skip), ((&mean, &scale), &beta)) in out.iter_mut().zip(x).zip(skip).zip(columns) {
+        *out = (x.wide() - mean).mul_add(scale, beta) + skip;
     }
 }
 
@@ -113,8 +118,10 @@ fn add_normal<T: Element>(x: &[T], columns: &Columns<'_>, out: &mut [f32]) {
 fn statistics<T: Element>(arch: Arch, x: &[T], [mean, variance]: [&mut [f32]; 2]) {
     let width = mean.len();
     let chunk = rows_per_chunk(width).max(SUM_ROWS) * width;
-    let mut partials = vec![0.0f32; x.len().div_ceil(chunk) * 2 * width];
+    let mut memory = PARTIALS.take();
+    let partials = aligned(&mut memory, x.len().div_ceil(chunk) * 2 * width);
     partials.par_chunks_mut(2 * width).zip(x.par_chunks(chunk)).for_each(|(partial, x)| {
+        partial.fill(0.0);
         let (mean, squares) = partial.split_at_mut(width);
         vectorised(
             arch,
@@ -134,6 +141,7 @@ fn statistics<T: Element>(arch: Arch, x: &[T], [mean, variance]: [&mut [f32]; 2]
             *square += f64::from(more) + off * off * rows * (count - rows) / count;
         }
     }
+    PARTIALS.set(memory);
     for ((mean, variance), [total, square]) in mean.iter_mut().zip(variance).zip(total) {
         (*mean, *variance) = (total as f32, (square / f64::max(count, 1.0)) as f32);
     }
@@ -192,17 +200,17 @@ pub fn batch_norm_backward(
         check_len("d_gamma, d_beta", to.len(), width);
         to.iter_mut().zip(sums).for_each(|(to, sum)| *to += sum);
     }
-    let gradient = Gradient { passed: op.passed, factors: Factors::new(&columns, &sums, rows), columns };
+    let (factors, d) = (Factors::new(&columns, &sums, rows), &*grad.d_out);
     match (op.x, d_x) {
-        (Values::Full(x), ValuesMut::Full(d_x)) => gradient.write(arch, x, grad.d_out, d_x),
-        (Values::Full(x), ValuesMut::Half(d_x)) => gradient.write(arch, x, grad.d_out, d_x),
-        (Values::Half(x), ValuesMut::Full(d_x)) => gradient.write(arch, x, grad.d_out, d_x),
-        (Values::Half(x), ValuesMut::Half(d_x)) => gradient.write(arch, x, grad.d_out, d_x),
+        (Values::Full(x), ValuesMut::Full(d_x)) => input_grad(arch, (x, d), (&columns, &factors), d_x),
+        (Values::Full(x), ValuesMut::Half(d_x)) => input_grad(arch, (x, d), (&columns, &factors), d_x),
+        (Values::Half(x), ValuesMut::Full(d_x)) => input_grad(arch, (x, d), (&columns, &factors), d_x),
+        (Values::Half(x), ValuesMut::Half(d_x)) => input_grad(arch, (x, d), (&columns, &factors), d_x),
     }
 }
 
-/// Column sums of `d·n`, then of `d`, with d what passes of `d_out` and n the normalised input. Behind a skip connection
-/// `d_out` becomes d.
+/// Column sums of `d·n`, then of `d`, with d what passes of `d_out` and n the normalised input; `d_out`
+/// becomes d.
 fn gradient_sums<T: Element>(
     arch: Arch,
     x: &[T],
@@ -212,9 +220,11 @@ fn gradient_sums<T: Element>(
 ) -> Vec<f32> {
     let width = op.gamma.len();
     let chunk = rows_per_chunk(width).max(SUM_ROWS) * width;
-    let mut partials = vec![0.0f32; x.len().div_ceil(chunk) * 2 * width];
+    let mut memory = PARTIALS.take();
+    let partials = aligned(&mut memory, x.len().div_ceil(chunk) * 2 * width);
     let tasks = partials.par_chunks_mut(2 * width).zip(x.par_chunks(chunk)).zip(d_out.par_chunks_mut(chunk));
     tasks.enumerate().for_each(|(index, ((partial, x), d_out))| {
+        partial.fill(0.0);
         let (dn, d) = partial.split_at_mut(width);
         vectorised(
             arch,
@@ -222,17 +232,17 @@ fn gradient_sums<T: Element>(
             || {
                 for (row, (x, d_out)) in x.chunks_exact(width).zip(d_out.chunks_exact_mut(width)).enumerate() {
                     match op.passed {
-                        Passed::All => add_sums::<T, false>(x, d_out, columns, [dn, d]),
-                        Passed::Normed => add_sums::<T, true>(x, d_out, columns, [dn, d]),
+                        Passed::All => {}
+                        Passed::Normed => pass_normed(x, columns, d_out),
                         Passed::Positive(out) => {
                             let out = &out[index * chunk + row * width..][..width];
                             d_out.iter_mut().zip(out).for_each(
                                 #[inline(always)]
                                 |(d, &out)| *d = if out > 0.0 { *d } else { 0.0 },
                             );
-                            add_sums::<T, false>(x, d_out, columns, [dn, d]);
                         }
                     }
+                    add_sums(x, d_out, columns, [&mut *dn, &mut *d]);
                 }
             },
         );
@@ -241,22 +251,25 @@ fn gradient_sums<T: Element>(
     for partial in partials.chunks_exact(2 * width) {
         sums.iter_mut().zip(partial).for_each(|(sum, more)| *sum += more);
     }
+    PARTIALS.set(memory);
     sums
 }
 
+/// What a ReLU of the normalised values lets pass, in its place.
 #[inline(always)]
-fn add_sums<T: Element, const NORMED: bool>(
-    x: &[T],
-    d_out: &[f32],
-    columns: &Columns<'_>,
-    [sum_dn, sum_d]: [&mut [f32]; 2],
-) {
-    let column = columns.mean.iter().zip(&columns.rstd).zip(&columns.scale).zip(columns.beta);
-    let sums = sum_dn.iter_mut().zip(sum_d);
-    for ((((dn, sum), x), &d), (((&mean, &rstd), &scale), &beta)) in sums.zip(x).zip(d_out).zip(column) {
-        let off = x.wide() - mean;
-        let d = if NORMED && off.mul_add(scale, beta) <= 0.0 { 0.0 } else { d };
-        *dn = d.mul_add(off * rstd, *dn);
+fn pass_normed<T: Element>(x: &[T], columns: &Columns<'_>, d: &mut [f32]) {
+    let columns = columns.mean.iter().zip(&columns.scale).zip(columns.beta);
+    for ((d, x), ((&mean, &scale), &beta)) in d.iter_mut().zip(x).zip(columns) {
+        let out = (x.wide() - mean).mul_add(scale, beta);
+        *d = if out > 0.0 { *d } else { 0.0 };
+    }
+}
+
+#[inline(always)]
+fn add_sums<T: Element>(x: &[T], d: &[f32], columns: &Columns<'_>, [sum_dn, sum_d]: [&mut [f32]; 2]) {
+    let sums = sum_dn.iter_mut().zip(sum_d).zip(columns.mean.iter().zip(&columns.rstd));
+    for ((((dn, sum), (&mean, &rstd)), x), &d) in sums.zip(x).zip(d) {
+        *dn = d.mul_add((x.wide() - mean) * rstd, *dn);
         *sum += d;
     }
 }
@@ -278,46 +291,29 @@ impl Factors {
     }
 }
 
-/// What the gradient of the input is made of.
-struct Gradient<'a> {
-    passed: Passed<'a, f32>,
-    columns: Columns<'a>,
-    factors: Factors,
-}
-
-impl Gradient<'_> {
-    /// Behind a skip connection `d_out` holds what passes already.
-    fn write<T: Element, U: Element>(&self, arch: Arch, x: &[T], d_out: &[f32], d_x: &mut [U]) {
-        let width = self.columns.mean.len();
-        let chunk = rows_per_chunk(width) * width;
-        let tasks = d_x.par_chunks_mut(chunk).zip(x.par_chunks(chunk)).zip(d_out.par_chunks(chunk));
-        tasks.for_each(|((d_x, x), d_out)| {
-            vectorised(
-                arch,
-                #[inline(always)]
-                || {
-                    let rows = d_x.chunks_exact_mut(width).zip(x.chunks_exact(width)).zip(d_out.chunks_exact(width));
-                    for ((d_x, x), d_out) in rows {
-                        match self.passed {
-                            Passed::Normed => self.row::<T, U, true>(x, d_out, d_x),
-                            _ => self.row::<T, U, false>(x, d_out, d_x),
-                        }
+/// The gradient of `x` from what the activation lets pass, `d`.
+fn input_grad<T: Element, U: Element>(
+    arch: Arch,
+    (x, d): (&[T], &[f32]),
+    (columns, factors): (&Columns<'_>, &Factors),
+    d_x: &mut [U],
+) {
+    let width = columns.mean.len();
+    let chunk = rows_per_chunk(width) * width;
+    d_x.par_chunks_mut(chunk).zip(x.par_chunks(chunk)).zip(d.par_chunks(chunk)).for_each(|((d_x, x), d)| {
+        vectorised(
+            arch,
+            #[inline(always)]
+            || {
+                for ((d_x, x), d) in d_x.chunks_exact_mut(width).zip(x.chunks_exact(width)).zip(d.chunks_exact(width)) {
+                    let columns = columns.mean.iter().zip(&columns.scale).zip(&factors.slope).zip(&factors.shift);
+                    for (((d_x, x), &d), (((&mean, &scale), &slope), &shift)) in
+                        d_x.iter_mut().zip(x).zip(d).zip(columns)
+                    {
+                        *d_x = U::of(d.mul_add(scale, (x.wide() - mean).mul_add(slope, shift)));
                     }
-                },
-            );
-        });
-    }
-
-    #[inline(always)]
-    fn row<T: Element, U: Element, const NORMED: bool>(&self, x: &[T], d_out: &[f32], d_x: &mut [U]) {
-        let Columns { mean, beta, scale, .. } = &self.columns;
-        let columns = mean.iter().zip(*beta).zip(scale).zip(&self.factors.slope).zip(&self.factors.shift);
-        for (((d_x, x), &d), ((((&mean, &beta), &scale), &slope), &shift)) in
-            d_x.iter_mut().zip(x).zip(d_out).zip(columns)
-        {
-            let off = x.wide() - mean;
-            let d = if NORMED && off.mul_add(scale, beta) <= 0.0 { 0.0 } else { d };
-            *d_x = U::of(d.mul_add(scale, off.mul_add(slope, shift)));
-        }
-    }
+                }
+            },
+        );
+    });
 }

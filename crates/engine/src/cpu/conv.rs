@@ -9,7 +9,7 @@ use std::cell::Cell;
 use pulp::Arch;
 use rayon::prelude::*;
 
-use super::cache::aligned;
+use super::cache::{aligned, ask};
 use super::chunk::check_len;
 use super::dense;
 use super::gemm::{self, Adjacent, Finish, Operand, Product, Start, Units, Windows};
@@ -19,6 +19,8 @@ use crate::values::{Values, ValuesMut};
 
 /// Outputs whose weights a task rearranges at a time: a cache line.
 const OUTPUTS: usize = 16;
+/// How many weights ahead their sums are asked for.
+const AHEAD: usize = 64;
 
 thread_local! {
     /// A weight in the order of a window's values.
@@ -242,7 +244,7 @@ pub fn conv2d_weight_grad(
         left_sums: None,
     };
     gemm::multiply(arch, units, product, (&mut *sums).into());
-    let (kernel, per_output) = (size.window.kernel, size.inputs * size.window.kernel * size.window.kernel);
+    let per_output = size.inputs * size.window.kernel * size.window.kernel;
     d_weight.par_chunks_mut(OUTPUTS * per_output).enumerate().for_each(|(block, d_weight)| {
         let columns = block * OUTPUTS..outputs.min((block + 1) * OUTPUTS);
         vectorised(
@@ -250,9 +252,9 @@ pub fn conv2d_weight_grad(
             #[inline(always)]
             || {
                 for at in 0..per_output {
-                    let (input, tap) = (at / (kernel * kernel), at % (kernel * kernel));
-                    let value = tap / kernel * windows.line() + tap % kernel * size.inputs + input;
-                    let line = &sums[value * outputs..][columns.clone()];
+                    let line = &sums[value(at, size, windows.line()) * outputs..][columns.clone()];
+                    // Lines lie too far apart for the processor to guess.
+                    ask((&*sums).into(), value(at + AHEAD, size, windows.line()) * outputs + columns.start, 1);
                     let to = d_weight[at..].iter_mut().step_by(per_output);
                     to.zip(line).for_each(
                         #[inline(always)]
@@ -263,6 +265,14 @@ pub fn conv2d_weight_grad(
         );
     });
     SUMS.set(memory);
+}
+
+/// Which value of a window, whose lines have `line` values, the weight `at` of an output is multiplied with.
+#[inline(always)]
+fn value(at: usize, size: ConvSize, line: usize) -> usize {
+    let kernel = size.window.kernel;
+    let (input, tap) = (at / (kernel * kernel), at % (kernel * kernel));
+    tap / kernel * line + tap % kernel * size.inputs + input
 }
 
 /// The windows of the output's pixels over the input.

@@ -19,19 +19,20 @@ pub fn max_pool(arch: Arch, x: &[f32], (grid, window): (Grid, Window), out: &mut
     let line = (to.width * channels).max(1);
     out.par_chunks_exact_mut(line).zip(taps.par_chunks_exact_mut(line)).enumerate().for_each(|(row, (out, taps))| {
         let (image, y) = (row / to.height, row % to.height);
-        let places = out.chunks_exact_mut(channels).zip(taps.chunks_exact_mut(channels));
-        for (column, (out, taps)) in places.enumerate() {
-            out.fill(f32::NEG_INFINITY);
-            taps.fill(-1.0);
-            for (tap, pixel) in pixels(grid, window, [image, y, column]) {
-                let x = &x[pixel * channels..(pixel + 1) * channels];
-                vectorised(
-                    arch,
-                    #[inline(always)]
-                    || larger(x, tap as f32, out, taps),
-                );
-            }
-        }
+        vectorised(
+            arch,
+            #[inline(always)]
+            || {
+                let places = out.chunks_exact_mut(channels).zip(taps.chunks_exact_mut(channels));
+                for (column, (out, taps)) in places.enumerate() {
+                    out.fill(f32::NEG_INFINITY);
+                    taps.fill(-1.0);
+                    for (tap, pixel) in pixels(grid, window, [image, y, column]) {
+                        larger(&x[pixel * channels..(pixel + 1) * channels], tap as f32, out, taps);
+                    }
+                }
+            },
+        );
     });
 }
 
@@ -46,13 +47,17 @@ fn larger(x: &[f32], tap: f32, out: &mut [f32], taps: &mut [f32]) {
 }
 
 /// The taps of a window that lie in the image, and their pixels.
+#[inline(always)]
 fn pixels(grid: Grid, window: Window, [image, y, x]: [usize; 3]) -> impl Iterator<Item = (usize, usize)> {
     let Window { kernel, stride, padding } = window;
-    (0..kernel * kernel).filter_map(move |tap| {
-        let y = (y * stride + tap / kernel).checked_sub(padding).filter(|&y| y < grid.height)?;
-        let x = (x * stride + tap % kernel).checked_sub(padding).filter(|&x| x < grid.width)?;
-        Some((tap, (image * grid.height + y) * grid.width + x))
-    })
+    (0..kernel * kernel).filter_map(
+        #[inline(always)]
+        move |tap| {
+            let y = (y * stride + tap / kernel).checked_sub(padding).filter(|&y| y < grid.height)?;
+            let x = (x * stride + tap % kernel).checked_sub(padding).filter(|&x| x < grid.width)?;
+            Some((tap, (image * grid.height + y) * grid.width + x))
+        },
+    )
 }
 
 /// See [`crate::kernels::Kernels::max_pool_backward`].
@@ -66,35 +71,41 @@ pub fn max_pool_backward(arch: Arch, [d_out, taps]: [&[f32]; 2], (grid, window):
     d_x.par_chunks_exact_mut(grid.width * channels).enumerate().for_each(|(row, d_x)| {
         let (image, y) = (row / grid.height, row % grid.height);
         d_x.fill(0.0);
-        for (column, d_x) in d_x.chunks_exact_mut(channels).enumerate() {
-            for (tap, place) in places(grid, window, [image, y, column]) {
-                let from = place * channels..(place + 1) * channels;
-                let (d_out, taps) = (&d_out[from.clone()], &taps[from]);
-                vectorised(
-                    arch,
-                    #[inline(always)]
-                    || {
-                        for ((to, &d), &chosen) in d_x.iter_mut().zip(d_out).zip(taps) {
+        vectorised(
+            arch,
+            #[inline(always)]
+            || {
+                for (column, d_x) in d_x.chunks_exact_mut(channels).enumerate() {
+                    for (tap, place) in places(grid, window, [image, y, column]) {
+                        let from = place * channels..(place + 1) * channels;
+                        for ((to, &d), &chosen) in d_x.iter_mut().zip(&d_out[from.clone()]).zip(&taps[from]) {
                             *to += if chosen == tap as f32 { d } else { 0.0 };
                         }
-                    },
-                );
-            }
-        }
+                    }
+                }
+            },
+        );
     });
 }
 
 /// The windows that a pixel lies in, and which of their taps it is.
+#[inline(always)]
 fn places(grid: Grid, window: Window, [image, y, x]: [usize; 3]) -> impl Iterator<Item = (usize, usize)> {
-    let (Window { kernel, stride, padding }, to) = (window, grid.windows(window));
-    let place = move |at: usize, tap: usize, places: usize| {
-        let first = (at + padding).checked_sub(tap)?;
-        (first.is_multiple_of(stride) && first / stride < places).then_some(first / stride)
-    };
-    (0..kernel * kernel).filter_map(move |tap| {
-        let (y, x) = (place(y, tap / kernel, to.height)?, place(x, tap % kernel, to.width)?);
-        Some((tap, (image * to.height + y) * to.width + x))
-    })
+    let (kernel, to) = (window.kernel, grid.windows(window));
+    (0..kernel * kernel).filter_map(
+        #[inline(always)]
+        move |tap| {
+            let (y, x) = (place(window, y, tap / kernel)?, place(window, x, tap % kernel)?);
+            (y < to.height && x < to.width).then_some((tap, (image * to.height + y) * to.width + x))
+        },
+    )
+}
+
+/// Along one side, the window whose tap `tap` is the pixel `at`.
+#[inline(always)]
+fn place(window: Window, at: usize, tap: usize) -> Option<usize> {
+    let first = (at + window.padding).checked_sub(tap)?;
+    first.is_multiple_of(window.stride).then_some(first / window.stride)
 }
 
 /// See [`crate::kernels::Kernels::mean_pool`].

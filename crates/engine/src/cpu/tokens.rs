@@ -20,6 +20,9 @@ pub fn patchify(images: &[u8], patches: Patches, normalize: &Normalize, out: &mu
         return;
     }
     let tables = byte_tables(normalize);
+    if patch == 1 {
+        return pixels(images, &tables, out);
+    }
     out.par_chunks_exact_mut(len).with_min_len(rows_per_chunk(len)).enumerate().for_each(|(index, out)| {
         let (image, cell) = (index / per_image, index % per_image);
         let (top, left) = (cell / columns * patch, cell % columns * patch);
@@ -30,6 +33,18 @@ pub fn patchify(images: &[u8], patches: Patches, normalize: &Normalize, out: &mu
                 for (out, pixel) in row.iter_mut().zip(pixels) {
                     *out = tables[channel][usize::from(pixel[channel])];
                 }
+            }
+        }
+    });
+}
+
+/// Patches of one pixel: every byte's own value.
+fn pixels(images: &[u8], tables: &[[f32; 256]], out: &mut [f32]) {
+    let chunk = rows_per_chunk(tables.len()) * tables.len();
+    out.par_chunks_mut(chunk).zip(images.par_chunks(chunk)).for_each(|(out, images)| {
+        for (out, pixel) in out.chunks_exact_mut(tables.len()).zip(images.chunks_exact(tables.len())) {
+            for ((out, &byte), table) in out.iter_mut().zip(pixel).zip(tables) {
+                *out = table[usize::from(byte)];
             }
         }
     });

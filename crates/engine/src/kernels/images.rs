@@ -176,7 +176,7 @@ pub enum Passed<'a, E> {
 /// Destinations of the gradients of [`BatchNormForward`].
 #[derive(Debug)]
 pub struct BatchNormGrad<'a, E> {
-    /// The gradient of the output, `[rows, width]`; of [`Passed::Positive`] what passes is left: the skip connection's.
+    /// The gradient of the output, `[rows, width]`; what passes the activation is left, the gradient of a skip connection.
     pub d_out: &'a mut [E],
     /// Added to, `[width]`; absent if not wanted.
     pub gamma: Option<&'a mut [E]>,

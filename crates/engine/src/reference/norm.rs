@@ -112,9 +112,7 @@ pub(super) fn batch_norm_backward(op: BatchNormBackward<'_, f64>, grad: BatchNor
         for (i, d) in column.zip(d) {
             let centred = d - (d_beta[c] + normal(i) * d_gamma[c]) / rows as f64;
             d_x[i] = op.gamma[c] * inverse_deviation * centred;
-            if let Passed::Positive(_) = op.passed {
-                grad.d_out[i] = d;
-            }
+            grad.d_out[i] = d;
         }
     }
     for (to, sums) in [(grad.gamma, d_gamma), (grad.beta, d_beta)] {

@@ -309,6 +309,7 @@ fn token_kernels_agree() {
         agree!(tokens(shape));
     }
     agree!(patchify(Patches { images: 3, height: 37, width: 50, channels: 3, patch: 8 }));
+    agree!(patchify(Patches { images: 3, height: 37, width: 50, channels: 3, patch: 1 }));
     agree!(patchify(Patches { images: 2, height: 32, width: 32, channels: 3, patch: 16 }));
 }
 

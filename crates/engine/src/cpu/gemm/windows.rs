@@ -63,6 +63,13 @@ impl Windows {
         }
     }
 
+    /// Whether no line of a window begins or ends beyond the image.
+    #[inline(always)]
+    fn is_inside(&self, Place([_, _, x]): Place) -> bool {
+        let column = (x * self.stride).wrapping_add_signed(self.first[1]);
+        column < self.grid.width && column + self.size[1] <= self.grid.width
+    }
+
     /// The part of a window's line that lies in the image, and the place in memory, minus where that part begins, of its
     /// values.
     #[inline(always)]
@@ -113,16 +120,16 @@ impl Windows {
         let depth = inner.len().div_ceil(W::VALUES);
         let mut place = self.place(windows.start);
         for (_, to) in windows.zip(to.chunks_exact_mut(depth.max(1))) {
-            if self.channels.is_multiple_of(W::VALUES) {
+            if self.channels.is_multiple_of(W::VALUES) || self.is_inside(place) {
                 self.pieces(
                     place,
                     inner.clone(),
                     #[inline(always)]
                     |at, first| {
-                        let to = &mut to[at.start / W::VALUES..at.end.div_ceil(W::VALUES)];
+                        let words = at.start.div_ceil(W::VALUES)..at.end.div_ceil(W::VALUES);
                         match first {
-                            Some(first) => W::write(values.part(first..first + at.len()), to),
-                            None => to.fill(0.0),
+                            Some(first) => W::write(values.part(first..first + at.len()), &mut to[words]),
+                            None => to[words].fill(0.0),
                         }
                     },
                 );

@@ -7,7 +7,7 @@ use half::bf16;
 use pulp::x86::V4;
 use pulp::{Arch, Simd, WithSimd};
 
-use super::{Hardware, Pair, Word, alone, as_words, fill, interleave};
+use super::{Hardware, Pair, Word, alone, as_words, interleave};
 use crate::values::Values;
 
 /// Words of a vector.
@@ -56,7 +56,10 @@ impl Word for Hardware {
             // SAFETY: `dispatch` has made sure of the instructions.
             unsafe { store(rounded(block), to) };
         }
-        fill(rest, last);
+        if !rest.is_empty() {
+            // SAFETY: as above.
+            unsafe { write_rest(rest, last) };
+        }
     }
 
     #[inline(always)]
@@ -103,6 +106,21 @@ impl Word for Hardware {
             Arch::V4(simd) => unsafe { run(simd, task) },
             _ => unreachable!("products of bf16 pairs are chosen only where `available` has found them"),
         }
+    }
+}
+
+/// Fewer values than two vectors take, as words.
+#[inline(always)]
+unsafe fn write_rest(values: &[f32], to: &mut [f32]) {
+    assert!(values.len() < 2 * LANES && to.len() >= values.len().div_ceil(2), "room for the rest of a row");
+    let mask = |count: usize| ((1u32 << count.min(LANES)) - 1) as __mmask16;
+    let second = values.as_ptr().wrapping_add(LANES);
+    // SAFETY: masks keep to the values that there are and to their words; the caller has made sure of the instructions.
+    unsafe {
+        let low = _mm512_maskz_loadu_ps(mask(values.len()), values.as_ptr());
+        let high = _mm512_maskz_loadu_ps(mask(values.len().saturating_sub(LANES)), second);
+        let words = std::mem::transmute::<__m512bh, __m512>(_mm512_cvtne2ps_pbh(high, low));
+        _mm512_mask_storeu_ps(to.as_mut_ptr(), mask(values.len().div_ceil(2)), words);
     }
 }
 

@@ -73,7 +73,7 @@ impl DinoHead {
         for _ in 1..config.layers.max(1) {
             let linear = registry.linear(&format!("{prefix}mlp.{index}"), config.hidden_dim, width);
             let norm = (config.norm == HeadNorm::Batch)
-                .then(|| batch_norm(registry, &format!("{prefix}mlp.{}", index + 1), config.hidden_dim));
+                .then(|| registry.batch_norm(&format!("{prefix}mlp.{}", index + 1), config.hidden_dim));
             // A Sequential counts the linear layer, the norm if there is one, and the GELU.
             index += if norm.is_some() { 3 } else { 2 };
             width = config.hidden_dim;
@@ -111,18 +111,5 @@ impl DinoHead {
         let bottleneck = tape.mlp(&x, None, &waiting, self.bottleneck);
         let unit = tape.l2_normalize(&bottleneck, NORMALIZE_EPS);
         tape.weight_norm_linear(&unit, self.weight_v, self.weight_g)
-    }
-}
-
-fn batch_norm(registry: &mut Registry, name: &str, width: usize) -> BatchNorm {
-    let (gamma, beta) = registry.norm(name, width);
-    let mut statistic =
-        |part: &str, shape: &[usize], init| registry.push(format!("{name}.{part}"), shape, Role::Statistic, init);
-    BatchNorm {
-        gamma,
-        beta,
-        running_mean: statistic("running_mean", &[width], Init::Zeros),
-        running_var: statistic("running_var", &[width], Init::Constant(1.0)),
-        batches: statistic("num_batches_tracked", &[], Init::Zeros),
     }
 }

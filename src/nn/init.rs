@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use dinoxide_engine::params::{Layout, ParamId, Params, Role, TensorSpec};
+use dinoxide_engine::tape::BatchNorm;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
@@ -57,6 +58,21 @@ impl Registry {
     pub fn norm(&mut self, name: &str, width: usize) -> (ParamId, ParamId) {
         let weight = self.trained(format!("{name}.weight"), &[width], Init::Constant(1.0));
         (weight, self.trained(format!("{name}.bias"), &[width], Init::Zeros))
+    }
+
+    /// Registers a batch normalisation: `{name}.weight` (ones), `{name}.bias` (zeros), and its statistics, those of values that have
+    /// a mean of 0 and a variance of 1.
+    pub fn batch_norm(&mut self, name: &str, width: usize) -> BatchNorm {
+        let (gamma, beta) = self.norm(name, width);
+        let mut statistic =
+            |part: &str, shape: &[usize], init| self.push(format!("{name}.{part}"), shape, Role::Statistic, init);
+        BatchNorm {
+            gamma,
+            beta,
+            running_mean: statistic("running_mean", &[width], Init::Zeros),
+            running_var: statistic("running_var", &[width], Init::Constant(1.0)),
+            batches: statistic("num_batches_tracked", &[], Init::Zeros),
+        }
     }
 
     /// Names and shapes alone, for values that come from a file.

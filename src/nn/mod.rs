@@ -6,4 +6,5 @@ pub mod dino_head;
 pub mod drop_path;
 pub mod init;
 pub mod pos_embed;
+pub mod resnet;
 pub mod vit;

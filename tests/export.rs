@@ -13,13 +13,17 @@ use dinoxide::run::RunError;
 use dinoxide::run::export::{ExportFormat, ExportReport, ExportRequest, ExportWhat, export};
 use dinoxide::run::input::Network;
 use dinoxide::run::inspect::inspect;
+use dinoxide::run::model::Model;
 use dinoxide::run::verify_export::verify_export;
+use dinoxide_views::EvalTransform;
 use serde_json::Value;
 use untrained::run_folder;
 
 fn write(run: &Path, out: &Path, to: Option<ExportFormat>, what: ExportWhat) -> Result<ExportReport, RunError> {
     let (run, out) = (run.to_path_buf(), out.to_path_buf());
-    export(&ExportRequest { run, out, to, what, network: Network::Teacher, outputs: vec![Output::Attention] })
+    let is_graph = out.extension().is_some_and(|ending| ending == "onnx");
+    let outputs = if is_graph { vec![Output::Attention] } else { Vec::new() };
+    export(&ExportRequest { run, out, to, what, network: Network::Teacher, outputs })
 }
 
 fn json(path: PathBuf) -> Value {
@@ -54,6 +58,25 @@ fn every_format_holds_the_same_network() {
     assert_eq!((&hf["layer_norm_eps"], &hf["architectures"][0]), (&1e-6.into(), &"ViTModel".into()));
     let images = json(place.path().join("hf/preprocessor_config.json"));
     assert_eq!((&images["image_processor_type"], &images["resample"]), (&"BitImageProcessor".into(), &3.into()));
+}
+
+#[test]
+fn the_weights_of_a_folder_bring_its_descriptions() {
+    let place = tempfile::tempdir().unwrap();
+    let run = run_folder(place.path(), 96);
+    let out = place.path().join("hf");
+    write(&run, &out, Some(ExportFormat::Hf), ExportWhat::Backbone).unwrap();
+    fs::write(
+        out.join("preprocessor_config.json"),
+        r#"{"size": {"height": 80, "width": 112}, "do_center_crop": false}"#,
+    )
+    .unwrap();
+    for path in [out.clone(), out.join("model.safetensors")] {
+        let model = Model::load(&path, Network::Teacher).unwrap();
+        assert_eq!(model.transform, EvalTransform::Exact { width: 112, height: 80 });
+    }
+    let error = verify_export(&run, &out, Network::Teacher).unwrap_err().to_string();
+    assert!(error.contains("brought to size"), "{error}");
 }
 
 #[test]
@@ -112,6 +135,18 @@ fn what_cannot_be_written_is_refused() {
     assert!(error.contains("weights.pth"), "{error}");
     let error = write(&run, &weights, Some(ExportFormat::Hf), ExportWhat::Backbone).unwrap_err().to_string();
     assert!(error.contains("weights.pth") && error.contains("folder"), "{error}");
+    let error = write(&run, &run, Some(ExportFormat::Timm), ExportWhat::Backbone).unwrap_err().to_string();
+    assert!(error.contains("is a run folder"), "{error}");
+    let outputs = vec![Output::Attention];
+    let request = ExportRequest {
+        run: run.clone(),
+        out: weights.clone(),
+        to: None,
+        what: ExportWhat::Backbone,
+        network: Network::Teacher,
+        outputs,
+    };
+    assert!(matches!(export(&request), Err(RunError::NoOutputs)));
     let half = fs::read(&weights).unwrap();
     let broken = place.path().join("broken.onnx");
     fs::write(&broken, &half[..half.len() / 2]).unwrap();

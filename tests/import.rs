@@ -81,7 +81,7 @@ fn a_backbone_file_has_no_student() {
 fn tensors_that_do_not_fit_are_listed() {
     let mut tensors = network("backbone.pth", Section::Teacher);
     tensors.retain(|tensor| tensor.name != "norm.bias");
-    tensors.push(NamedTensor::new("mask_token", vec![1, 12], vec![0.0; 12]));
+    tensors.push(NamedTensor::new("extra_token", vec![1, 12], vec![0.0; 12]));
     let bias = tensors.iter_mut().find(|tensor| tensor.name == "blocks.1.attn.qkv.bias").unwrap();
     (bias.shape, bias.values) = (vec![12], vec![0.0; 12]);
     let folder = tempfile::tempdir().unwrap();
@@ -90,7 +90,7 @@ fn tensors_that_do_not_fit_are_listed() {
     safetensors::write(&path, &refs, &heads_stated()).unwrap();
     let error = Model::load(&path, Network::Teacher).unwrap_err().to_string();
     for part in
-        ["1 missing", "`norm.bias`", "`mask_token`", "`blocks.1.attn.qkv.bias`: the network has [36], the file [12]"]
+        ["1 missing", "`norm.bias`", "`extra_token`", "`blocks.1.attn.qkv.bias`: the network has [36], the file [12]"]
     {
         assert!(error.contains(part), "{error}");
     }

@@ -14,11 +14,13 @@ use super::tensor::TensorFile;
 /// The file that makes a folder one of these.
 pub const CONFIG: &str = "config.json";
 /// How images are prepared, if `config.json` does not say.
-const PREPROCESSOR: &str = "preprocessor_config.json";
+pub const PREPROCESSOR: &str = "preprocessor_config.json";
+/// All descriptions that a folder may have.
+pub const DESCRIPTIONS: [&str; 2] = [CONFIG, PREPROCESSOR];
 /// Weights in several files: which tensor is where.
 const INDEX: &str = "model.safetensors.index.json";
-/// Weights in one file, the best one first.
-const WEIGHTS: [&str; 3] = ["model.safetensors", "pytorch_model.bin", "model.pth"];
+/// Weights, the best ones first.
+const WEIGHTS: [&str; 4] = ["model.safetensors", "pytorch_model.bin", "model.pth", INDEX];
 /// A configuration beyond this is none.
 const MAX_CONFIG_BYTES: u64 = 16 << 20;
 
@@ -35,16 +37,19 @@ pub fn is_model_folder(path: &Path) -> bool {
     path.join(CONFIG).is_file()
 }
 
+/// Whether `file` has a name under which a folder's weights are found.
+pub(super) fn has(file: &Path) -> bool {
+    file.file_name().is_some_and(|name| WEIGHTS.iter().any(|known| name == *known))
+}
+
 /// Where the weights of `folder` are.
 ///
 /// # Errors
 /// It has none under a name that is known.
 pub(super) fn weights(folder: &Path) -> Result<Weights> {
-    let single = WEIGHTS.iter().map(|name| folder.join(name)).find(|path| path.is_file());
-    let index = folder.join(INDEX);
-    match single {
-        Some(path) => Ok(Weights::File(path)),
-        None if index.is_file() => Ok(Weights::Index(index)),
+    match WEIGHTS.iter().find(|name| folder.join(name).is_file()) {
+        Some(name) if *name == INDEX => Ok(Weights::Index(folder.join(name))),
+        Some(name) => Ok(Weights::File(folder.join(name))),
         None => Err(CheckpointError::NoWeights { folder: folder.to_path_buf(), known: &WEIGHTS }),
     }
 }
@@ -97,7 +102,11 @@ pub(super) fn stated(folder: &Path) -> Result<BTreeMap<String, String>> {
     if let Some(images) = config.get("pretrained_cfg") {
         put("mean", images.get("mean").map(Value::to_string));
         put("std", images.get("std").map(Value::to_string));
-        let side = images.get("input_size").and_then(|size| size.get(1)).and_then(Value::as_u64);
+        let size = |at: usize| images.get("input_size")?.get(at)?.as_u64();
+        let (side, width) = (size(1), size(2));
+        if images.get("crop_mode").and_then(Value::as_str) == Some("squash") {
+            put("eval_size", width.zip(side).map(|(width, height)| format!("{width}x{height}")));
+        }
         let share = images.get("crop_pct").and_then(Value::as_f64).filter(|share| *share > 0.0);
         put("eval_crop", side.map(|side| side.to_string()));
         put("eval_resize", side.zip(share).map(|(side, share)| ((side as f64 / share).floor() as u64).to_string()));
@@ -107,10 +116,18 @@ pub(super) fn stated(folder: &Path) -> Result<BTreeMap<String, String>> {
         let images = json(&preprocessor)?;
         put("mean", images.get("image_mean").map(Value::to_string));
         put("std", images.get("image_std").map(Value::to_string));
+        let is_cut = images.get("do_center_crop").and_then(Value::as_bool).unwrap_or(true);
         let shorter = images.get("size").and_then(|size| number(size, "shortest_edge"));
-        let crop = images.get("crop_size").and_then(|size| number(size, "height").or_else(|| size.as_u64()));
+        let crop = images.get("crop_size").filter(|_| is_cut);
+        let crop = crop.and_then(|size| number(size, "height").or_else(|| size.as_u64()));
         put("eval_resize", shorter.map(|side| side.to_string()));
         put("eval_crop", crop.or(shorter).map(|side| side.to_string()));
+        // A size of both sides, or a single number, is the very size of the image.
+        let exact = images.get("size").filter(|_| shorter.is_none()).and_then(|size| {
+            let both = number(size, "width").zip(number(size, "height"));
+            both.or_else(|| size.as_u64().map(|side| (side, side)))
+        });
+        put("eval_size", exact.map(|(width, height)| format!("{width}x{height}")));
     }
     Ok(texts)
 }

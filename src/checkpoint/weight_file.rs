@@ -59,16 +59,12 @@ pub fn read_any(path: &Path) -> Result<WeightFile> {
         }
         false => {
             let content = content_of(path)?;
-            let folder = path.parent().filter(|folder| is_index(path) && folder::is_model_folder(folder));
+            // The weights of a folder are given for the folder.
+            let folder = path.parent().filter(|folder| folder::is_model_folder(folder) && folder::has(path));
             (content, folder.map_or_else(|| Ok(BTreeMap::new()), folder::stated)?)
         }
     };
     Ok(WeightFile { path: path.to_path_buf(), content, stated })
-}
-
-/// Whether this is the index of weights in several files, which stands for its folder.
-fn is_index(path: &Path) -> bool {
-    path.to_string_lossy().ends_with(".index.json")
 }
 
 fn content_of(path: &Path) -> Result<Content> {
@@ -96,6 +92,10 @@ fn content_of(path: &Path) -> Result<Content> {
         _ if start.get(TAR_WORD) == Some(b"ustar") => {
             let hint = "unpack it, or load and save it once with a current PyTorch";
             return Err(refused("a tar archive", hint));
+        }
+        _ if path.extension().is_some_and(|ending| ending == "onnx") => {
+            let hint = "give the `.pth` or safetensors file that it was made of";
+            return Err(refused("an ONNX file, which is written but not read", hint));
         }
         _ => return Err(refused("of no known format", "expected a `.pth` or a safetensors file")),
     })

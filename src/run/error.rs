@@ -140,6 +140,21 @@ pub enum RunError {
         "timm, transformers and ONNX files hold a backbone; write the full state with `--to torch` or `--to safetensors`"
     )]
     NoFullFormat,
+    /// What an export would replace is a run.
+    #[error("`{}` is a run folder, which another program's files would take over; choose another folder with `--out`", path.display())]
+    ExportIntoRun {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Only graphs have outputs.
+    #[error("`--outputs` are those of an ONNX file; add `--to onnx`, or leave it away")]
+    NoOutputs,
+    /// The official program counts epochs, and the run does not say how long one is.
+    #[error("`{}` does not say how many steps an epoch has, which the official program needs; keep the checkpoint in its run folder, with its `status.json`", path.display())]
+    NoEpoch {
+        /// The run or checkpoint.
+        path: PathBuf,
+    },
     /// An export is not the network it was made of.
     #[error("`{}` {what}; export it again", export.display())]
     ExportDiffers {

@@ -131,6 +131,7 @@ def of_dinov2(program: Program, folder: Path) -> None:
         ours = program.features(file, image, "--image-size", "56")
         agree(f"import of timm's {name}", ours, model(pixels(image)))
         program.run("export", file, "--to", "timm", "-o", folder / f"{name}-timm")
+        program.run("verify-export", file, folder / f"{name}-timm")
         loaded = timm.create_model(f"local-dir:{folder / f'{name}-timm'}", pretrained=True).eval()
         agree(f"{name} in timm", ours, loaded(pixels(image)))
         same(f"timm → ours → timm, {name}", load_file(folder / f"{name}-timm/model.safetensors"), dict(model.state_dict()))
@@ -146,6 +147,7 @@ def of_dinov2(program: Program, folder: Path) -> None:
             there = model(pixels(wide)).last_hidden_state[:, 0]
             agree("positions of another grid, antialiased", program.features(folder / name, wide, "--image-size", "98x42"), there)
         program.run("export", folder / name, "--to", "hf", "-o", folder / f"{name}-hf")
+        program.run("verify-export", folder / name, folder / f"{name}-hf")
         same(f"transformers → ours → transformers, {name}",
              load_file(folder / f"{name}-hf/model.safetensors"), load_file(folder / name / "model.safetensors"))
         loaded = transformers.AutoModel.from_pretrained(folder / f"{name}-hf").eval()

@@ -46,4 +46,4 @@ pub use render::{Renderer, render, render_views};
 pub use samples::{Reading, Samples, Values};
 pub use source::Source;
 pub use times::Times;
-pub use transform::EvalTransform;
+pub use transform::{EvalTransform, MAX_SIZE};

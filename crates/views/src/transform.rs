@@ -32,7 +32,7 @@ impl Default for EvalTransform {
 }
 
 /// Largest side of an evaluation image.
-const MAX_SIZE: u32 = 16_384;
+pub const MAX_SIZE: u32 = 16_384;
 
 impl FromStr for EvalTransform {
     type Err = Error;

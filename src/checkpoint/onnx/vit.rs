@@ -185,7 +185,7 @@ impl Network<'_> {
 
     fn mlp(&mut self, name: &str, x: &Value) -> Value {
         let width = self.config.embed_dim;
-        let hidden = (width as f64 * self.config.mlp_ratio) as usize;
+        let hidden = self.config.hidden();
         let x = self.linear(&format!("{name}.fc1"), x, [width, hidden]);
         let x = self.gelu(&x);
         self.linear(&format!("{name}.fc2"), &x, [hidden, width])

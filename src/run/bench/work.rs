@@ -43,10 +43,10 @@ impl Work {
 /// Class tokens of groups of equally sized images. `keep` is the share of sequences that take a block's branches.
 pub fn backbone(config: &VitConfig, groups: &[Patches], keep: impl Fn(usize) -> f64) -> Work {
     let width = config.embed_dim;
-    let hidden = (width as f64 * config.mlp_ratio) as usize;
+    let hidden = config.hidden();
     let mut work = Work::default();
     for group in groups {
-        let (images, len) = (group.images, group.per_image() + 1);
+        let (images, len) = (group.images, group.per_image() + config.leading_tokens());
         // Pixels need no gradient.
         let embed = 2.0 * (images * group.per_image() * group.patch_len() * width) as f64;
         work.add(Work { forward: embed, backward: embed, ..Work::default() }, 1.0);

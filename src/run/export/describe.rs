@@ -106,7 +106,7 @@ pub fn vit_model(model: &Model) -> Value {
         "hidden_size": config.embed_dim,
         "num_hidden_layers": config.depth,
         "num_attention_heads": config.num_heads,
-        "intermediate_size": (config.embed_dim as f64 * config.mlp_ratio) as usize,
+        "intermediate_size": config.hidden(),
         "image_size": config.image_size,
         "patch_size": config.patch_size,
         "num_channels": config.normalize.mean.len(),

@@ -15,12 +15,12 @@ use serde_json::Value;
 use super::RunError;
 use super::console::{Console, Figures, Verbosity};
 use super::input::Network;
-use super::model::{Model, is_run, metadata, open_run, tensors};
+use super::model::{Model, is_ours, is_run, metadata, open_run, tensors};
 use crate::checkpoint::atomic::write_atomic;
 use crate::checkpoint::dialect::{HuggingFaceModel, hugging_face};
 use crate::checkpoint::onnx::Output;
 use crate::checkpoint::torch_save::Item;
-use crate::checkpoint::{Loaded, NamedTensor, onnx, safetensors, torch_save};
+use crate::checkpoint::{Loaded, NamedTensor, folder, onnx, safetensors, torch_save};
 use crate::config::Config;
 
 mod describe;
@@ -89,6 +89,9 @@ pub fn export(request: &ExportRequest) -> Result<ExportReport, RunError> {
     let console = Console::new(Verbosity::Normal, Figures::Talk);
     let to = request.to.or_else(|| by_ending(&request.out));
     let to = to.ok_or_else(|| RunError::NoExportFormat { path: request.out.clone() })?;
+    if to != ExportFormat::Onnx && !request.outputs.is_empty() {
+        return Err(RunError::NoOutputs);
+    }
     let model = Model::load(&request.run, request.network)?;
     model.notices.iter().for_each(|notice| console.warn(notice));
     let out = &request.out;
@@ -100,15 +103,12 @@ pub fn export(request: &ExportRequest) -> Result<ExportReport, RunError> {
             tensors.len()
         }
         (ExportWhat::Backbone, ExportFormat::Timm) => {
-            folder(out, &dinov2::for_timm(tensors(&model)), &[("config.json", describe::timm(&model))])?
+            write_folder(out, &model, &dinov2::for_timm(tensors(&model)), &[(folder::CONFIG, describe::timm(&model))])?
         }
         (ExportWhat::Backbone, ExportFormat::Hf) => {
             let (tensors, config) = for_hugging_face(&model)?;
-            folder(
-                out,
-                &tensors,
-                &[("config.json", config), ("preprocessor_config.json", describe::processor(&model))],
-            )?
+            let descriptions = [(folder::CONFIG, config), (folder::PREPROCESSOR, describe::processor(&model))];
+            write_folder(out, &model, &tensors, &descriptions)?
         }
         (ExportWhat::Backbone, ExportFormat::Onnx) if dinov2::is_dinov2(model.backbone.config()) => {
             return Err(RunError::NoOnnxFormat);
@@ -165,16 +165,29 @@ fn safetensors_file(out: &Path, tensors: &[NamedTensor], model: &Model) -> Resul
     Ok(written.len())
 }
 
-/// A folder with the weights and descriptions, each replaced by itself.
-fn folder(out: &Path, tensors: &[NamedTensor], descriptions: &[(&str, Value)]) -> Result<usize, RunError> {
+/// A folder with the weights and what describes them.
+fn write_folder(
+    out: &Path,
+    model: &Model,
+    tensors: &[NamedTensor],
+    descriptions: &[(&str, Value)],
+) -> Result<usize, RunError> {
     if out.is_file() {
         return Err(RunError::NotAFolder { path: out.to_path_buf() });
     }
+    if is_ours(out) {
+        return Err(RunError::ExportIntoRun { path: out.to_path_buf() });
+    }
     std::fs::create_dir_all(out).map_err(RunError::file("create", out))?;
     let written: Vec<_> = tensors.iter().map(NamedTensor::as_tensor_ref).collect();
-    // transformers refuses a file that does not say so.
-    let texts = [("format".to_owned(), "pt".to_owned())].into();
-    safetensors::write(&out.join(WEIGHTS), &written, &texts)?;
+    // What an earlier export has left must not describe these weights.
+    for name in folder::DESCRIPTIONS {
+        let path = out.join(name);
+        if path.exists() {
+            std::fs::remove_file(&path).map_err(RunError::file("remove", &path))?;
+        }
+    }
+    safetensors::write(&out.join(WEIGHTS), &written, &metadata(model))?;
     for (name, description) in descriptions {
         let path = out.join(name);
         write_atomic(&path, |file| writeln!(file, "{description:#}")).map_err(RunError::file("write", &path))?;

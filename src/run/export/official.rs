@@ -31,7 +31,7 @@ pub fn write(run: &Path, out: &Path) -> Result<usize, RunError> {
     let mut entries = vec![
         ("student", state_dict(&student.tensors, WRAPPER)),
         ("teacher", state_dict(&teacher.tensors, if is_normalised { WRAPPER } else { "" })),
-        ("epoch", Item::Int(epochs(run, &loaded))),
+        ("epoch", Item::Int(epochs(run, &loaded)?)),
         ("args", arguments(&config)),
     ];
     if let Some(optim) = loaded.parts.get("optim") {
@@ -45,10 +45,16 @@ pub fn write(run: &Path, out: &Path) -> Result<usize, RunError> {
 }
 
 /// Epochs done, which is the number of the next one.
-fn epochs(run: &Path, loaded: &Loaded) -> i64 {
+fn epochs(run: &Path, loaded: &Loaded) -> Result<i64, RunError> {
     let step = loaded.state.get("step").and_then(|step| step.as_u64()).unwrap_or_default();
-    let per_epoch = Status::read(run).map_or(0, |status| status.steps_per_epoch as u64);
-    step.checked_div(per_epoch).unwrap_or_default() as i64
+    // A checkpoint lies two folders below its run.
+    let status = Status::read(run).or_else(|| Status::read(&run.join("../..")));
+    let per_epoch = status.map_or(0, |status| status.steps_per_epoch as u64);
+    match step.checked_div(per_epoch) {
+        Some(epochs) => Ok(epochs as i64),
+        None if step == 0 => Ok(0),
+        None => Err(RunError::NoEpoch { path: run.to_path_buf() }),
+    }
 }
 
 /// The state of `torch.optim`: parameters by number, first those that decay (`utils.py:get_params_groups`).

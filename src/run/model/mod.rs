@@ -17,7 +17,7 @@ use dinoxide_engine::tensor::Pool;
 use dinoxide_views::{EvalTransform, Reading};
 
 use super::RunError;
-use super::folder::stored_config;
+use super::folder::{CONFIG_FILE, stored_config};
 use super::input::{ImageSize, Network};
 use super::validation::{eval_transform, reading};
 use crate::checkpoint::folder::is_model_folder;
@@ -114,14 +114,20 @@ impl Model {
     /// Images of the transform's size to compute at once.
     pub fn images_at_once(&self, transform: EvalTransform) -> usize {
         let (width, height) = transform.size();
-        let tokens = self.backbone.patches(1, height as usize, width as usize).per_image() + 1;
+        let tokens = self.backbone.patches(1, height as usize, width as usize).per_image()
+            + self.backbone.config().leading_tokens();
         (TOKENS_AT_ONCE / tokens).clamp(1, MOST_IMAGES_AT_ONCE)
     }
 }
 
-/// Whether `path` is to be read as a run folder: any folder that no other program's is.
+/// Whether `path` is to be read as a run folder or a checkpoint of one: any folder that is not another program's.
 pub(super) fn is_run(path: &Path) -> bool {
-    path.is_dir() && !is_model_folder(path)
+    is_ours(path) || path.is_dir() && !is_model_folder(path)
+}
+
+/// Whether `path` is a folder that a run has written.
+pub(super) fn is_ours(path: &Path) -> bool {
+    [CONFIG_FILE, MANIFEST_FILE].into_iter().any(|name| path.join(name).is_file())
 }
 
 /// All tensors of the backbone under their official names.

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use dinoxide_engine::kernels::Normalize;
 use dinoxide_views::pixel::{MAX_CHANNELS, RGB};
-use dinoxide_views::{EvalTransform, Exif, Reading};
+use dinoxide_views::{EvalTransform, Exif, MAX_SIZE, Reading};
 
 use super::Model;
 use crate::checkpoint::NamedTensor;
@@ -73,6 +73,9 @@ pub fn recognise(tensors: &[NamedTensor], texts: &Metadata, path: &Path) -> Resu
         (Some(&&[hidden, _]), _) | (None, Some(&&[_, hidden])) => hidden,
         _ => USUAL_MLP_RATIO * embed_dim,
     };
+    if hidden == 0 {
+        return Err(wrong("its MLPs have no width".to_owned()));
+    }
     let depth = block_count(&shapes);
     if depth == 0 {
         return Err(wrong("it has no `blocks.0`".to_owned()));
@@ -151,8 +154,13 @@ pub fn metadata(model: &Model) -> Metadata {
         ("image_size", config.image_size),
         ("in_chans", config.normalize.mean.len()),
     ];
-    if let EvalTransform::ResizeCrop { resize, crop } = model.transform {
-        numbers.extend([("eval_resize", resize as usize), ("eval_crop", crop as usize)]);
+    match model.transform {
+        EvalTransform::ResizeCrop { resize, crop } => {
+            numbers.extend([("eval_resize", resize as usize), ("eval_crop", crop as usize)]);
+        }
+        EvalTransform::Exact { width, height } => {
+            texts.insert("eval_size".to_owned(), format!("{width}x{height}"));
+        }
     }
     texts.extend(numbers.into_iter().map(|(key, number)| (key.to_owned(), number.to_string())));
     texts
@@ -160,7 +168,10 @@ pub fn metadata(model: &Model) -> Metadata {
 
 /// The stated way of bringing images to size.
 pub(super) fn transform(texts: &Metadata) -> Option<EvalTransform> {
-    let side = |key: &str| texts.get(key)?.parse::<u32>().ok().filter(|side| *side > 0);
+    if let Some(exact) = texts.get("eval_size").and_then(|size| size.parse().ok()) {
+        return Some(exact);
+    }
+    let side = |key: &str| texts.get(key)?.parse::<u32>().ok().filter(|side| (1..=MAX_SIZE).contains(side));
     Some(EvalTransform::ResizeCrop { resize: side("eval_resize")?, crop: side("eval_crop")? })
 }
 
@@ -175,11 +186,16 @@ pub(super) fn reading(texts: &Metadata, channels: usize) -> Reading {
 /// What had to be assumed, or is done otherwise than the file asks for, in words.
 pub(super) fn assumed(texts: &Metadata, config: &VitConfig) -> Vec<String> {
     let channels = config.normalize.mean.len();
-    let stated = stated(texts, "mean", channels).is_some() && stated(texts, "std", channels).is_some();
-    let (mean, std) = MIDDLE;
-    let images = (channels != RGB && !stated).then(|| {
-        format!("the file does not state the mean and deviation of its {channels} channels; {mean} and {std} are used")
-    });
+    let used = (mean(texts, channels), deviation(texts, channels));
+    let normalize = &config.normalize;
+    let images = match used {
+        (Some(_), Some(_)) => None,
+        (None, None) if channels == RGB && !texts.contains_key("mean") && !texts.contains_key("std") => None,
+        _ => Some(format!(
+            "the file does not state a usable mean and deviation of its {channels} channels; {:?} and {:?} are used",
+            normalize.mean, normalize.std
+        )),
+    };
     let eps = texts.get("layer_norm_eps").and_then(|text| text.parse::<f64>().ok());
     let eps = eps.filter(|eps| *eps > 2.0 * LAYER_NORM_EPS || *eps < LAYER_NORM_EPS / 2.0);
     let eps = eps.map(|eps| {
@@ -204,9 +220,17 @@ fn normalize(texts: &Metadata, channels: usize) -> Normalize {
         _ => DataConfig { mean: vec![MIDDLE.0; channels], std: vec![MIDDLE.1; channels], ..DataConfig::default() },
     };
     Normalize {
-        mean: stated(texts, "mean", channels).unwrap_or(usual.mean),
-        std: stated(texts, "std", channels).filter(|std| std.iter().all(|std| *std > 0.0)).unwrap_or(usual.std),
+        mean: mean(texts, channels).unwrap_or(usual.mean),
+        std: deviation(texts, channels).unwrap_or(usual.std),
     }
+}
+
+fn mean(texts: &Metadata, channels: usize) -> Option<Vec<f32>> {
+    stated(texts, "mean", channels)
+}
+
+fn deviation(texts: &Metadata, channels: usize) -> Option<Vec<f32>> {
+    stated(texts, "std", channels).filter(|std| std.iter().all(|std| *std > 0.0))
 }
 
 /// A stated number for each channel.

@@ -8,9 +8,10 @@ mod support;
 
 use dinoxide::methods::Device;
 use dinoxide::methods::dino::{Balance, Dino, DinoConfig};
+use dinoxide::nn::backbone::Backbone;
 use dinoxide::nn::dino_head::{DinoHeadConfig, HeadNorm, LastLayer};
 use dinoxide::nn::init::Registry;
-use dinoxide::nn::vit::{Extras, Vit, VitConfig};
+use dinoxide::nn::vit::{Extras, VitConfig};
 use dinoxide::schedule::Scheduled;
 use dinoxide::train::optimizer::{Clip, Optimizer, Rule};
 use dinoxide::train::step::{Crops, TrainState};
@@ -51,7 +52,7 @@ fn config() -> DinoConfig {
         last_layer: LastLayer::Normalized,
     };
     DinoConfig {
-        backbone,
+        backbone: backbone.into(),
         head,
         student_temp: 0.1,
         balance: Balance::Center { momentum: 0.9 },
@@ -92,12 +93,12 @@ fn step_gradient(cpu: &Cpu) -> (Params, Vec<f32>) {
 /// The gradient of a backbone whose class tokens have a given one.
 fn backbone_gradient(cpu: &Cpu) -> (Params, Vec<f32>) {
     let mut registry = Registry::new();
-    let vit = Vit::new(config().backbone, "", &mut registry);
+    let backbone = Backbone::new(config().backbone, "", &mut registry);
     let (params, pool) = (registry.finish(3), Pool::new());
     let pixels = filler_bytes("image", IMAGES * 32 * 32 * 3);
     let mut tape = Tape::train(cpu, &params, &pool);
-    let images = [Images { pixels: &pixels, patches: vit.patches(IMAGES, 32, 32) }];
-    let tokens = vit.class_tokens(&mut tape, &images, None);
+    let images = [Images { pixels: &pixels, patches: backbone.patches(IMAGES, 32, 32) }];
+    let tokens = backbone.features(&mut tape, &images, None);
     let mut grads = vec![0.0; params.values().len()];
     tape.backward_from(&tokens, &filler("gradient", tokens.values().len(), 1.0, 0.0), &mut grads);
     (params, grads)

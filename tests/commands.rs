@@ -68,7 +68,7 @@ fn direct(model: &Model, path: &Path, transform: EvalTransform) -> [Vec<f32>; 3]
     let frozen = model.frozen(&cpu, &pool);
     let (height, width) = (image.height as usize, image.width as usize);
     let batch = ImageBatch { pixels: &image.pixels, images: 1, height, width };
-    [frozen.class_features(batch), frozen.tokens(batch), frozen.class_attention(batch)]
+    [frozen.class_features(batch), frozen.tokens(batch), frozen.class_attention(batch).unwrap()]
 }
 
 fn assert_near(ours: &[f32], expected: &[f32]) {

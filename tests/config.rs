@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use dinoxide::config::{
     Choice, Config, ConfigError, Facts, HeadConfig, InitFacts, KEYS, ModelConfig, Origin, Partial, PixelFacts,
-    Precision, Shape, recipe, resolve,
+    Precision, recipe, resolve,
 };
 
 fn facts(images: usize, side: u32) -> Facts {
@@ -333,7 +333,7 @@ fn every_recipe_of_views_can_be_trained_with() {
 
 /// ViT-S/16 as the paper trained it, with or without its head.
 fn weights(head: Option<HeadConfig>) -> InitFacts {
-    let model = ModelConfig::default().shaped(Shape { embed_dim: 384, depth: 12, num_heads: 6 });
+    let model = ModelConfig::default();
     let (mean, std) = (vec![0.485, 0.456, 0.406], vec![0.229, 0.224, 0.225]);
     InitFacts { model, mean, std, head }
 }

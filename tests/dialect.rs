@@ -126,7 +126,7 @@ fn a_folder_states_heads_and_images() {
     let folder = tempfile::tempdir().unwrap();
     write_folder(folder.path(), &hugging_face(vit(), HuggingFaceModel::Vit));
     let model = Model::load(folder.path(), Network::Teacher).unwrap();
-    let config = model.backbone.config();
+    let config = model.backbone.vit().unwrap().config();
     assert_eq!((config.num_heads, config.depth, config.image_size), (3, 2, 32));
     assert_eq!(config.normalize.mean, [0.5, 0.25, 0.125]);
     assert_eq!(config.normalize.std, [0.25, 0.5, 1.0]);

@@ -96,7 +96,8 @@ fn tensors_show_what_was_added() {
         assert!(names.contains(&"register_tokens") && names.contains(&"blocks.1.ls2.gamma"), "{names:?}");
         assert_eq!(names.contains(&"blocks.0.mlp.w12.weight"), ffn == Ffn::SwiGlu);
         let stated = Metadata::from([("num_heads".to_owned(), "3".to_owned())]);
-        let found = recognise(&tensors, &stated, Path::new("x")).expect("a ViT");
+        let found = recognise(&tensors, &stated, Path::new("x")).expect("a known network");
+        let found = found.vit().expect("a ViT");
         let expected = config(ffn);
         let extras = Extras { layer_scale: Some(1.0), ..expected.extras };
         assert_eq!((found.extras, found.hidden()), (extras, expected.hidden()));

@@ -59,7 +59,7 @@ fn every_official_file_gives_its_backbone() {
         let tensors = network(file, section);
         let path = Path::new(file);
         let config = recognise(&tensors, &heads_stated(), path).unwrap();
-        assert_eq!(config, small_vit(32), "{file}");
+        assert_eq!(config, small_vit(32).into(), "{file}");
         let (_, params) = load_backbone(config, &tensors, path).unwrap();
         assert_filler(&params, role);
     }

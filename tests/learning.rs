@@ -22,18 +22,22 @@ const IMAGES: usize = 3;
 /// Prototypes.
 const OUT_DIM: usize = 20;
 
+fn vit_config() -> VitConfig {
+    VitConfig {
+        image_size: 32,
+        patch_size: 8,
+        embed_dim: 24,
+        depth: 3,
+        num_heads: 2,
+        mlp_ratio: 4.0,
+        normalize: imagenet(),
+        extras: Extras::default(),
+    }
+}
+
 fn config() -> DinoConfig {
     DinoConfig {
-        backbone: VitConfig {
-            image_size: 32,
-            patch_size: 8,
-            embed_dim: 24,
-            depth: 3,
-            num_heads: 2,
-            mlp_ratio: 4.0,
-            normalize: imagenet(),
-            extras: Extras::default(),
-        },
+        backbone: vit_config().into(),
         head: DinoHeadConfig {
             in_dim: 24,
             out_dim: OUT_DIM,
@@ -221,7 +225,7 @@ fn normalised_last_layer_keeps_its_lengths_for_ever() {
 fn mean_teacher_logits(params: &Params, at: usize) -> Vec<f64> {
     let (cpu, pool) = (Cpu::new(), Pool::new());
     let mut registry = dinoxide::nn::init::Registry::new();
-    let vit = dinoxide::nn::vit::Vit::new(config().backbone, "backbone.", &mut registry);
+    let vit = dinoxide::nn::vit::Vit::new(vit_config(), "backbone.", &mut registry);
     let head = dinoxide::nn::dino_head::DinoHead::new(&config().head, "head.", &mut registry);
     let globals = filler_bytes(&format!("global.{at}"), 2 * IMAGES * 32 * 32 * 3);
     let mut tape = Tape::infer(&cpu, params, &pool);
@@ -340,8 +344,8 @@ fn the_same_seed_gives_the_same_run_and_another_one_another() {
 #[test]
 fn recomputing_changes_memory_and_no_bit() {
     let train = |cpu: &Cpu, drop_path: f64, keep: Keep| {
-        let mut config = DinoConfig { drop_path, ..config() };
-        config.backbone.depth = 6;
+        let backbone = VitConfig { depth: 6, ..vit_config() }.into();
+        let config = DinoConfig { drop_path, backbone, ..config() };
         let (mut state, _) = start(config, Rule::AdamW);
         state.keep = keep;
         let pool = Pool::new();

@@ -42,7 +42,7 @@ fn written(outputs: &[Output], texts: &BTreeMap<String, String>) -> (ModelProto,
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("vit.onnx");
     let (vit, params) = filled_vit(config());
-    onnx::write(&path, vit.config(), &refs(&params), outputs, texts).unwrap();
+    onnx::write(&path, &vit.config().clone().into(), &refs(&params), outputs, texts).unwrap();
     (ModelProto::decode(&*fs::read(&path).unwrap()).unwrap(), params)
 }
 
@@ -77,7 +77,7 @@ fn owned(dims: &[&str]) -> Vec<String> {
 }
 
 fn error_of(path: &Path, config: &VitConfig, weights: &[TensorRef<'_>]) -> CheckpointError {
-    match onnx::write(path, config, weights, &[], &BTreeMap::new()) {
+    match onnx::write(path, &config.clone().into(), weights, &[], &BTreeMap::new()) {
         Ok(()) => panic!("an error was expected"),
         Err(error) => error,
     }

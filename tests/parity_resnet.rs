@@ -43,9 +43,9 @@ fn check(name: &str, config: ResNetConfig, gradient: f64) {
     let mut grads = vec![0.0; params.values().len()];
     let mut both = Tape::infer(&cpu, &params, &pool);
     for group in 0..GROUPS.len() {
-        network.features(&mut both, images(group));
+        network.features(&mut both, &[images(group)]);
         let mut tape = Tape::train(&cpu, &params, &pool);
-        let out = network.features(&mut tape, images(group));
+        let out = network.features(&mut tape, &[images(group)]);
         assert_eq!(out.columns(), network.config().features());
         let expected = fixture.values(&format!("out.{group}"));
         assert_close(&format!("features of group {group}"), out.values().iter().copied(), &expected, TOLERANCE);
@@ -83,7 +83,7 @@ fn check(name: &str, config: ResNetConfig, gradient: f64) {
     }
     let mut tape = Tape::infer(&cpu, &params, &pool);
     tape.normalize_by(Statistics::Running);
-    let out = network.features(&mut tape, images(0));
+    let out = network.features(&mut tape, &[images(0)]);
     assert_close("evaluation", out.values().iter().copied(), &fixture.values("evaluated"), TOLERANCE);
 }
 

@@ -23,7 +23,7 @@ const WEIGHT_TOLERANCE: f64 = 2e-3;
 fn dino(fixture: &Fixture) -> (Dino, Params) {
     let last_layer = if fixture.case["norm_last_layer"] == true { LastLayer::Normalized } else { LastLayer::Free };
     let config = DinoConfig {
-        backbone: vit_config(fixture, "global"),
+        backbone: vit_config(fixture, "global").into(),
         head: DinoHeadConfig {
             in_dim: fixture.usize("dim"),
             out_dim: fixture.usize("out_dim"),

@@ -1,5 +1,6 @@
 //! Charts, pictures and pages: sturdy against odd input, self-contained, escaped.
 
+use dinoxide::config::{ModelConfig, Origin};
 use dinoxide::eval::attention::AttentionMaps;
 use dinoxide::report::attention_sheet::{AttentionRow, SheetStyle, attention_sheet};
 use dinoxide::report::chart::{Chart, Reference, Series};
@@ -290,16 +291,17 @@ fn readers_start_films_themselves() {
 
 #[test]
 fn the_nearest_published_network_is_found_by_width_then_patch() {
-    let names = |embed_dim, patch_size| {
-        let found = nearest(embed_dim, patch_size);
+    let names = |name: &str| {
+        let found = nearest(&ModelConfig::named(name, Origin::Flag("--model")).unwrap());
         (found[0].name, found.iter().map(|found| found.epochs).collect::<Vec<_>>())
     };
-    assert_eq!(names(192, 16), ("ViT-S/16", vec![100, 300, 800]));
-    assert_eq!(names(384, 14), ("ViT-S/16", vec![100, 300, 800]));
-    assert_eq!(names(24, 4), ("ViT-S/8", vec![800]));
-    assert_eq!(names(768, 16), ("ViT-B/16", vec![400]));
-    assert_eq!(names(1024, 8), ("ViT-B/8", vec![300]));
-    let last = nearest(384, 16)[2];
+    assert_eq!(names("vit_tiny_patch16_224"), ("ViT-S/16", vec![100, 300, 800]));
+    assert_eq!(names("vit_small_patch14_224"), ("ViT-S/16", vec![100, 300, 800]));
+    assert_eq!(names("vit_tiny_patch4_64"), ("ViT-S/8", vec![800]));
+    assert_eq!(names("vit_base_patch16_224"), ("ViT-B/16", vec![400]));
+    assert_eq!(names("vit_base_patch8_224"), ("ViT-B/8", vec![300]));
+    assert_eq!(names("resnet18"), ("ResNet-50", vec![800]));
+    let last = nearest(&ModelConfig::default())[2];
     assert_eq!((last.knn, last.linear, last.place), (74.5, 77.0, "table 2"));
 }
 

@@ -11,8 +11,9 @@ use std::path::Path;
 const IMPORTS: [(&str, &[&str]); 14] = [
     ("engine", &[]),
     ("views", &[]),
-    ("config", &["views"]), // Its `[views]` table is the recipe of the views crate.
     ("nn", &["engine"]),
+    // Its `[views]` table is the recipe of the views crate; networks have one table of names, sizes and costs.
+    ("config", &["views", "nn", "engine"]),
     ("loss", &["engine"]),
     ("schedule", &["config"]),
     ("methods", &["nn", "loss", "engine", "schedule"]),

@@ -19,7 +19,7 @@ pub enum Dialect {
 }
 
 /// Prefixes under which transformers keeps a backbone within a model for a task.
-const TASK_PREFIXES: [&str; 4] = ["vit.", "dinov2.", "dinov2_with_registers.", "backbone."];
+const TASK_PREFIXES: [&str; 5] = ["vit.", "dinov2.", "dinov2_with_registers.", "resnet.", "backbone."];
 /// Prefixes of blocks, with the number after them: in files, and in memory since transformers 5.
 const BLOCKS: [&str; 2] = ["encoder.layer.", "layers."];
 /// Queries, keys and values, in the order in which the official `qkv` has them: in files, and in memory since transformers 5.
@@ -57,6 +57,12 @@ const IN_DINOV2: [(&str, &str); 9] = [
     ("mlp.weights_out.", "mlp.w3."),
     ("layer_scale2.lambda1", "ls2.gamma"),
 ];
+/// Names of a ResNet outside its blocks.
+const RESNET_STEM: [(&str, &str); 2] =
+    [("embedder.embedder.convolution.", "conv1."), ("embedder.embedder.normalization.", "bn1.")];
+/// Names of what brings a block's input to its output's shape.
+const RESNET_SHORTCUT: [(&str, &str); 2] =
+    [("shortcut.convolution.", "downsample.0."), ("shortcut.normalization.", "downsample.1.")];
 /// What transformers 5 calls the projection in memory.
 const IN_MEMORY: [(&str, &str); 1] = [("attention.o_proj.", "attn.proj.")];
 /// What newer versions of PyTorch call the two parts of a weight-normalised weight.
@@ -70,6 +76,8 @@ pub enum HuggingFaceModel {
     Vit,
     /// `Dinov2Model` and `Dinov2WithRegistersModel`.
     Dinov2,
+    /// `ResNetModel`.
+    ResNet,
 }
 
 impl fmt::Display for Dialect {
@@ -83,6 +91,13 @@ impl fmt::Display for Dialect {
 
 /// Gives all tensors their official names, and puts queries, keys and values together. What has no official name keeps its own.
 pub fn official(tensors: Vec<NamedTensor>) -> (Vec<NamedTensor>, Dialect) {
+    if tensors.iter().any(|tensor| without_task(&tensor.name).starts_with("embedder.embedder.")) {
+        let named = tensors.into_iter().map(|tensor| {
+            let name = resnet_official(without_task(&tensor.name));
+            NamedTensor { name: name.unwrap_or_else(|| tensor.name.clone()), ..tensor }
+        });
+        return (named.collect(), Dialect::HuggingFace);
+    }
     let is_hugging = |tensor: &NamedTensor| without_task(&tensor.name).starts_with("embeddings.");
     if !tensors.iter().any(is_hugging) {
         let renamed = tensors.into_iter().map(|tensor| NamedTensor { name: plain(&tensor.name), ..tensor });
@@ -114,11 +129,18 @@ pub fn official(tensors: Vec<NamedTensor>) -> (Vec<NamedTensor>, Dialect) {
     (named, Dialect::HuggingFace)
 }
 
-/// Gives the tensors of a ViT the names of transformers, and takes queries, keys and values apart.
+/// Gives the tensors of a network the names of transformers, and takes queries, keys and values apart.
 pub fn hugging_face(tensors: Vec<NamedTensor>, model: HuggingFaceModel) -> Vec<NamedTensor> {
     let within: &[(&str, &str)] = match model {
         HuggingFaceModel::Vit => &IN_VIT,
         HuggingFaceModel::Dinov2 => &IN_DINOV2,
+        HuggingFaceModel::ResNet => {
+            let named = tensors.into_iter().map(|tensor| {
+                let name = resnet_hugging(&tensor.name);
+                NamedTensor { name: name.unwrap_or_else(|| tensor.name.clone()), ..tensor }
+            });
+            return named.collect();
+        }
     };
     let mut named = Vec::with_capacity(tensors.len());
     for tensor in tensors {
@@ -140,6 +162,37 @@ pub fn hugging_face(tensors: Vec<NamedTensor>, model: HuggingFaceModel) -> Vec<N
         }
     }
     named
+}
+
+/// torchvision's name of what transformers calls `encoder.stages.0.layers.1.layer.2.convolution.weight`: `layer1.1.conv3.weight`.
+fn resnet_official(name: &str) -> Option<String> {
+    let Some((stage, rest)) = block(name, "encoder.stages.") else { return replaced(name, RESNET_STEM) };
+    let (number, rest) = block(rest, "layers.")?;
+    let inner = match block(rest, "layer.") {
+        Some((layer, rest)) => {
+            let rules = [("convolution.", "conv"), ("normalization.", "bn")];
+            let (there, here) = rules.into_iter().find(|(there, _)| rest.starts_with(there))?;
+            format!("{here}{}.{}", layer + 1, &rest[there.len()..])
+        }
+        None => replaced(rest, RESNET_SHORTCUT)?,
+    };
+    Some(format!("layer{}.{number}.{inner}", stage + 1))
+}
+
+/// The way back.
+fn resnet_hugging(name: &str) -> Option<String> {
+    let here = |(there, here): (&'static str, &'static str)| (here, there);
+    let Some((stage, rest)) = block(name, "layer") else { return replaced(name, RESNET_STEM.map(here)) };
+    let (number, rest) = block(rest, "")?;
+    let inner = replaced(rest, RESNET_SHORTCUT.map(here)).or_else(|| {
+        let rules = [("conv", "convolution"), ("bn", "normalization")];
+        let (layer, rest, kind) = rules.iter().find_map(|(here, there)| {
+            let (layer, rest) = block(rest, here)?;
+            Some((layer, rest, there))
+        })?;
+        Some(format!("layer.{}.{kind}.{rest}", layer.checked_sub(1)?))
+    })?;
+    Some(format!("encoder.stages.{}.layers.{number}.{inner}", stage.checked_sub(1)?))
 }
 
 /// An official name, or the official name of which this is the first, second or last third.

@@ -90,10 +90,8 @@ pub(super) fn stated(folder: &Path) -> Result<BTreeMap<String, String>> {
     let config = json(&folder.join(CONFIG))?;
     let mut texts = BTreeMap::new();
     let mut put = |key: &str, value: Option<String>| texts.extend(value.map(|value| (key.to_owned(), value)));
-    if let Some(activation) = config.get("hidden_act").and_then(Value::as_str).filter(|name| *name != "gelu") {
-        let path = folder.join(CONFIG);
-        return Err(CheckpointError::Index { path, problem: format!("asks for `{activation}`, not the exact GELU") });
-    }
+    refuse_other_arithmetic(&config)
+        .map_err(|problem| CheckpointError::Index { path: folder.join(CONFIG), problem })?;
     // timm states what differs from the network that it names.
     let heads = config.get("model_args").and_then(|arguments| number(arguments, "num_heads"));
     put("num_heads", number(&config, "num_attention_heads").or(heads).map(|heads| heads.to_string()));
@@ -130,6 +128,21 @@ pub(super) fn stated(folder: &Path) -> Result<BTreeMap<String, String>> {
         put("eval_size", exact.map(|(width, height)| format!("{width}x{height}")));
     }
     Ok(texts)
+}
+
+/// What a description asks for that is done otherwise here, in words.
+fn refuse_other_arithmetic(config: &Value) -> std::result::Result<(), String> {
+    let is_resnet = config.get("model_type").and_then(Value::as_str) == Some("resnet");
+    let (usual, words) = if is_resnet { ("relu", "a ReLU") } else { ("gelu", "the exact GELU") };
+    if let Some(activation) = config.get("hidden_act").and_then(Value::as_str).filter(|name| *name != usual) {
+        return Err(format!("asks for `{activation}`, not {words}"));
+    }
+    for key in ["downsample_in_bottleneck", "downsample_in_first_stage"] {
+        if config.get(key).and_then(Value::as_bool) == Some(true) {
+            return Err(format!("asks for `{key}`, which torchvision's ResNets have not"));
+        }
+    }
+    Ok(())
 }
 
 fn number(value: &Value, key: &str) -> Option<u64> {

@@ -156,7 +156,13 @@ pub struct MatchReport {
     pub ignored: Vec<String>,
 }
 
-/// Compares names and shapes. Tensors that only the file has are ignored if they start with one of `ignorable`
+/// Whether a tensor counts the batches that a normalisation has seen: a whole number in other programs' files, not in all of them,
+/// and nothing is computed with it.
+pub fn is_counter(name: &str) -> bool {
+    name.ends_with("num_batches_tracked")
+}
+
+/// Compares names and shapes; a counter may be missing. Tensors that only the file has are ignored if they start with one of `ignorable`
 /// (`head.` when only the backbone is loaded).
 pub fn match_names(expected: &[(String, Vec<usize>)], found: &[NamedTensor], ignorable: &[&str]) -> MatchReport {
     let mut rest: BTreeMap<&str, &NamedTensor> = found.iter().map(|tensor| (tensor.name.as_str(), tensor)).collect();
@@ -164,6 +170,7 @@ pub fn match_names(expected: &[(String, Vec<usize>)], found: &[NamedTensor], ign
     let mut missing = Vec::new();
     for (name, shape) in expected {
         match rest.remove(name.as_str()) {
+            None if is_counter(name) => {}
             None => missing.push(name),
             Some(tensor) if tensor.shape == *shape => report.matched.push(name.clone()),
             Some(tensor) => report.shape_mismatch.push(ShapeMismatch {

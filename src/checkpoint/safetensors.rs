@@ -11,12 +11,15 @@ use serde::Serialize;
 
 use super::atomic::write_atomic;
 use super::error::{CheckpointError, Result};
+use super::names::is_counter;
 use super::tensor::{ByteOrder, ElementType, NamedTensor, TensorFile, TensorRef};
 
 /// The key under which the format keeps text entries; no tensor can bear it.
 const METADATA_KEY: &str = "__metadata__";
 /// The header is padded to this many bytes, so that the values are aligned.
 const HEADER_ALIGNMENT: usize = 8;
+/// Bytes of a counter, a whole number.
+const COUNTER_BYTES: usize = size_of::<i64>();
 /// Values are turned into bytes this many at a time.
 const CHUNK_VALUES: usize = 1 << 14;
 
@@ -73,13 +76,15 @@ pub(super) fn encode_header(
     let mut names = BTreeSet::from([METADATA_KEY]);
     let mut infos = Vec::with_capacity(tensors.len());
     let mut start = 0;
-    for tensor in tensors {
+    for tensor in in_order(tensors) {
         tensor.check()?;
         if !names.insert(tensor.name) {
             return Err(CheckpointError::DuplicateName { path: path.to_path_buf(), name: tensor.name.to_owned() });
         }
-        let end = start + size_of_val(tensor.values);
-        let info = TensorInfo { dtype: Dtype::F32, shape: tensor.shape.to_vec(), data_offsets: (start, end) };
+        let (dtype, width) =
+            if is_counter(tensor.name) { (Dtype::I64, COUNTER_BYTES) } else { (Dtype::F32, size_of::<f32>()) };
+        let end = start + tensor.values.len() * width;
+        let info = TensorInfo { dtype, shape: tensor.shape.to_vec(), data_offsets: (start, end) };
         infos.push((tensor.name.to_owned(), info));
         start = end;
     }
@@ -94,14 +99,24 @@ pub(super) fn encode_header(
     Ok(header)
 }
 
+/// Counters first, which are whole numbers of 8 bytes: each tensor then begins at a multiple of its values' size, as readers expect.
+fn in_order<'t, 'a>(tensors: &'t [TensorRef<'a>]) -> impl Iterator<Item = &'t TensorRef<'a>> {
+    let of_kind = |counters: bool| tensors.iter().filter(move |tensor| is_counter(tensor.name) == counters);
+    of_kind(true).chain(of_kind(false))
+}
+
 /// Writes the header, then every value; nothing larger than one chunk is copied.
 pub(super) fn write_parts(file: &mut dyn Write, header: &[u8], tensors: &[TensorRef<'_>]) -> io::Result<()> {
     file.write_all(header)?;
     let mut bytes = Vec::with_capacity(CHUNK_VALUES * size_of::<f32>());
-    for tensor in tensors {
+    for tensor in in_order(tensors) {
         for chunk in tensor.values.chunks(CHUNK_VALUES) {
             bytes.clear();
-            bytes.extend(chunk.iter().flat_map(|value| value.to_le_bytes()));
+            if is_counter(tensor.name) {
+                bytes.extend(chunk.iter().flat_map(|value| (*value as i64).to_le_bytes()));
+            } else {
+                bytes.extend(chunk.iter().flat_map(|value| value.to_le_bytes()));
+            }
             file.write_all(&bytes)?;
         }
     }

@@ -13,7 +13,7 @@ pub(super) struct GivenArgs {
     /// Folders, images, lists (.txt), tables (.csv), archives (.tar, .zip) or globs
     #[arg(value_name = "DATA")]
     pub data: Vec<String>,
-    /// vit_tiny, vit_small, vit_base, also with sizes: vit_tiny_patch16_96
+    /// vit_tiny, vit_small, vit_base, also with sizes: vit_tiny_patch16_96; resnet50 and others: `dinoxide models ls`
     #[arg(short, long, value_name = "NAME")]
     pub model: Option<String>,
     /// Values to start from: auto, adapt, dino, laptop, demo, cifar10-2cores

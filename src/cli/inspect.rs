@@ -7,7 +7,7 @@ use clap::Args;
 use super::{Ending, print_json};
 use crate::run::console::print_line;
 use crate::run::input::Network;
-use crate::run::inspect::{InspectReport, NetworkReport, inspect};
+use crate::run::inspect::{InspectReport, NetworkReport, VitReport, inspect};
 
 /// Say what a file of weights holds, and whether it can be used here.
 #[derive(Debug, Args)]
@@ -55,19 +55,13 @@ fn network(network: &NetworkReport) -> Vec<String> {
         row("names", &network.names.to_string()),
     ];
     if let Some(backbone) = &network.backbone {
-        lines.push(row(
-            "backbone",
-            &format!(
-                "{}: width {}, {} blocks, {} heads, patch {}, positions of {} px, {} channels",
-                backbone.name,
-                backbone.embed_dim,
-                backbone.depth,
-                backbone.num_heads,
-                backbone.patch_size,
-                backbone.image_size,
-                backbone.channels
-            ),
-        ));
+        let sizes = backbone.vit.as_ref().map(|vit| {
+            let VitReport { depth, num_heads, patch_size, image_size } = vit;
+            format!("{depth} blocks, {num_heads} heads, patch {patch_size}, positions of {image_size} px, ")
+        });
+        let (name, width, channels) = (&backbone.name, backbone.embed_dim, backbone.channels);
+        let sizes = sizes.unwrap_or_default();
+        lines.push(row("backbone", &format!("{name}: width {width}, {sizes}{channels} channels")));
         let ignored = match backbone.ignored {
             0 => String::new(),
             more => format!(", {more} more are heads"),

@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::Ending;
-use crate::config::{ModelConfig, Origin};
+use crate::config::{ModelConfig, Origin, Shape};
 use crate::run::console::print_line;
 
 /// Channels of the images that parameters are counted for.
@@ -26,7 +26,7 @@ enum Action {
     Ls,
     /// Sizes of one network
     Show {
-        /// Name, such as vit_small or vit_small_patch8_224
+        /// Name, such as vit_small, vit_small_patch8_224 or resnet50
         name: String,
     },
 }
@@ -51,35 +51,40 @@ pub(super) fn run(arguments: ModelsArgs) -> anyhow::Result<Ending> {
 }
 
 fn row(model: &ModelConfig) -> String {
-    let (width, depth, heads) = sizes(model);
-    format!("{:24} {width:>5} {depth:>6} {heads:>5} {:>10}", model.full_name(), million(model))
+    let [depth, heads] = match model.shape() {
+        Some(shape) => [shape.depth, shape.num_heads].map(|count| count.to_string()),
+        None => ["–", "–"].map(str::to_owned),
+    };
+    format!("{:24} {:>5} {depth:>6} {heads:>5} {:>10}", model.full_name(), model.dim(), million(model))
 }
 
 fn card(model: &ModelConfig) -> String {
-    let (width, depth, heads) = sizes(model);
-    let grid = model.image_size / model.patch_size;
-    let lines = [
-        ("width", width.to_string()),
-        ("blocks", depth.to_string()),
-        ("heads", format!("{heads} of {}", width / heads.max(1))),
-        ("image", format!("{0} × {0} px, other sizes by interpolated positions", model.image_size)),
-        ("patch", format!("{0} × {0} px, {grid} × {grid} of them", model.patch_size)),
-        ("parameters", format!("{} ({CHANNELS} channels)", million(model))),
-    ];
-    let lines = lines.map(|(name, value)| format!("\n  {name:<11} {value}"));
-    model.full_name() + &lines.concat()
+    let mut lines = vec![("width", model.dim().to_string())];
+    if let Some(Shape { embed_dim, depth, num_heads }) = model.shape() {
+        let grid = model.image_size / model.patch_size;
+        lines.extend([
+            ("blocks", depth.to_string()),
+            ("heads", format!("{num_heads} of {}", embed_dim / num_heads.max(1))),
+            ("image", format!("{0} × {0} px, other sizes by interpolated positions", model.image_size)),
+            ("patch", format!("{0} × {0} px, {grid} × {grid} of them", model.patch_size)),
+        ]);
+    }
+    lines.push(("parameters", format!("{} ({CHANNELS} channels)", million(model))));
+    let lines = lines.into_iter().map(|(name, value)| format!("\n  {name:<11} {value}"));
+    model.full_name() + &lines.collect::<String>()
 }
 
 fn figures(model: &ModelConfig) -> serde_json::Value {
-    let (embed_dim, depth, num_heads) = sizes(model);
-    json!({
-        "name": model.full_name(), "embed_dim": embed_dim, "depth": depth, "num_heads": num_heads,
-        "patch_size": model.patch_size, "image_size": model.image_size, "parameters": model.parameters(CHANNELS),
-    })
-}
-
-fn sizes(model: &ModelConfig) -> (usize, usize, usize) {
-    model.shape().map_or((0, 0, 0), |shape| (shape.embed_dim, shape.depth, shape.num_heads))
+    let mut figures = json!({
+        "name": model.full_name(), "embed_dim": model.dim(), "parameters": model.parameters(CHANNELS),
+    });
+    if let Some(Shape { depth, num_heads, .. }) = model.shape() {
+        figures["depth"] = json!(depth);
+        figures["num_heads"] = json!(num_heads);
+        figures["patch_size"] = json!(model.patch_size);
+        figures["image_size"] = json!(model.image_size);
+    }
+    figures
 }
 
 fn million(model: &ModelConfig) -> String {

@@ -31,7 +31,10 @@ pub(super) fn run(arguments: VerifyExportArgs) -> anyhow::Result<Ending> {
         print_json(&report)?;
     } else {
         let features = match report.feature_difference {
-            Some(difference) => format!("features of an image of {} px differ by {difference:.1e}", report.image_size),
+            Some(difference) => {
+                let [height, width] = report.image_size;
+                format!("features of an image of {width}x{height} px differ by {difference:.1e}")
+            }
             None => "features are for its runtimes to compute".to_owned(),
         };
         let VerifyReport { tensors, values, export, .. } = &report;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use dinoxide_views::pixel::MAX_CHANNELS;
 use dinoxide_views::recipe::{MAX_BLUR_RADIUS, MAX_COUNT, MAX_SIZE};
 
-use super::section::MODELS;
+use super::ModelConfig;
 use super::{Config, ConfigError, Partial};
 
 /// Shortest time that a run can be planned for: measuring its speed takes a part of it.
@@ -106,10 +106,9 @@ fn data(config: &Config, check: &Checker<'_>) -> Result<(), ConfigError> {
 
 fn model(config: &Config, check: &Checker<'_>) -> Result<(), ConfigError> {
     let model = &config.model;
+    check.require((0.0..1.0).contains(&model.drop_path), "model.drop_path", model.drop_path, "0 to below 1")?;
     let Some(shape) = model.shape() else {
-        let known = MODELS.map(|(name, _)| name).join(", ");
-        let allowed = format!("{known}, each also with sizes as in `vit_tiny_patch16_96`");
-        return check.require(false, "model.name", &model.name, &allowed);
+        return other_network(config, check);
     };
     check.at_least("model.patch_size", model.patch_size, 1)?;
     check.at_least("model.image_size", model.image_size, model.patch_size)?;
@@ -119,8 +118,38 @@ fn model(config: &Config, check: &Checker<'_>) -> Result<(), ConfigError> {
     let divides = shape.embed_dim.is_multiple_of(shape.num_heads);
     let allowed = format!("a divisor of the width {}", shape.embed_dim);
     check.require(divides, "model.num_heads", shape.num_heads, &allowed)?;
-    check.positive("model.mlp_ratio", model.mlp_ratio)?;
-    check.require((0.0..1.0).contains(&model.drop_path), "model.drop_path", model.drop_path, "0 to below 1")
+    check.positive("model.mlp_ratio", model.mlp_ratio)
+}
+
+/// A network that is no ViT has none of a ViT's sizes.
+fn other_network(config: &Config, check: &Checker<'_>) -> Result<(), ConfigError> {
+    let model = &config.model;
+    if model.plain(config.data.channels).is_none() {
+        let known = ModelConfig::names().collect::<Vec<_>>().join(", ");
+        let allowed = format!("{known}; a ViT also with sizes as in `vit_tiny_patch16_96`");
+        return check.require(false, "model.name", &model.name, &allowed);
+    }
+    let plain = ModelConfig::default();
+    let only_vits = [
+        ("model.patch_size", (model.patch_size != plain.patch_size).then_some(model.patch_size)),
+        ("model.image_size", (model.image_size != plain.image_size).then_some(model.image_size)),
+        ("model.embed_dim", model.embed_dim),
+        ("model.depth", model.depth),
+        ("model.num_heads", model.num_heads),
+    ];
+    let given = only_vits.into_iter().find_map(|(key, value)| Some((key, value?.to_string())));
+    let ratio = (model.mlp_ratio != plain.mlp_ratio).then(|| ("model.mlp_ratio", model.mlp_ratio.to_string()));
+    let drop_path = (model.drop_path > 0.0).then(|| ("model.drop_path", model.drop_path.to_string()));
+    let recompute = config.run.recompute.then(|| ("run.recompute", "true".to_owned()));
+    match given.or(ratio).or(drop_path).or(recompute) {
+        None => Ok(()),
+        Some((key, value)) => Err(ConfigError::Conflict {
+            key: key.to_owned(),
+            value,
+            other: format!("`model.name` = \"{}\"", model.name),
+            hint: format!("only ViTs have it; leave `{key}` away"),
+        }),
+    }
 }
 
 fn head_and_dino(config: &Config, check: &Checker<'_>) -> Result<(), ConfigError> {
@@ -212,7 +241,7 @@ fn optim_and_run(config: &Config, check: &Checker<'_>) -> Result<(), ConfigError
 
 /// Crops are cut into whole patches.
 fn sizes_divide(config: &Config) -> Result<(), ConfigError> {
-    let patch = config.model.patch_size;
+    let patch = config.model.unit();
     let sizes = [
         ("model.image_size", config.model.image_size),
         ("views.global.size", config.views.global.size as usize),
@@ -223,7 +252,7 @@ fn sizes_divide(config: &Config) -> Result<(), ConfigError> {
             return Err(ConfigError::Conflict {
                 key: key.to_owned(),
                 value: size.to_string(),
-                other: format!("`model.patch_size` = {patch}"),
+                other: format!("the patches of `{}`, {patch} px", config.model.name),
                 hint: format!("use a multiple of {patch}, such as {}", (size / patch).max(1) * patch),
             });
         }

@@ -8,6 +8,7 @@ mod check;
 mod derive;
 mod error;
 mod key;
+mod network;
 mod partial;
 pub mod plan;
 pub mod recipe;
@@ -20,11 +21,12 @@ pub use derive::{flops_per_image, images_per_second};
 pub use error::ConfigError;
 pub(crate) use key::MEASURED;
 pub use key::{KEYS, Key};
+pub use network::Shape;
 pub use partial::{Origin, Partial};
 pub use plan::{Choice, Facts, InitFacts, PixelFacts, Speed, resolve};
 pub use section::{
     Centering, ClipMode, DataConfig, DinoConfig, EvalConfig, ExifMode, HeadConfig, LogConfig, ModelConfig, OptimConfig,
-    OptimizerName, Precision, RunConfig, Shape,
+    OptimizerName, Precision, RunConfig,
 };
 pub use views::ViewsConfig;
 

@@ -76,11 +76,11 @@ pub enum ExifMode {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ModelConfig {
-    /// `vit_tiny`, `vit_small` or `vit_base`.
+    /// `vit_tiny`, `vit_small`, `vit_base`, or one of the ResNets, such as `resnet50`.
     pub name: String,
-    /// Side of a patch, pixels.
+    /// Side of a ViT's patch, pixels.
     pub patch_size: usize,
-    /// Side of the square image whose patch grid has its own position embeddings, pixels.
+    /// Side of the square image whose patch grid has its own position embeddings in a ViT, pixels.
     pub image_size: usize,
     /// Width, where it differs from the named model's.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -113,74 +113,6 @@ impl Default for ModelConfig {
             drop_path: 0.0,
             init: None,
         }
-    }
-}
-
-/// Sizes of a transformer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Shape {
-    /// Width.
-    pub embed_dim: usize,
-    /// Blocks.
-    pub depth: usize,
-    /// Attention heads.
-    pub num_heads: usize,
-}
-
-/// Named models: name and shape (DINO, Caron et al. 2021, table 1; `vit_tiny` as in DeiT).
-pub(super) const MODELS: [(&str, Shape); 3] = [
-    ("vit_tiny", Shape { embed_dim: 192, depth: 12, num_heads: 3 }),
-    ("vit_small", Shape { embed_dim: 384, depth: 12, num_heads: 6 }),
-    ("vit_base", Shape { embed_dim: 768, depth: 12, num_heads: 12 }),
-];
-
-impl ModelConfig {
-    /// Width, depth and heads after overrides; `None` if the name is unknown.
-    pub fn shape(&self) -> Option<Shape> {
-        let (_, named) = MODELS.iter().find(|(name, _)| *name == self.name)?;
-        Some(Shape {
-            embed_dim: self.embed_dim.unwrap_or(named.embed_dim),
-            depth: self.depth.unwrap_or(named.depth),
-            num_heads: self.num_heads.unwrap_or(named.num_heads),
-        })
-    }
-
-    /// Every named model, for images of 224 px in patches of 16.
-    pub fn known() -> impl Iterator<Item = Self> {
-        MODELS.into_iter().map(|(name, _)| Self { name: name.to_owned(), ..Self::default() })
-    }
-
-    /// This model in another shape: under the name of the model of the nearest width, with what differs from it.
-    #[must_use]
-    pub fn shaped(self, shape: Shape) -> Self {
-        let Shape { embed_dim, depth, num_heads } = shape;
-        let [first, ..] = MODELS;
-        let nearest = MODELS.into_iter().min_by_key(|(_, named)| named.embed_dim.abs_diff(embed_dim));
-        let (name, named) = nearest.unwrap_or(first);
-        let other = |value: usize, named: usize| (value != named).then_some(value);
-        Self {
-            name: name.to_owned(),
-            embed_dim: other(embed_dim, named.embed_dim),
-            depth: other(depth, named.depth),
-            num_heads: other(num_heads, named.num_heads),
-            ..self
-        }
-    }
-
-    /// Name in timm's spelling, such as `vit_tiny_patch16_96`.
-    pub fn full_name(&self) -> String {
-        format!("{}_patch{}_{}", self.name, self.patch_size, self.image_size)
-    }
-
-    /// Parameters of the backbone for images of so many channels; 0 if the name is unknown.
-    pub fn parameters(&self, channels: usize) -> usize {
-        let Some(shape) = self.shape() else { return 0 };
-        let width = shape.embed_dim;
-        let hidden = (width as f64 * self.mlp_ratio) as usize;
-        let grid = self.image_size / self.patch_size.max(1);
-        let block = 4 * width * width + 4 * width + 2 * width * hidden + hidden + width + 4 * width;
-        let embed = (channels * self.patch_size * self.patch_size + 1) * width;
-        embed + (grid * grid + 2) * width + shape.depth * block + 2 * width
     }
 }
 

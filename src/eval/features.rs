@@ -2,19 +2,19 @@
 
 use dinoxide_engine::kernels::Kernels;
 use dinoxide_engine::params::Params;
-use dinoxide_engine::tape::{FrozenParams, Images, Tape};
+use dinoxide_engine::tape::{FrozenParams, Images, Statistics, Tape};
 use dinoxide_engine::tensor::Pool;
 use dinoxide_views::EvalBatch;
 
 use super::EvalError;
-use crate::nn::vit::Vit;
+use crate::nn::backbone::Backbone;
 
 /// A network that no longer learns, and what it runs on.
 pub struct Frozen<'a> {
     /// Where memory comes from.
     pool: &'a Pool,
     /// The network.
-    pub backbone: &'a Vit,
+    pub backbone: &'a Backbone,
     /// Its parameters.
     params: FrozenParams<'a>,
 }
@@ -43,41 +43,35 @@ pub struct Features<const NETWORKS: usize> {
 
 impl<'a> Frozen<'a> {
     /// The network `backbone` with these parameters on these kernels.
-    pub fn new(kernels: &'a dyn Kernels<f32>, pool: &'a Pool, backbone: &'a Vit, params: &'a Params) -> Self {
+    pub fn new(kernels: &'a dyn Kernels<f32>, pool: &'a Pool, backbone: &'a Backbone, params: &'a Params) -> Self {
         Self { pool, backbone, params: FrozenParams::new(kernels, params) }
     }
 
-    /// Class tokens after the final norm, `[images, D]`.
+    /// A ViT's class tokens after the final norm, a ResNet's means over the last stage: `[images, D]`.
     pub fn class_features(&self, batch: ImageBatch<'_>) -> Vec<f32> {
-        let mut tape = Tape::frozen(&self.params, self.pool);
-        self.backbone.class_tokens(&mut tape, &[self.images(batch)], None).values().to_vec()
+        let mut tape = self.tape();
+        self.backbone.features(&mut tape, &[self.images(batch)], None).values().to_vec()
     }
 
-    /// Class token and patches of the last block after the final norm, `[images, T, D]`, the class token first; no registers.
+    /// For each image its features and those of every place of the backbone's grid, `[images, 1 + N, D]`.
     pub fn tokens(&self, batch: ImageBatch<'_>) -> Vec<f32> {
-        let mut tape = Tape::frozen(&self.params, self.pool);
-        let layers = self.backbone.intermediate_layers(&mut tape, &[self.images(batch)], 1);
-        let (width, registers) = (self.backbone.config().embed_dim, self.backbone.config().extras.registers);
-        let mut tokens = Vec::new();
-        for layer in &layers {
-            let values = layer.tokens.values();
-            for segment in layer.heads.segments.iter() {
-                let sequence = &values[segment.start * width..(segment.start + segment.len) * width];
-                tokens.extend_from_slice(&sequence[..width]);
-                tokens.extend_from_slice(&sequence[(1 + registers) * width..]);
-            }
-        }
-        tokens
+        self.backbone.tokens(&mut self.tape(), self.images(batch))
     }
 
-    /// Attention of the class token to the patches in the last block, `[images, heads, T − 1]`.
-    pub fn class_attention(&self, batch: ImageBatch<'_>) -> Vec<f32> {
-        let images = self.images(batch);
-        let mut tape = Tape::frozen(&self.params, self.pool);
-        let rows = self.backbone.last_class_attention(&mut tape, &[images]);
+    /// Attention of the class token to the patches in the last block, `[images, heads, N]`; only a ViT has it.
+    pub fn class_attention(&self, batch: ImageBatch<'_>) -> Option<Vec<f32>> {
+        let (vit, images) = (self.backbone.vit()?, self.images(batch));
+        let rows = vit.last_class_attention(&mut self.tape(), &[images]);
         // The first keys of each row are the class token itself and registers.
-        let leading = self.backbone.config().leading_tokens();
-        rows.chunks_exact(images.patches.per_image() + leading).flat_map(|row| &row[leading..]).copied().collect()
+        let leading = vit.config().leading_tokens();
+        let rows = rows.chunks_exact(images.patches.per_image() + leading);
+        Some(rows.flat_map(|row| &row[leading..]).copied().collect())
+    }
+
+    fn tape(&self) -> Tape<'_> {
+        let mut tape = Tape::frozen(&self.params, self.pool);
+        tape.normalize_by(Statistics::Running);
+        tape
     }
 
     fn images<'x>(&self, batch: ImageBatch<'x>) -> Images<'x> {

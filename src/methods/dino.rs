@@ -11,10 +11,10 @@ use super::center::Center;
 use super::{Forward, ForwardSeconds, Method, Outputs, StateTensor, Statistics, Views};
 use crate::loss::dino::{ViewCount, dino_loss, targets};
 use crate::loss::sinkhorn::sinkhorn_center;
+use crate::nn::backbone::{Backbone, BackboneConfig};
 use crate::nn::dino_head::{DinoHead, DinoHeadConfig};
 use crate::nn::drop_path::DropPath;
 use crate::nn::init::Registry;
-use crate::nn::vit::{Vit, VitConfig};
 use crate::schedule::Scheduled;
 
 /// Prefix of the backbone's tensors in student and teacher.
@@ -26,7 +26,7 @@ pub const HEAD: &str = "head.";
 #[derive(Debug, Clone, PartialEq)]
 pub struct DinoConfig {
     /// The backbone of student and teacher.
-    pub backbone: VitConfig,
+    pub backbone: BackboneConfig,
     /// The projection head of student and teacher.
     pub head: DinoHeadConfig,
     /// Student temperature, 0.1 in the paper.
@@ -57,7 +57,7 @@ const SINKHORN_ITERATIONS: usize = 3;
 /// Teacher, centre and the shape of both networks. The student's parameters belong to the training loop.
 #[derive(Debug, Clone)]
 pub struct Dino {
-    backbone: Vit,
+    backbone: Backbone,
     head: DinoHead,
     teacher: Params,
     center: Center,
@@ -68,7 +68,7 @@ impl Dino {
     /// Builds both networks and returns the method with the student's parameters. The teacher starts as an exact copy.
     pub fn new(config: DinoConfig) -> (Self, Params) {
         let mut registry = Registry::new();
-        let backbone = Vit::new(config.backbone.clone(), BACKBONE, &mut registry);
+        let backbone = Backbone::new(config.backbone.clone(), BACKBONE, &mut registry);
         let head = DinoHead::new(&config.head, HEAD, &mut registry);
         let student = registry.finish(config.seed);
         let momentum = match config.balance {
@@ -98,7 +98,7 @@ impl Method for Dino {
 
         // Teacher: global crops only, no gradient, no drop path.
         let mut frozen = Tape::infer(tape.kernels(), &self.teacher, tape.pool());
-        let features = self.backbone.class_tokens(&mut frozen, &views.groups[..1], None); // [2·B, D]
+        let features = self.backbone.features(&mut frozen, &views.groups[..1], None); // [2·B, D]
         let logits = self.head.forward(&mut frozen, &features); // [2·B, K]
         let teacher_seconds = clock.seconds();
         let center = match self.config.balance {
@@ -114,7 +114,7 @@ impl Method for Dino {
         let (rate, seed) = (self.config.drop_path, self.config.seed);
         let draw = DropPath { rate, seed, step: at.step as u64, first_image: views.first_image };
         let kept = self.backbone.drop_path(&draw, count.student, views.images);
-        let features = self.backbone.class_tokens(tape, &views.groups, kept.as_ref()); // [V·B, D]
+        let features = self.backbone.features(tape, &views.groups, kept.as_ref()); // [V·B, D]
         let student = self.head.forward(tape, &features); // [V·B, K]
         let student_seconds = clock.seconds();
         let loss = dino_loss(tape, &student, &targets, count, self.config.student_temp);
@@ -144,7 +144,7 @@ impl Method for Dino {
         store(&mut self.teacher, outputs.teacher_statistics);
     }
 
-    fn backbone(&self) -> (&Vit, &Params) {
+    fn backbone(&self) -> (&Backbone, &Params) {
         (&self.backbone, &self.teacher)
     }
 

@@ -7,7 +7,7 @@ use dinoxide_engine::params::Params;
 use dinoxide_engine::tape::{Images, Loss, Tape};
 use dinoxide_engine::tensor::Pool;
 
-use crate::nn::vit::Vit;
+use crate::nn::backbone::Backbone;
 use crate::schedule::Scheduled;
 
 pub mod center;
@@ -91,7 +91,7 @@ pub trait Method {
     fn after_update(&mut self, outputs: Outputs, at: &Scheduled);
 
     /// The network that is kept and evaluated, and its parameters.
-    fn backbone(&self) -> (&Vit, &Params);
+    fn backbone(&self) -> (&Backbone, &Params);
 
     /// State besides student and teacher, for checkpoints.
     fn state(&self) -> Vec<StateTensor>;

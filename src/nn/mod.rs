@@ -2,9 +2,11 @@
 //!
 //! Tensor names are the official state-dict names, so module paths are checkpoint keys.
 
+pub mod backbone;
 pub mod dino_head;
 pub mod drop_path;
 pub mod init;
 pub mod pos_embed;
 pub mod resnet;
 pub mod vit;
+pub mod work;

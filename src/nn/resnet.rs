@@ -9,15 +9,23 @@ use dinoxide_engine::tape::{BatchNorm, ConvNorm, Convolution, Images, Tape};
 use dinoxide_engine::tensor::Matrix;
 
 use super::init::{Init, Registry};
+use super::work::Work;
 
 /// Added to variances (PyTorch's default).
-const EPS: f64 = 1e-5;
-/// Channels after the stem.
-const STEM: usize = 64;
+pub const EPS: f64 = 1e-5;
+/// Channels after the stem of a network of single width.
+pub const STEM: usize = 64;
 /// The pooling after the stem.
 const POOL: Window = Window { kernel: 3, stride: 2, padding: 1 };
 /// How much wider a bottleneck's output is than its middle.
-const EXPANSION: usize = 4;
+pub const EXPANSION: usize = 4;
+
+/// What names begin with.
+const FAMILY: &str = "resnet";
+/// Layers of the networks in the paper's table 1.
+const DEPTHS: [usize; 5] = [18, 34, 50, 101, 152];
+/// The widest one that has a name.
+const WIDEST: usize = 4;
 
 /// What a block is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +63,25 @@ impl ResNetConfig {
         Some(Self { kind, blocks, width, normalize })
     }
 
+    /// The network of a name such as `resnet50`, or `resnet50w2` for twice the width.
+    pub fn named(name: &str, normalize: Normalize) -> Option<Self> {
+        let sizes = name.strip_prefix(FAMILY)?;
+        let (depth, width) = sizes.split_once('w').unwrap_or((sizes, "1"));
+        let config = Self::of_depth(depth.parse().ok()?, width.parse().ok()?, normalize)?;
+        // One name for each network.
+        (config.name() == name && config.width.is_power_of_two() && config.width <= WIDEST).then_some(config)
+    }
+
+    /// Its name, such as `resnet50`, where layers and width are those of a table; `resnet` for others.
+    pub fn name(&self) -> String {
+        let layers = |depth: &&usize| {
+            Self::of_depth(**depth, self.width, self.normalize.clone()).is_some_and(|known| known == *self)
+        };
+        let depth = DEPTHS.iter().find(layers).map(ToString::to_string).unwrap_or_default();
+        let width = if self.width == 1 { String::new() } else { format!("w{}", self.width) };
+        format!("{FAMILY}{depth}{width}")
+    }
+
     /// Width of the features, D: 512 or 2048 times the width.
     pub fn features(&self) -> usize {
         let expansion = if self.kind == Kind::Bottleneck { EXPANSION } else { 1 };
@@ -65,6 +92,8 @@ impl ResNetConfig {
 /// A convolution and the batch normalisation after it.
 #[derive(Debug, Clone, Copy)]
 struct Layer {
+    /// Channels before and after.
+    channels: [usize; 2],
     conv: Convolution,
     norm: BatchNorm,
 }
@@ -110,8 +139,87 @@ impl ResNet {
         &self.config
     }
 
-    /// Features of a group of equally sized images: the mean over the last stage's pixels, `[images, D]`.
-    pub fn features(&self, tape: &mut Tape<'_>, images: Images<'_>) -> Matrix {
+    /// Features of groups of equally sized images, one row for each image in the order of the groups: `[Σ images, D]`.
+    pub fn features(&self, tape: &mut Tape<'_>, groups: &[Images<'_>]) -> Matrix {
+        let pooled = groups.iter().map(|images| {
+            let (x, _) = self.last_stage(tape, *images);
+            tape.mean_pool(&x, images.patches.images)
+        });
+        let pooled: Vec<Matrix> = pooled.collect();
+        tape.stack(&pooled)
+    }
+
+    /// For each image the features and then the values that they are the mean of, those of the last stage: `[images, 1 + N, D]`.
+    pub fn tokens(&self, tape: &mut Tape<'_>, images: Images<'_>) -> Vec<f32> {
+        let (x, grid) = self.last_stage(tape, images);
+        let pooled = tape.mean_pool(&x, grid.images);
+        let (width, len) = (x.columns(), grid.height * grid.width * x.columns());
+        let each = pooled.values().chunks_exact(width).zip(x.values().chunks_exact(len));
+        each.flat_map(|(mean, values)| mean.iter().chain(values)).copied().collect()
+    }
+
+    /// Rows and columns of the last stage for an image of `height` × `width` pixels.
+    pub fn grid(&self, height: usize, width: usize) -> (usize, usize) {
+        let grid = self.walk(self.patches(1, height, width), |_, _| ());
+        (grid.height, grid.width)
+    }
+
+    /// Operations on groups of equally sized images.
+    pub fn work(&self, groups: &[Patches]) -> Work {
+        let mut work = Work::default();
+        for group in groups {
+            self.walk(*group, |layer, grid| {
+                let ([inputs, outputs], kernel) = (layer.channels, layer.conv.window.kernel);
+                let mut product = Work::default();
+                product.product(grid.windows(layer.conv.window).pixels(), inputs * kernel * kernel, outputs);
+                if std::ptr::eq(layer, &raw const self.stem) {
+                    // Pixels need no gradient.
+                    product.backward = product.forward;
+                }
+                work.add(product, 1.0);
+            });
+        }
+        work
+    }
+
+    /// Values that the gradient of these images keeps, about: those of each convolution, before and after it is normalised.
+    pub fn kept_values(&self, groups: &[Patches]) -> f64 {
+        let mut values = 0;
+        for group in groups {
+            self.walk(*group, |layer, grid| values += 2 * grid.windows(layer.conv.window).pixels() * layer.channels[1]);
+        }
+        values as f64
+    }
+
+    /// How many layers are above the tensor `name` (without a prefix), as learning rates that decay by layers count them: each block
+    /// is one, the stem is below them all (timm's `group_matcher`).
+    pub fn layers_above(&self, name: &str) -> usize {
+        let place = name.strip_prefix("layer").and_then(|rest| {
+            let mut numbers = rest.split('.').map_while(|part| part.parse::<usize>().ok());
+            Some((numbers.next()?.checked_sub(1)?, numbers.next()?))
+        });
+        let below =
+            place.map_or(0, |(stage, number)| 1 + number + self.config.blocks.iter().take(stage).sum::<usize>());
+        self.blocks.len() + 1 - below.min(self.blocks.len())
+    }
+
+    /// Shows each layer the grid that it is computed from; returns the last one.
+    fn walk(&self, patches: Patches, mut each: impl FnMut(&Layer, Grid)) -> Grid {
+        let mut grid = Grid { images: patches.images, height: patches.height, width: patches.width };
+        each(&self.stem, grid);
+        grid = grid.windows(self.stem.conv.window).windows(POOL);
+        for block in &self.blocks {
+            block.downsample.iter().for_each(|layer| each(layer, grid));
+            for layer in &block.layers {
+                each(layer, grid);
+                grid = grid.windows(layer.conv.window);
+            }
+        }
+        grid
+    }
+
+    /// The values of the last stage, one row for each of its pixels.
+    fn last_stage(&self, tape: &mut Tape<'_>, images: Images<'_>) -> (Matrix, Grid) {
         let Patches { images: count, height, width, .. } = images.patches;
         let grid = Grid { images: count, height, width };
         let mut x = tape.patchify(images, &self.config.normalize); // [B·H·W, C]
@@ -122,7 +230,7 @@ impl ResNet {
         for block in &self.blocks {
             (x, grid) = block.forward(tape, &x, grid);
         }
-        tape.mean_pool(&x, count)
+        (x, grid)
     }
 
     /// The geometry of a batch of byte images for this network: each pixel is a patch.
@@ -147,7 +255,7 @@ impl Block {
         let mut out = x.clone();
         for (number, layer) in self.layers.iter().enumerate() {
             let skip = (number + 1 == self.layers.len()).then_some(&skip);
-            let Layer { conv, norm } = *layer;
+            let Layer { conv, norm, .. } = *layer;
             out = tape.conv_norm(&out, grid, ConvNorm { conv, norm, eps: EPS, skip, activation: Activation::Relu });
             grid = grid.windows(conv.window);
         }
@@ -190,6 +298,11 @@ impl Maker<'_> {
         let name = format!("{}{conv}.weight", self.prefix);
         let weight = self.registry.trained(name, &shape, Init::TruncNormal(std));
         let norm = self.registry.batch_norm(&format!("{}{norm}", self.prefix), outputs);
-        Layer { conv: Convolution { weight, bias: None, window: Window { kernel, stride, padding: kernel / 2 } }, norm }
+        let channels = [inputs, outputs];
+        Layer {
+            channels,
+            conv: Convolution { weight, bias: None, window: Window { kernel, stride, padding: kernel / 2 } },
+            norm,
+        }
     }
 }

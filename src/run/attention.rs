@@ -13,7 +13,7 @@ use super::console::{Console, Figures, Verbosity};
 use super::device::among_threads;
 use super::images::warn_of_skipped;
 use super::input::{ImageSize, Network};
-use super::model::Model;
+use super::model::{Model, name_of};
 use super::report::picture_of;
 use super::seen::{free_name, seen};
 use crate::checkpoint::atomic::write_atomic;
@@ -75,6 +75,10 @@ fn look(request: &AttentionRequest) -> Result<AttentionReport, RunError> {
         Some(_) => Some(model.transform(request.image_size)?),
         None => None,
     };
+    let no_attention = || RunError::NoAttention { model: name_of(&model.backbone.config()) };
+    if model.backbone.vit().is_none() {
+        return Err(no_attention());
+    }
     let source = Source::open(&request.images)?;
     let (cpu, pool) = (Cpu::new(), Pool::new());
     let frozen = model.frozen(&cpu, &pool);
@@ -89,11 +93,15 @@ fn look(request: &AttentionRequest) -> Result<AttentionReport, RunError> {
                 continue;
             }
         };
-        let seen = seen(&console, &image.name, &decoded, fixed, model.backbone.config().patch_size);
+        let seen = seen(&console, &image.name, &decoded, fixed, model.backbone.stride());
         let (height, width) = (seen.height as usize, seen.width as usize);
         let values = frozen.class_attention(ImageBatch { pixels: &seen.pixels, images: 1, height, width });
-        let patches = model.backbone.patches(1, height, width);
-        let look = Look { name: &image.name, image: &seen, maps: AttentionMaps::new(values, patches.grid())? };
+        let values = values.ok_or_else(no_attention)?;
+        let look = Look {
+            name: &image.name,
+            image: &seen,
+            maps: AttentionMaps::new(values, model.backbone.grid(height, width))?,
+        };
         let folder = request.out.join(free_name(&image.name, &mut folders));
         report.files.extend(look.write(&folder, request.threshold)?);
         report.images += 1;

@@ -24,7 +24,7 @@ use crate::demo::{Counts, DEFAULT_SIZE, class_names, write};
 use crate::eval::attention::{AttentionScore, MASS, TruthMask, UnknownLevel, image_jaccard, mean_jaccard};
 use crate::eval::features::Frozen;
 use crate::methods::dino::Dino;
-use crate::nn::vit::Vit;
+use crate::nn::backbone::Backbone;
 use crate::report::attention_sheet::AttentionRow;
 use crate::report::page::Table;
 use crate::train::End;
@@ -209,14 +209,18 @@ fn scenes(trained: &Trained<'_>, data: &Path) -> Result<Vec<Scene>, RunError> {
 }
 
 /// How well a network's attention outlines the objects, and the first rows of a sheet.
-fn look(scenes: &[Scene], backbone: &Vit, params: &Params) -> Result<(AttentionScore, Vec<AttentionRow>), RunError> {
+fn look(
+    scenes: &[Scene],
+    backbone: &Backbone,
+    params: &Params,
+) -> Result<(AttentionScore, Vec<AttentionRow>), RunError> {
     let (cpu, pool) = (Cpu::new(), Pool::new());
     let frozen = Frozen::new(&cpu, &pool, backbone, params);
-    let patch_size = backbone.config().patch_size;
+    let patch_size = backbone.stride();
     let stride = scenes.len().div_ceil(SHEET_ROWS).max(1);
     let (mut scores, mut rows) = (Vec::with_capacity(scenes.len()), Vec::new());
     for (place, Scene { image, mask }) in scenes.iter().enumerate() {
-        let maps = attention_maps(&frozen, image)?;
+        let Some(maps) = attention_maps(&frozen, image)? else { continue };
         let size = (image.height as usize, image.width as usize);
         let truth = TruthMask::from_gray(mask, size, UnknownLevel::Background)?;
         scores.push(image_jaccard(&maps, patch_size, MASS, &[truth])?);

@@ -12,7 +12,7 @@ use super::console::{Console, Figures, Verbosity};
 use super::device::{among_threads, cpu};
 use super::images::{introduce, loader, warn_of_skipped};
 use super::input::{ImageSize, Network};
-use super::model::Model;
+use super::model::{Model, name_of};
 use crate::config::Precision;
 use crate::eval::EvalError;
 use crate::eval::embedding::{FeatureKind, FeatureWriter};
@@ -40,12 +40,12 @@ pub struct EmbedRequest {
 /// Which features are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum EmbedWhat {
-    /// The CLS token: (N, D).
+    /// The CLS token, of a ResNet the mean over places: (N, D).
     #[default]
     Cls,
-    /// All tokens: (N, T, D).
+    /// The same and then the features of every place: (N, 1 + places, D).
     Tokens,
-    /// The last attention of the CLS token over the patches: (N, heads, T − 1).
+    /// The last attention of a ViT's CLS token over the patches: (N, heads, places).
     Attention,
 }
 
@@ -72,14 +72,16 @@ impl EmbedWhat {
     }
 
     /// Shape of one image's features.
-    fn row_shape(self, model: &Model, transform: EvalTransform) -> Vec<usize> {
+    fn row_shape(self, model: &Model, transform: EvalTransform) -> Result<Vec<usize>, RunError> {
         let (width, height) = transform.size();
-        let patches = model.backbone.patches(1, height as usize, width as usize).per_image();
+        let (rows, columns) = model.backbone.grid(height as usize, width as usize);
+        let (places, dim) = (rows * columns, model.backbone.dim());
         let config = model.backbone.config();
-        match self {
-            Self::Cls => vec![config.embed_dim],
-            Self::Tokens => vec![patches + 1, config.embed_dim],
-            Self::Attention => vec![config.num_heads, patches],
+        match (self, config.vit()) {
+            (Self::Cls, _) => Ok(vec![dim]),
+            (Self::Tokens, _) => Ok(vec![places + 1, dim]),
+            (Self::Attention, Some(vit)) => Ok(vec![vit.num_heads, places]),
+            (Self::Attention, None) => Err(RunError::NoAttention { model: name_of(&config) }),
         }
     }
 
@@ -87,7 +89,7 @@ impl EmbedWhat {
         match self {
             Self::Cls => frozen.class_features(batch),
             Self::Tokens => frozen.tokens(batch),
-            Self::Attention => frozen.class_attention(batch),
+            Self::Attention => frozen.class_attention(batch).unwrap_or_default(),
         }
     }
 }
@@ -104,7 +106,7 @@ fn write(request: &EmbedRequest) -> Result<EmbedReport, RunError> {
     let console = Console::new(Verbosity::Normal, Figures::Talk);
     let model = Model::load(&request.model, request.network)?;
     let transform = model.transform(request.image_size)?;
-    let row_shape = request.what.row_shape(&model, transform);
+    let row_shape = request.what.row_shape(&model, transform)?;
     let row_len: usize = row_shape.iter().product();
     let source = Arc::new(Source::open(&request.data)?);
     let mut writer = FeatureWriter::create(&request.out, request.what.kind(), &row_shape)?;

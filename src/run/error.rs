@@ -189,6 +189,22 @@ pub enum RunError {
         /// The width.
         embed_dim: usize,
     },
+    /// Only ViTs attend to patches.
+    #[error(
+        "`{model}` has no attention: only ViTs have; `dinoxide pca` and `--what tokens` show what any network makes of the places in an image"
+    )]
+    NoAttention {
+        /// The network.
+        model: String,
+    },
+    /// A format has no such network.
+    #[error("{format} has no {network}; write the weights with `--to torch`, `--to safetensors` or `--to onnx`")]
+    NoSuchNetwork {
+        /// The format.
+        format: &'static str,
+        /// The network.
+        network: String,
+    },
     /// Images of this size hold no patch.
     #[error("images of {size} pixels are smaller than one patch of {patch_size}; choose a larger `--image-size`")]
     SmallerThanPatch {

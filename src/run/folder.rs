@@ -175,7 +175,8 @@ pub fn default_path(parent: &Path, config: &Config) -> PathBuf {
     let name = last.map_or_else(|| "data".to_owned(), |name| name.to_string_lossy().into_owned());
     let plain: String = name.chars().map(|c| if c.is_alphanumeric() || "-_.".contains(c) { c } else { '-' }).collect();
     let model = config.model.name.replace("vit_tiny", "vitt").replace("vit_small", "vits").replace("vit_base", "vitb");
-    let stem = format!("{plain}-{model}{}", config.model.patch_size);
+    let patch = config.model.shape().map_or_else(String::new, |_| config.model.patch_size.to_string());
+    let stem = format!("{plain}-{model}{patch}");
     let taken = |number: &usize| parent.join(format!("{stem}-{number}")).exists();
     let number = (1..).find(|number| !taken(number)).unwrap_or(1);
     parent.join(format!("{stem}-{number}"))

@@ -301,7 +301,7 @@ impl Monitor {
         let patience = steps.min((share * total as f64) as usize).max(1);
         let warmup = warmup_steps(config.optim.warmup_epochs, steps_per_epoch);
         let from = warmup.min(total.saturating_sub(2 * patience));
-        let dim = config.model.shape().map_or(1, |shape| shape.embed_dim);
+        let dim = config.model.dim().max(1);
         let (memory, continues_weights) = (Memory::default(), config.model.init.is_some());
         Self { scale: Scale::of(config), patience, from, memory, dim, continues_weights }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use dinoxide_views::{EvalConfig, EvalLoader, EvalTransform, Skipped, Source};
 
 use super::console::Console;
-use super::model::Model;
+use super::model::{Model, name_of};
 use super::{RunError, machine};
 
 /// Unreadable files that are named before the rest is only counted.
@@ -22,10 +22,14 @@ pub(super) fn introduce(console: &Console, model: &Model, transform: EvalTransfo
         EvalTransform::Exact { width, height } => format!("resized to {width}x{height}"),
     };
     let config = model.backbone.config();
-    console.say(&format!(
-        "ViT of width {}, depth {}, {} heads, patch {}; images: {size}",
-        config.embed_dim, config.depth, config.num_heads, config.patch_size
-    ));
+    let network = match config.vit() {
+        Some(vit) => format!(
+            "ViT of width {}, depth {}, {} heads, patch {}",
+            vit.embed_dim, vit.depth, vit.num_heads, vit.patch_size
+        ),
+        None => format!("{} of width {}", name_of(&config), config.dim()),
+    };
+    console.say(&format!("{network}; images: {size}"));
 }
 
 /// Decodes the images of a source ahead of the model.

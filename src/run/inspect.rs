@@ -16,7 +16,7 @@ use crate::checkpoint::{
     CheckpointError, ElementType, MatchReport, NamedTensor, NetworkTensors, match_names, read_any,
 };
 use crate::config::HeadConfig;
-use crate::nn::vit::VitConfig;
+use crate::nn::backbone::BackboneConfig;
 
 /// What a file of weights holds.
 #[derive(Debug, Clone, Serialize)]
@@ -65,16 +65,11 @@ pub struct NetworkReport {
 pub struct BackboneReport {
     /// For example `vit_small_patch16_224`.
     pub name: String,
-    /// Token width.
+    /// Width of the features.
     pub embed_dim: usize,
-    /// Blocks.
-    pub depth: usize,
-    /// Attention heads.
-    pub num_heads: usize,
-    /// Side of a patch in pixels.
-    pub patch_size: usize,
-    /// Side of the images whose grid of positions is stored.
-    pub image_size: usize,
+    /// Sizes that only a ViT has.
+    #[serde(flatten)]
+    pub vit: Option<VitReport>,
     /// Channels of the images.
     pub channels: usize,
     /// Tensors that fit.
@@ -85,6 +80,19 @@ pub struct BackboneReport {
     pub ignored: usize,
     /// All that does not fit, in words; absent if everything does.
     pub differences: Option<String>,
+}
+
+/// Sizes of a ViT.
+#[derive(Debug, Clone, Serialize)]
+pub struct VitReport {
+    /// Blocks.
+    pub depth: usize,
+    /// Attention heads.
+    pub num_heads: usize,
+    /// Side of a patch in pixels.
+    pub patch_size: usize,
+    /// Side of the images whose grid of positions is stored.
+    pub image_size: usize,
 }
 
 /// Sizes of a projection head.
@@ -174,17 +182,19 @@ fn look(found: &NetworkTensors, texts: &Metadata, path: &Path) -> Result<Network
     })
 }
 
-fn fit(config: &VitConfig, tensors: &[NamedTensor]) -> BackboneReport {
+fn fit(config: &BackboneConfig, tensors: &[NamedTensor]) -> BackboneReport {
     let expected = expected_tensors(config);
     let report: MatchReport = match_names(&expected, tensors, &IGNORED);
     BackboneReport {
         name: name_of(config),
-        embed_dim: config.embed_dim,
-        depth: config.depth,
-        num_heads: config.num_heads,
-        patch_size: config.patch_size,
-        image_size: config.image_size,
-        channels: config.normalize.mean.len(),
+        embed_dim: config.dim(),
+        vit: config.vit().map(|vit| VitReport {
+            depth: vit.depth,
+            num_heads: vit.num_heads,
+            patch_size: vit.patch_size,
+            image_size: vit.image_size,
+        }),
+        channels: config.normalize().mean.len(),
         matched: report.matched.len(),
         needed: expected.len(),
         ignored: report.ignored.len(),

@@ -100,7 +100,7 @@ impl Look {
         warn_of_skipped(&self.console, images.skipped());
         let found = found?;
         let [features] = found.values;
-        let dim = self.model.backbone.config().embed_dim;
+        let dim = self.model.backbone.dim();
         let skipped = images.skipped().len();
         let images = found.indices.iter().map(|index| source.images[*index].clone()).collect();
         Ok(Gallery { images, features, dim, skipped })

@@ -120,7 +120,7 @@ fn tokens(look: &Look, request: &PcaRequest, source: &Source) -> Result<(Vec<Pca
     for image in &source.images {
         match image.decode(&model.reading) {
             Ok(decoded) => {
-                let seen = seen(console, &image.name, &decoded, fixed, model.backbone.config().patch_size);
+                let seen = seen(console, &image.name, &decoded, fixed, model.backbone.stride());
                 add_tokens(&frozen, &seen, &mut tokens);
                 sights.push(PcaSight { name: image.name.to_string(), image: seen });
             }
@@ -137,8 +137,8 @@ fn tokens(look: &Look, request: &PcaRequest, source: &Source) -> Result<(Vec<Pca
 pub fn add_tokens(frozen: &Frozen<'_>, image: &Image, tokens: &mut PatchTokens) {
     let (height, width) = (image.height as usize, image.width as usize);
     let values = frozen.tokens(ImageBatch { pixels: &image.pixels, images: 1, height, width });
-    let grid = frozen.backbone.patches(1, height, width).grid();
-    tokens.push(&values, frozen.backbone.config().embed_dim, grid);
+    let grid = frozen.backbone.grid(height, width);
+    tokens.push(&values, frozen.backbone.dim(), grid);
 }
 
 /// The images with their maps, ready for a sheet.

@@ -133,7 +133,7 @@ impl Plan<'_> {
 
     fn head_parameters(&self) -> usize {
         let head = &self.config.head;
-        let width = self.config.model.shape().map_or(0, |shape| shape.embed_dim);
+        let width = self.config.model.dim();
         let middle = head.hidden_dim * head.hidden_dim * head.layers.saturating_sub(2);
         width * head.hidden_dim + middle + head.hidden_dim * head.bottleneck_dim + head.bottleneck_dim * head.out_dim
     }

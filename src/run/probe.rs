@@ -74,11 +74,7 @@ impl Probe {
             let frozen = Frozen::new(device.kernels, device.pool, backbone, params);
             self.images.chunks(BATCH).flat_map(|images| features(&frozen, images)).collect::<Vec<f32>>()
         };
-        ProbeFeatures {
-            teacher: features(teacher),
-            student: features(&state.student),
-            dim: backbone.config().embed_dim,
-        }
+        ProbeFeatures { teacher: features(teacher), student: features(&state.student), dim: backbone.dim() }
     }
 }
 

@@ -88,8 +88,11 @@ fn blocks(state: &TrainState, crops: &Crops<'_>, images: usize, device: Device<'
     let (backbone, _) = state.method.backbone();
     let mut tape = Tape::infer(device.kernels, &state.student, device.pool);
     let patches = backbone.patches(crops.views * images, crops.side, crops.side);
-    let depth = backbone.config().depth;
-    let layers = backbone.intermediate_layers(&mut tape, &[Images { pixels: crops.pixels, patches }], depth);
+    let images = [Images { pixels: crops.pixels, patches }];
+    let Some(vit) = backbone.vit() else {
+        return vec![Extent::of("features".to_owned(), backbone.features(&mut tape, &images, None).values())];
+    };
+    let layers = vit.intermediate_layers(&mut tape, &images, vit.config().depth);
     let name = |block: usize| format!("tokens after block {block}, normalised");
     layers.iter().enumerate().map(|(block, layer)| Extent::of(name(block), layer.tokens.values())).collect()
 }

@@ -15,7 +15,7 @@ use crate::eval::knn::KnnBank;
 use crate::eval::labels::Labels;
 use crate::eval::pixels::{pooled_pixels, subtract_train_mean};
 use crate::methods::Device;
-use crate::nn::vit::Vit;
+use crate::nn::backbone::Backbone;
 
 /// Images per forward pass.
 const EVAL_BATCH: usize = 64;
@@ -111,7 +111,7 @@ impl Validation {
     ///
     /// # Errors
     /// If no image can be read.
-    pub fn top1(&self, backbone: &Vit, params: [&Params; 2], device: Device<'_>) -> Result<[f64; 2], RunError> {
+    pub fn top1(&self, backbone: &Backbone, params: [&Params; 2], device: Device<'_>) -> Result<[f64; 2], RunError> {
         let networks = params.map(|params| Frozen::new(device.kernels, device.pool, backbone, params));
         let ([bank, other_bank], bank_labels) = self.features(&networks, &self.bank)?;
         let ([queries, other_queries], labels) = self.features(&networks, &self.queries)?;

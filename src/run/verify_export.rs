@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::RunError;
 use super::input::Network;
 use super::model::{Model, load_backbone, section, tensors};
+use crate::checkpoint::names::is_counter;
 use crate::checkpoint::{NamedTensor, Section, onnx, read_any};
 use crate::eval::features::ImageBatch;
 
@@ -23,8 +24,8 @@ pub struct VerifyReport {
     pub tensors: usize,
     /// Their values.
     pub values: usize,
-    /// Side of the image that both networks saw, pixels.
-    pub image_size: usize,
+    /// Height and width of the image that both networks saw, pixels.
+    pub image_size: [usize; 2],
     /// The largest difference of a feature, as a share of the largest feature; absent for an ONNX file, which only its runtimes
     /// compute.
     pub feature_difference: Option<f64>,
@@ -40,16 +41,18 @@ const TOLERANCE: f64 = 1e-5;
 pub fn verify_export(model: &Path, export: &Path, network: Network) -> Result<VerifyReport, RunError> {
     let ours = Model::load(model, network)?;
     let differs = |what: String| RunError::ExportDiffers { export: export.to_path_buf(), what };
-    let side = ours.backbone.config().image_size;
+    let (width, height) = ours.transform.size();
+    let size = [height as usize, width as usize];
     let feature_difference = if export.extension().is_some_and(|ending| ending == "onnx") {
         // Beside the weights, such a file has constants of its own.
-        check_values(&tensors(&ours), &onnx::weights(export)?).map_err(differs)?;
+        let counted: Vec<_> = tensors(&ours).into_iter().filter(|tensor| !is_counter(&tensor.name)).collect();
+        check_values(&counted, &onnx::weights(export)?).map_err(differs)?;
         None
     } else {
         let theirs = read(export, &ours, network)?;
         check_tensors(&ours, &theirs).map_err(differs)?;
         described_otherwise(&ours, &theirs).map_or(Ok(()), |what| Err(differs(what)))?;
-        let [ours_seen, theirs_seen] = [&ours, &theirs].map(|model| features(model, side));
+        let [ours_seen, theirs_seen] = [&ours, &theirs].map(|model| features(model, size));
         let largest = ours_seen.iter().fold(f32::MIN_POSITIVE, |most, value| most.max(value.abs()));
         let difference = ours_seen.iter().zip(&theirs_seen).fold(0.0f32, |most, (a, b)| most.max((a - b).abs()));
         let share = f64::from(difference / largest);
@@ -63,7 +66,7 @@ pub fn verify_export(model: &Path, export: &Path, network: Network) -> Result<Ve
         export: export.to_path_buf(),
         tensors: ours.params.layout().specs().len(),
         values: ours.params.values().len(),
-        image_size: side,
+        image_size: size,
         feature_difference,
     })
 }
@@ -78,13 +81,13 @@ fn read(export: &Path, ours: &Model, network: Network) -> Result<Model, RunError
         return Model::load(export, network);
     }
     let tensors = file.network(section(network))?.tensors;
-    let (backbone, params) = load_backbone(ours.backbone.config().clone(), &tensors, export)?;
+    let (backbone, params) = load_backbone(ours.backbone.config(), &tensors, export)?;
     Ok(Model { backbone, params, ..ours.clone() })
 }
 
 /// What the export lacks or has otherwise, if something is.
 fn check_tensors(ours: &Model, theirs: &Model) -> Result<(), String> {
-    if ours.backbone.config().extras.registers == 0 {
+    if ours.backbone.config().vit().is_none_or(|vit| vit.extras.registers == 0) {
         return check_values(&without_mask(tensors(ours)), &tensors(theirs));
     }
     let [ours, theirs] = [ours, theirs].map(|model| class_as_shown(without_mask(tensors(model))));
@@ -123,14 +126,16 @@ fn check_values(ours: &[NamedTensor], theirs: &[NamedTensor]) -> Result<(), Stri
 /// What the export states differently.
 fn described_otherwise(ours: &Model, theirs: &Model) -> Option<String> {
     let (our, their) = (ours.backbone.config(), theirs.backbone.config());
-    if our.num_heads != their.num_heads {
-        return Some(format!("is read with {} heads instead of {}", their.num_heads, our.num_heads));
+    if let (Some(our), Some(their)) = (our.vit(), their.vit()) {
+        if our.num_heads != their.num_heads {
+            return Some(format!("is read with {} heads instead of {}", their.num_heads, our.num_heads));
+        }
+        if our.extras.resampling != their.extras.resampling {
+            return Some("is read with positions resampled in another way".to_owned());
+        }
     }
-    if our.normalize != their.normalize {
+    if our.normalize() != their.normalize() {
         return Some("is read with another mean or deviation of the channels".to_owned());
-    }
-    if our.extras.resampling != their.extras.resampling {
-        return Some("is read with positions resampled in another way".to_owned());
     }
     if ours.transform != theirs.transform {
         return Some("is read with images brought to size in another way".to_owned());
@@ -139,13 +144,13 @@ fn described_otherwise(ours: &Model, theirs: &Model) -> Option<String> {
 }
 
 /// Class features of one image of smooth colours.
-fn features(model: &Model, side: usize) -> Vec<f32> {
-    let channels = model.backbone.config().normalize.mean.len();
+fn features(model: &Model, [height, width]: [usize; 2]) -> Vec<f32> {
+    let channels = model.backbone.channels();
     let shade = |at: usize| {
-        let (row, column, channel) = (at / channels / side, at / channels % side, at % channels);
-        (row * 255 / side + column * (channel + 1) * 255 / side) as u8
+        let (row, column, channel) = (at / channels / width, at / channels % width, at % channels);
+        (row * 255 / height + column * (channel + 1) * 255 / width) as u8
     };
-    let pixels: Vec<u8> = (0..side * side * channels).map(shade).collect();
+    let pixels: Vec<u8> = (0..height * width * channels).map(shade).collect();
     let (cpu, pool) = (Cpu::new(), Pool::new());
-    model.frozen(&cpu, &pool).class_features(ImageBatch { pixels: &pixels, images: 1, height: side, width: side })
+    model.frozen(&cpu, &pool).class_features(ImageBatch { pixels: &pixels, images: 1, height, width })
 }

@@ -115,7 +115,7 @@ fn every_command_explains_what_is_wrong() {
             ([model, bad, "-o", out], "none of the images could be read"),
             ([model, photos, "-o", file], "is a file; `-o` names a folder"),
             ([model, photos, "-o", &below], "cannot create"),
-            ([damaged, photos, "-o", out], "the network's weights are likely damaged"),
+            ([damaged, photos, "-o", out], "hold NaN or infinite values"),
             ([photos, photos, "-o", out], "without `config.toml`"),
             (["no/such/model", photos, "-o", out], "no/such/model"),
         ] {

@@ -1,9 +1,9 @@
-//! ONNX files of a ViT: the graph written by hand, so that it takes any number and size of images and interpolates the
+//! ONNX files: the graph of a network written by hand, so that it takes any number and size of images and interpolates a ViT's
 //! positions exactly as the network does.
 //!
 //! | file | holds |
 //! |---|---|
-//! | `vit.rs` | the network as a graph |
+//! | `vit.rs`, `resnet.rs` | a network as a graph |
 //! | `graph.rs` | nodes, constants, weights, inputs and outputs, one after the other |
 //! | `proto.rs` | the messages of the format |
 //! | `file.rs` | graph and values into a file |
@@ -17,6 +17,7 @@
 mod file;
 mod graph;
 pub mod proto;
+mod resnet;
 mod vit;
 mod weights;
 
@@ -29,7 +30,7 @@ pub use weights::weights;
 use super::error::{CheckpointError, Result};
 use super::names::match_names;
 use super::tensor::{NamedTensor, TensorRef};
-use crate::nn::vit::VitConfig;
+use crate::nn::backbone::BackboneConfig;
 use file::Values;
 use graph::Weight;
 use proto::{ModelProto, OperatorSetIdProto, StringStringEntryProto};
@@ -41,8 +42,8 @@ const OPSET: i64 = 17;
 /// The text entry that says what the input has to be.
 const INPUT_KEY: &str = "input";
 
-/// Writes the network `backbone` with these weights atomically. It gives `features`, `[batch, D]`, the class tokens after
-/// the final norm, and the outputs asked for. `texts` become text entries of the file, next to `input`, which says what
+/// Writes the network `backbone` with these weights atomically. It gives `features`, `[batch, D]`, those of
+/// [`crate::nn::backbone::Backbone::features`], and the outputs asked for. `texts` become text entries of the file, next to `input`, which says what
 /// the input has to be.
 ///
 /// # Errors
@@ -50,13 +51,16 @@ const INPUT_KEY: &str = "input";
 /// written. The old file is then as it was.
 pub fn write(
     path: &Path,
-    backbone: &VitConfig,
+    backbone: &BackboneConfig,
     weights: &[TensorRef<'_>],
     outputs: &[Output],
     texts: &BTreeMap<String, String>,
 ) -> Result<()> {
     let input = input_doc(backbone);
-    let (graph, wanted) = vit::graph(backbone, outputs, input.clone()).finish("vit");
+    let (graph, wanted) = match backbone {
+        BackboneConfig::Vit(config) => vit::graph(config, outputs, input.clone()).finish("vit"),
+        BackboneConfig::ResNet(config) => resnet::graph(config, outputs, input.clone()).finish("resnet"),
+    };
     let values = values(path, wanted, weights)?;
     let text = |(key, value): (&str, &str)| StringStringEntryProto { key: key.to_owned(), value: value.to_owned() };
     let texts = texts.iter().map(|(key, value)| (key.as_str(), value.as_str()));
@@ -65,7 +69,7 @@ pub fn write(
         ir_version: IR_VERSION,
         producer_name: "dinoxide".to_owned(),
         producer_version: env!("CARGO_PKG_VERSION").to_owned(),
-        doc_string: format!("Frozen Vision Transformer. `pixel_values`: {input}"),
+        doc_string: format!("Frozen backbone. `pixel_values`: {input}"),
         graph: None,
         opset_import: vec![OperatorSetIdProto { domain: String::new(), version: OPSET }],
         metadata_props: texts.map(text).collect(),
@@ -73,12 +77,13 @@ pub fn write(
     file::write(path, &model, &graph, values)
 }
 
-fn input_doc(backbone: &VitConfig) -> String {
-    let (mean, std) = (&backbone.normalize.mean, &backbone.normalize.std);
+fn input_doc(backbone: &BackboneConfig) -> String {
+    let normalize = backbone.normalize();
+    let (mean, std) = (&normalize.mean, &normalize.std);
+    let smallest = backbone.vit().map_or(1, |vit| vit.patch_size);
     format!(
         "[batch, channels, height, width], f32: pixels scaled to 0..1, minus the mean {mean:?}, divided by the deviation {std:?} \
-         of each channel; sides of any length from {} pixels on",
-        backbone.patch_size
+         of each channel; sides of any length from {smallest} pixels on"
     )
 }
 

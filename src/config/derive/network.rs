@@ -1,9 +1,12 @@
 //! Derived from the size and number of the images: network, crops, head, batch.
 
+use dinoxide_engine::kernels::Patches;
+use dinoxide_engine::tape::Keep;
 use toml::Value;
 
 use super::{Draft, pair, short, small_data, step_up, tuned, whole};
 use crate::config::{Config, ConfigError, Facts, InitFacts, ModelConfig};
+use crate::nn::backbone::Backbone;
 
 /// Name, patch and size of the network.
 pub(in crate::config) fn model(draft: &mut Draft<'_>) -> Result<(), ConfigError> {
@@ -12,6 +15,9 @@ pub(in crate::config) fn model(draft: &mut Draft<'_>) -> Result<(), ConfigError>
     }
     draft.choose("model.name", "vit_tiny", "the smallest named model; a CPU trains it in reasonable time")?;
     let class = image_class(draft.facts);
+    if draft.config.model.shape().is_none() {
+        return draft.choose("views.global.size", whole(class.global_px), median_reason(class, draft.facts));
+    }
     let (global, why) = match draft.given.whole("model.image_size") {
         Some(size) => (size, "the network's image size".to_owned()),
         None => (class.global_px, median_reason(class, draft.facts)),
@@ -33,6 +39,10 @@ fn is_asked_for(draft: &Draft<'_>, model: &ModelConfig) -> bool {
 fn model_of_weights(draft: &mut Draft<'_>, init: &InitFacts) -> Result<(), ConfigError> {
     let (model, reason) = (&init.model, "the weights are of this network");
     draft.choose("model.name", model.name.as_str(), reason)?;
+    if model.shape().is_none() {
+        let class = image_class(draft.facts);
+        return draft.choose("views.global.size", whole(class.global_px), median_reason(class, draft.facts));
+    }
     let sizes = [
         ("model.patch_size", Some(model.patch_size)),
         ("model.embed_dim", model.embed_dim),
@@ -74,9 +84,17 @@ fn median_reason(class: &tuned::ImageClass, facts: &Facts) -> String {
 /// Local crops and blur.
 pub(in crate::config) fn views(draft: &mut Draft<'_>) -> Result<(), ConfigError> {
     let global = draft.config.views.global.size as usize;
-    let patch = draft.config.model.patch_size.max(1);
+    let patch = draft.config.model.unit().max(1);
     let local = ((global as f64 * tuned::LOCAL_SHARE / patch as f64).round() as usize).max(1) * patch;
-    draft.choose("views.local.size", whole(local), format!("half a global crop, in whole patches of {patch} px"))?;
+    draft.choose(
+        "views.local.size",
+        whole(local),
+        if patch > 1 {
+            format!("half a global crop, in whole patches of {patch} px")
+        } else {
+            "half a global crop".to_owned()
+        },
+    )?;
     draft.choose(
         "views.local.count",
         whole(tuned::LOCAL_COUNT),
@@ -169,49 +187,39 @@ pub(in crate::config) fn batch(draft: &mut Draft<'_>) -> Result<(), ConfigError>
     draft.choose("run.micro_batch", whole(micro), reason)
 }
 
-/// Tokens of one image: `(student, teacher)`.
-fn tokens(config: &Config) -> (f64, f64) {
-    let patch = config.model.patch_size.max(1);
-    let of = |side: usize| ((side / patch).pow(2) + 1) as f64;
-    let teacher = config.views.global.count as f64 * of(config.views.global.size as usize);
-    let student = teacher + config.views.local.count as f64 * of(config.views.local.size as usize);
-    (student, teacher)
+/// The crops of one image: global ones, then local ones.
+fn crops(config: &Config, backbone: &Backbone) -> [Patches; 2] {
+    let (global, local) = (&config.views.global, &config.views.local);
+    [(global.count, global.size), (local.count, local.size)]
+        .map(|(count, side)| backbone.patches(count as usize, side as usize, side as usize))
 }
 
-/// Activations kept for the backward pass of one image, bytes.
+/// Activations kept for the backward pass of one image, bytes, f32.
 fn bytes_per_image(config: &Config) -> f64 {
-    // Per token and block: inputs of both branches, queries, keys, values, attention's result, and one row of the MLP's hidden
-    // width, f32; when they are computed again, one row of each block and everything of one.
-    let Some(shape) = config.model.shape() else { return 1.0 };
-    let (block, depth) = (6.0 + config.model.mlp_ratio, shape.depth as f64);
-    let rows = shape.embed_dim as f64 * if config.run.recompute { depth + block } else { depth * block };
+    let Some(backbone) = config.model.plain(config.data.channels) else { return 1.0 };
+    let keep = if config.run.recompute { Keep::Inputs } else { Keep::Everything };
     let logits = config.crops_per_image() as f64 * (config.head.out_dim + 4 * config.head.hidden_dim) as f64;
-    4.0 * (tokens(config).0 * rows + logits)
+    4.0 * (backbone.kept_values(&crops(config, &backbone), keep) + logits)
 }
 
 /// Floating-point operations of one training step per image: student forward and backward, teacher forward.
 pub fn flops_per_image(config: &Config) -> f64 {
-    let (student, teacher) = tokens(config);
-    let width = config.model.shape().map_or(0, |shape| shape.embed_dim) as f64;
+    let Some(backbone) = config.model.plain(config.data.channels) else { return 0.0 };
+    let crops = crops(config, &backbone);
+    let (student, teacher) = (backbone.work(&crops, config.model.drop_path), backbone.work(&crops[..1], 0.0));
+    let width = backbone.dim() as f64;
     let (hidden, neck) = (config.head.hidden_dim as f64, config.head.bottleneck_dim as f64);
     let middle = hidden * hidden * config.head.layers.saturating_sub(2) as f64;
-    let head = width * hidden + middle + hidden * neck + neck * config.head.out_dim as f64;
-    let globals = config.views.global.count as f64;
-    let forward = |tokens: f64, rows: f64| tokens * flops_per_token(config) + 2.0 * rows * head;
-    3.0 * forward(student, config.crops_per_image() as f64) + forward(teacher, globals)
+    let head = 2.0 * (width * hidden + middle + hidden * neck + neck * config.head.out_dim as f64);
+    let rows = 3 * config.crops_per_image() + config.views.global.count as usize;
+    student.forward + student.backward + teacher.forward + rows as f64 * head
 }
 
 /// Floating-point operations of a labelled image: one forward pass of teacher and student each.
 pub(super) fn flops_per_evaluated(config: &Config) -> f64 {
-    let (_, teacher) = tokens(config);
-    2.0 * teacher / config.views.global.count.max(1) as f64 * flops_per_token(config)
-}
-
-/// Floating-point operations of a token on its way through all blocks.
-fn flops_per_token(config: &Config) -> f64 {
-    let Some(shape) = config.model.shape() else { return 0.0 };
-    let width = shape.embed_dim as f64;
-    2.0 * width * width * (4.0 + 2.0 * config.model.mlp_ratio) * shape.depth as f64
+    let Some(backbone) = config.model.plain(config.data.channels) else { return 0.0 };
+    let side = config.views.global.size as usize;
+    2.0 * backbone.work(&[backbone.patches(1, side, side)], 0.0).forward
 }
 
 /// Estimated training speed on `cores` cores, images per second.

@@ -3,18 +3,18 @@
 use dinoxide_engine::tensor::Pool;
 use serde::Serialize;
 
-use super::{Place, Terms, bytes, config_of, fits, median, on_threads, peak_gflops, times, work};
+use super::{Place, Terms, bytes, config_of, fits, median, on_threads, peak_gflops, times};
 use crate::config::Precision;
 use crate::eval::features::{Frozen, ImageBatch};
+use crate::nn::backbone::Backbone;
 use crate::nn::init::Registry;
-use crate::nn::vit::Vit;
 use crate::run::RunError;
 use crate::run::model::dino_config;
 
 /// What to measure.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct InferRequest {
-    /// Name of the backbone, such as `vit_small_patch16_224`; images have the size it names.
+    /// Name of the backbone, such as `vit_small_patch16_224`; images have the size it names, or 224 pixels.
     pub model: String,
     /// Images of a forward pass.
     pub batch: usize,
@@ -47,12 +47,13 @@ pub struct InferReport {
 /// If the model is unknown, its sizes do not go together, the images do not fit into memory, or the threads cannot be
 /// started.
 pub fn infer(request: &InferRequest) -> Result<InferReport, RunError> {
-    let config = dino_config(&config_of(&request.model)?)?.backbone;
-    let side = config.image_size;
+    let config = config_of(&request.model)?;
+    let side = config.model.image_size;
+    let config = dino_config(&config)?.backbone;
     fits("--batch", request.batch, side * side * 3)?;
     on_threads(request.terms, request.precision, |cpu| {
         let mut registry = Registry::new();
-        let backbone = Vit::new(config.clone(), "", &mut registry);
+        let backbone = Backbone::new(config.clone(), "", &mut registry);
         let (params, pool) = (registry.finish(0), Pool::new());
         let pixels = bytes(request.batch * side * side * 3, 0);
         let mut frozen = Frozen::new(cpu, &pool, &backbone, &params);
@@ -62,7 +63,7 @@ pub fn infer(request: &InferRequest) -> Result<InferReport, RunError> {
             Ok(())
         };
         let seconds = median(times(request.terms.steps, &mut frozen, |_| (), run)?);
-        let work = work::backbone(&config, &[backbone.patches(request.batch, side, side)], |_| 1.0);
+        let work = backbone.work(&[backbone.patches(request.batch, side, side)], 0.0);
         Ok(InferReport {
             images_per_second: request.batch as f64 / seconds,
             ms: seconds * 1e3,

@@ -30,7 +30,6 @@ pub mod knn;
 pub mod optim;
 pub mod step;
 pub mod views;
-mod work;
 
 /// Calls that are measured but not counted: the first ones fill the pool and the caches.
 const WARM_UP: usize = 2;

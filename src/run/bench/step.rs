@@ -8,17 +8,16 @@ use dinoxide_engine::tape::{Images, Keep, Tape};
 use dinoxide_engine::tensor::Pool;
 use serde::Serialize;
 
-use super::work::Work;
 use super::{
     Place, Terms, ViewSize, WARM_UP, bytes, config_of, fits, median, on_threads, peak_gbytes, peak_gflops, times,
-    values, work,
+    values,
 };
 use crate::config::{Config, ConfigError, Origin, Precision};
 use crate::methods::Device;
 use crate::methods::dino::Dino;
-use crate::nn::drop_path::DropPath;
+use crate::nn::backbone::Backbone;
 use crate::nn::init::Registry;
-use crate::nn::vit::Vit;
+use crate::nn::work::{self, Work};
 use crate::run::model::dino_config;
 use crate::run::{RunError, machine};
 use crate::schedule::Scheduled;
@@ -163,12 +162,11 @@ fn method_steps(request: &StepRequest, config: &Config, cpu: &Cpu) -> Result<Ste
     )?;
 
     let student_rows = groups.iter().map(|group| group.images).sum();
-    let draw = DropPath { rate: request.drop_path, seed: 0, step: 0, first_image: 0 };
-    let keep = |block: usize| 1.0 - draw.block_rate(block, dino.backbone.depth);
-    let mut student_work = work::backbone(&dino.backbone, &groups, keep);
+    let (backbone, _) = state.method.backbone();
+    let mut student_work = backbone.work(&groups, request.drop_path);
     student_work.add(work::head(&dino.head, student_rows), 1.0);
     let teacher_rows = groups[0].images;
-    let mut teacher_work = work::backbone(&dino.backbone, &groups[..1], |_| 1.0);
+    let mut teacher_work = backbone.work(&groups[..1], 0.0);
     teacher_work.add(work::head(&dino.head, teacher_rows), 1.0);
     let work = Phases {
         teacher: teacher_work.forward,
@@ -184,7 +182,7 @@ fn method_steps(request: &StepRequest, config: &Config, cpu: &Cpu) -> Result<Ste
 fn backbone_steps(request: &StepRequest, config: &Config, cpu: &Cpu) -> Result<StepReport, RunError> {
     let config = dino_config(config)?.backbone;
     let mut registry = Registry::new();
-    let backbone = Vit::new(config.clone(), "", &mut registry);
+    let backbone = Backbone::new(config, "", &mut registry);
     let params = registry.finish(0);
     let pool = Pool::new();
     let groups = groups(&backbone, request);
@@ -192,7 +190,7 @@ fn backbone_steps(request: &StepRequest, config: &Config, cpu: &Cpu) -> Result<S
     let images: Vec<Images<'_>> =
         groups.iter().zip(&pixels).map(|(patches, pixels)| Images { pixels, patches: *patches }).collect();
     let rows: usize = groups.iter().map(|group| group.images).sum();
-    let d_out = values(rows * config.embed_dim, 1);
+    let d_out = values(rows * backbone.dim(), 1);
     let mut grads = vec![0.0; params.values().len()];
     let mut steps = Steps::default();
     let times = times(
@@ -204,15 +202,15 @@ fn backbone_steps(request: &StepRequest, config: &Config, cpu: &Cpu) -> Result<S
             let mut seconds = StepSeconds::default();
             let mut tape = Tape::train(cpu, &params, &pool);
             tape.keep(request.keep());
-            let class = backbone.class_tokens(&mut tape, &images, None);
+            let features = backbone.features(&mut tape, &images, None);
             seconds.forward.student = begun.elapsed().as_secs_f64();
-            tape.backward_from(&class, &d_out, &mut grads);
+            tape.backward_from(&features, &d_out, &mut grads);
             seconds.backward = begun.elapsed().as_secs_f64() - seconds.forward.student;
             steps.done(seconds, &pool);
             Ok(())
         },
     )?;
-    let student = work::backbone(&config, &groups, |_| 1.0);
+    let student = backbone.work(&groups, 0.0);
     let work = Phases { student: student.forward, backward: request.backward(student), ..Phases::default() };
     Ok(report(request, cpu, &pool, Measured { times, steps, work }))
 }
@@ -288,7 +286,7 @@ impl Phases {
 }
 
 /// The geometry of the crops of each size.
-fn groups(backbone: &Vit, request: &StepRequest) -> Vec<Patches> {
+fn groups(backbone: &Backbone, request: &StepRequest) -> Vec<Patches> {
     let group = |view: &ViewSize| {
         let side = view.side as usize;
         backbone.patches(view.count as usize * request.batch, side, side)

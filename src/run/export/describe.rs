@@ -18,8 +18,7 @@ const TIMM_IMAGE: usize = 224;
 const TIMM_MLP_RATIO: f64 = 4.0;
 
 /// The `config.json` of a timm folder. timm's own mean and deviation of a ViT are 0.5, so that ours are written.
-pub fn timm(model: &Model) -> Value {
-    let config = model.backbone.config();
+pub fn timm(config: &VitConfig, images: Value) -> Value {
     if is_dinov2(config) {
         let (architecture, arguments) = timm_model(config);
         return json!({
@@ -28,7 +27,7 @@ pub fn timm(model: &Model) -> Value {
             "num_features": config.embed_dim,
             "global_pool": "token",
             "model_args": arguments,
-            "pretrained_cfg": images_of_timm(model),
+            "pretrained_cfg": images,
         });
     }
     let sizes = (config.embed_dim, config.depth, config.num_heads);
@@ -54,7 +53,7 @@ pub fn timm(model: &Model) -> Value {
         "num_classes": 0,
         "num_features": config.embed_dim,
         "global_pool": "token",
-        "pretrained_cfg": images_of_timm(model),
+        "pretrained_cfg": images,
     });
     if !arguments.is_empty() {
         description["model_args"] = Value::Object(arguments);
@@ -62,8 +61,10 @@ pub fn timm(model: &Model) -> Value {
     description
 }
 
-fn images_of_timm(model: &Model) -> Value {
+/// How timm is to bring images to size, as its `pretrained_cfg` has it.
+pub fn images_of_timm(model: &Model) -> Value {
     let config = model.backbone.config();
+    let normalize = config.normalize();
     let (size, share, mode) = match model.transform {
         EvalTransform::ResizeCrop { resize, crop } => ((crop, crop), share_of_timm(resize, crop), "center"),
         EvalTransform::Exact { width, height } => ((height, width), 1.0, "squash"),
@@ -71,13 +72,13 @@ fn images_of_timm(model: &Model) -> Value {
     json!({
         "tag": "dinoxide",
         "custom_load": false,
-        "input_size": [config.normalize.mean.len(), size.0, size.1],
+        "input_size": [normalize.mean.len(), size.0, size.1],
         "fixed_input_size": true,
         "interpolation": "bicubic",
         "crop_pct": share,
         "crop_mode": mode,
-        "mean": decimals(&config.normalize.mean),
-        "std": decimals(&config.normalize.std),
+        "mean": decimals(&normalize.mean),
+        "std": decimals(&normalize.std),
         "num_classes": 0,
         "pool_size": null,
         "first_conv": "patch_embed.proj",
@@ -98,8 +99,7 @@ fn share_of_timm(resize: u32, crop: u32) -> f64 {
 }
 
 /// The `config.json` of a `ViTModel`, whose own epsilon would be 1e-12.
-pub fn vit_model(model: &Model) -> Value {
-    let config: &VitConfig = model.backbone.config();
+pub fn vit_model(config: &VitConfig) -> Value {
     json!({
         "architectures": ["ViTModel"],
         "model_type": "vit",
@@ -121,7 +121,8 @@ pub fn vit_model(model: &Model) -> Value {
 
 /// The `preprocessor_config.json`: `BitImageProcessor` resizes and cuts as torchvision does.
 pub fn processor(model: &Model) -> Value {
-    let normalize = &model.backbone.config().normalize;
+    let config = model.backbone.config();
+    let normalize = config.normalize();
     let mut description = json!({
         "image_processor_type": "BitImageProcessor",
         "do_convert_rgb": true,

@@ -5,6 +5,7 @@
 //! | `mod.rs` | what is written for which format |
 //! | `describe.rs` | the descriptions that timm and transformers want beside the weights |
 //! | `dinov2.rs` | what differs for the networks of DINOv2 |
+//! | `resnet.rs` | what describes a ResNet |
 //! | `official.rs` | the checkpoint from which the official program goes on |
 
 use std::path::{Path, PathBuf};
@@ -15,17 +16,20 @@ use serde_json::Value;
 use super::RunError;
 use super::console::{Console, Figures, Verbosity};
 use super::input::Network;
-use super::model::{Model, is_ours, is_run, metadata, open_run, tensors};
+use super::model::{Model, is_ours, is_run, metadata, name_of, open_run, tensors};
 use crate::checkpoint::atomic::write_atomic;
 use crate::checkpoint::dialect::{HuggingFaceModel, hugging_face};
+use crate::checkpoint::names::is_counter;
 use crate::checkpoint::onnx::Output;
 use crate::checkpoint::torch_save::Item;
 use crate::checkpoint::{Loaded, NamedTensor, folder, onnx, safetensors, torch_save};
 use crate::config::Config;
+use crate::nn::backbone::BackboneConfig;
 
 mod describe;
 mod dinov2;
 mod official;
+mod resnet;
 
 /// Weights in a folder.
 const WEIGHTS: &str = "model.safetensors";
@@ -103,22 +107,15 @@ pub fn export(request: &ExportRequest) -> Result<ExportReport, RunError> {
             tensors.len()
         }
         (ExportWhat::Backbone, ExportFormat::Timm) => {
-            write_folder(out, &model, &dinov2::for_timm(tensors(&model)), &[(folder::CONFIG, describe::timm(&model))])?
+            let (tensors, config) = for_timm(&model)?;
+            write_folder(out, &model, &tensors, &[(folder::CONFIG, config)])?
         }
         (ExportWhat::Backbone, ExportFormat::Hf) => {
             let (tensors, config) = for_hugging_face(&model)?;
             let descriptions = [(folder::CONFIG, config), (folder::PREPROCESSOR, describe::processor(&model))];
             write_folder(out, &model, &tensors, &descriptions)?
         }
-        (ExportWhat::Backbone, ExportFormat::Onnx) if dinov2::is_dinov2(model.backbone.config()) => {
-            return Err(RunError::NoOnnxFormat);
-        }
-        (ExportWhat::Backbone, ExportFormat::Onnx) => {
-            let tensors = tensors(&model);
-            let written: Vec<_> = tensors.iter().map(NamedTensor::as_tensor_ref).collect();
-            onnx::write(out, model.backbone.config(), &written, &request.outputs, &metadata(&model))?;
-            tensors.len()
-        }
+        (ExportWhat::Backbone, ExportFormat::Onnx) => onnx_file(out, &model, &request.outputs)?,
         (ExportWhat::Full, ExportFormat::Safetensors) => safetensors_file(out, &full_state(&request.run)?, &model)?,
         (ExportWhat::Full, ExportFormat::Torch) => official::write(&request.run, out)?,
         (ExportWhat::Full, ExportFormat::Timm | ExportFormat::Hf | ExportFormat::Onnx) => {
@@ -138,20 +135,50 @@ fn by_ending(path: &Path) -> Option<ExportFormat> {
     }
 }
 
+/// Tensors and `config.json` for timm.
+fn for_timm(model: &Model) -> Result<(Vec<NamedTensor>, Value), RunError> {
+    let tensors = tensors(model);
+    let images = describe::images_of_timm(model);
+    match &model.backbone.config() {
+        BackboneConfig::Vit(config) => Ok((dinov2::for_timm(tensors), describe::timm(config, images))),
+        BackboneConfig::ResNet(config) => Ok((tensors, resnet::timm(config, images)?)),
+    }
+}
+
 /// Tensors and `config.json` for transformers.
 fn for_hugging_face(model: &Model) -> Result<(Vec<NamedTensor>, Value), RunError> {
-    let (config, tensors) = (model.backbone.config(), tensors(model));
-    if dinov2::is_dinov2(config) {
-        let tensors = dinov2::for_hugging_face(tensors, config);
-        return Ok((hugging_face(tensors, HuggingFaceModel::Dinov2), dinov2::hugging_face_model(config)?));
+    let tensors = tensors(model);
+    let (tensors, kind, config) = match &model.backbone.config() {
+        BackboneConfig::Vit(config) if dinov2::is_dinov2(config) => {
+            let description = dinov2::hugging_face_model(config)?;
+            (dinov2::for_hugging_face(tensors, config), HuggingFaceModel::Dinov2, description)
+        }
+        BackboneConfig::Vit(config) => (tensors, HuggingFaceModel::Vit, describe::vit_model(config)),
+        BackboneConfig::ResNet(config) => (tensors, HuggingFaceModel::ResNet, resnet::hugging_face_model(config)),
+    };
+    Ok((hugging_face(tensors, kind), config))
+}
+
+fn onnx_file(out: &Path, model: &Model, outputs: &[Output]) -> Result<usize, RunError> {
+    let config = model.backbone.config();
+    if config.vit().is_some_and(dinov2::is_dinov2) {
+        return Err(RunError::NoOnnxFormat);
     }
-    Ok((hugging_face(tensors, HuggingFaceModel::Vit), describe::vit_model(model)))
+    if config.vit().is_none() && outputs.contains(&Output::Attention) {
+        return Err(RunError::NoAttention { model: name_of(&config) });
+    }
+    let tensors = tensors(model);
+    // A graph counts no batches.
+    let written = tensors.iter().filter(|tensor| !is_counter(&tensor.name)).map(NamedTensor::as_tensor_ref);
+    let written: Vec<_> = written.collect();
+    onnx::write(out, &config, &written, outputs, &metadata(model))?;
+    Ok(written.len())
 }
 
 /// A dictionary of tensors as PyTorch has it; counters are whole numbers there.
 fn state_dict<'a>(tensors: &'a [NamedTensor], prefix: &str) -> Item<'a> {
     Item::dict(tensors.iter().map(|tensor| {
-        let value = match (tensor.name.ends_with("num_batches_tracked"), tensor.values.as_slice()) {
+        let value = match (is_counter(&tensor.name), tensor.values.as_slice()) {
             (true, [count]) => Item::Counter(*count as i64),
             _ => Item::Tensor(tensor.as_tensor_ref()),
         };

@@ -8,10 +8,10 @@ use dinoxide_views::pixel::RGB;
 use super::recognise::{recognise, square_root};
 use super::{IGNORED, dino_config, is_run, open_run, part};
 use crate::checkpoint::{CheckpointError, MatchReport, NamedTensor, Section, match_names, names, read_any};
-use crate::config::{HeadConfig, InitFacts, ModelConfig, Shape};
+use crate::config::{HeadConfig, InitFacts, ModelConfig};
 use crate::methods::dino::{BACKBONE, HEAD};
+use crate::nn::backbone::BackboneConfig;
 use crate::nn::pos_embed::{Resampling, position_mix};
-use crate::nn::vit::VitConfig;
 use crate::run::RunError;
 use crate::run::input::Network;
 
@@ -29,7 +29,7 @@ const OUR_CENTER: (&str, &str) = ("method", "center");
 pub struct InitialWeights {
     path: PathBuf,
     tensors: Vec<NamedTensor>,
-    backbone: Option<VitConfig>,
+    backbone: Option<BackboneConfig>,
     head: Option<HeadConfig>,
     center: Option<Vec<f32>>,
 }
@@ -76,12 +76,11 @@ impl InitialWeights {
     /// What a configuration can follow; `None` if the network is none that is known.
     pub fn facts(&self) -> Option<InitFacts> {
         let backbone = self.backbone.as_ref()?;
-        let VitConfig { image_size, patch_size, embed_dim, depth, num_heads, mlp_ratio, .. } = *backbone;
-        let model = ModelConfig { patch_size, image_size, mlp_ratio, ..ModelConfig::default() };
+        let normalize = backbone.normalize();
         Some(InitFacts {
-            model: model.shaped(Shape { embed_dim, depth, num_heads }),
-            mean: backbone.normalize.mean.clone(),
-            std: backbone.normalize.std.clone(),
+            model: ModelConfig::of(backbone),
+            mean: normalize.mean.clone(),
+            std: normalize.std.clone(),
             head: self.head.clone(),
         })
     }

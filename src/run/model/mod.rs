@@ -3,6 +3,7 @@
 //! | file | gives |
 //! |---|---|
 //! | `mod.rs` | a trained network with everything needed to show it images |
+//! | `convnet.rs` | the sizes of convolutional networks from their tensors |
 //! | `recognise.rs` | the sizes of a network from the names and shapes of its tensors, and the metadata that states them |
 //! | `initial.rs` | weights to start a run from |
 //!
@@ -22,13 +23,14 @@ use super::input::{ImageSize, Network};
 use super::validation::{eval_transform, reading};
 use crate::checkpoint::folder::is_model_folder;
 use crate::checkpoint::{Loaded, MANIFEST_FILE, NamedTensor, Section, load, load_latest, match_names, names, read_any};
-use crate::config::{Centering, Config, ConfigError, Origin};
+use crate::config::{Centering, Config, ConfigError, ModelConfig, Origin};
 use crate::eval::features::Frozen;
 use crate::methods::dino::{Balance, DinoConfig, HEAD};
+use crate::nn::backbone::{Backbone, BackboneConfig};
 use crate::nn::dino_head::{DinoHeadConfig, HeadNorm, LastLayer};
 use crate::nn::init::Registry;
-use crate::nn::vit::{Extras, Vit, VitConfig};
 
+mod convnet;
 mod initial;
 mod recognise;
 
@@ -39,10 +41,12 @@ pub use recognise::{Metadata, metadata, recognise};
 
 /// Folder of the checkpoints in a run folder.
 pub(super) const CHECKPOINTS: &str = "checkpoints";
-/// What a file may hold beside a backbone: the heads of DINO and timm, of transformers, and of DINOv2.
-pub(super) const IGNORED: [&str; 5] = [HEAD, "classifier.", "pooler.", "dino_head.", "ibot_head."];
+/// What a file may hold beside a backbone: the heads of DINO and timm, of torchvision's ResNets, of transformers, and of DINOv2.
+pub(super) const IGNORED: [&str; 6] = [HEAD, "fc.", "classifier.", "pooler.", "dino_head.", "ibot_head."];
 /// Tokens of one forward pass: enough to fill the machine, few enough for a laptop's memory.
 const TOKENS_AT_ONCE: usize = 6400;
+/// Pixels of a network without tokens that take about as much memory as a token.
+const PIXELS_OF_A_TOKEN: usize = 256;
 /// Images of one forward pass, however small they are.
 const MOST_IMAGES_AT_ONCE: usize = 256;
 
@@ -50,7 +54,7 @@ const MOST_IMAGES_AT_ONCE: usize = 256;
 #[derive(Debug, Clone)]
 pub struct Model {
     /// The network.
-    pub backbone: Vit,
+    pub backbone: Backbone,
     /// Its weights, under the official names without a prefix.
     pub params: Params,
     /// How images are brought to size unless the user says otherwise.
@@ -84,7 +88,7 @@ impl Model {
         let tensors = file.network(section(network))?.tensors;
         let config = recognise(&tensors, &texts, path)?;
         let notices = recognise::assumed(&texts, &config);
-        let reading = recognise::reading(&texts, config.normalize.mean.len());
+        let reading = recognise::reading(&texts, config.normalize().mean.len());
         let (backbone, params) = load_backbone(config, &tensors, path)?;
         let transform = recognise::transform(&texts).unwrap_or_default();
         Ok(Self { backbone, params, transform, reading, notices })
@@ -104,8 +108,8 @@ impl Model {
             Some(size) => size.to_string().parse()?,
             None => self.transform,
         };
-        let ((width, height), patch_size) = (transform.size(), self.backbone.config().patch_size);
-        if (width.min(height) as usize) < patch_size {
+        let ((width, height), patch_size) = (transform.size(), self.backbone.stride());
+        if self.backbone.vit().is_some() && (width.min(height) as usize) < patch_size {
             return Err(RunError::SmallerThanPatch { size: format!("{width}x{height}"), patch_size });
         }
         Ok(transform)
@@ -114,8 +118,10 @@ impl Model {
     /// Images of the transform's size to compute at once.
     pub fn images_at_once(&self, transform: EvalTransform) -> usize {
         let (width, height) = transform.size();
-        let tokens = self.backbone.patches(1, height as usize, width as usize).per_image()
-            + self.backbone.config().leading_tokens();
+        let tokens = match self.backbone.vit() {
+            Some(vit) => vit.patches(1, height as usize, width as usize).per_image() + vit.config().leading_tokens(),
+            None => (width as usize * height as usize).div_ceil(PIXELS_OF_A_TOKEN),
+        };
         (TOKENS_AT_ONCE / tokens).clamp(1, MOST_IMAGES_AT_ONCE)
     }
 }
@@ -161,7 +167,11 @@ pub(super) fn part(loaded: &Loaded, network: Network, folder: &Path) -> Result<V
 ///
 /// # Errors
 /// A tensor is missing, unexpected or of another shape; the message lists all of them.
-pub fn load_backbone(config: VitConfig, tensors: &[NamedTensor], path: &Path) -> Result<(Vit, Params), RunError> {
+pub fn load_backbone(
+    config: BackboneConfig,
+    tensors: &[NamedTensor],
+    path: &Path,
+) -> Result<(Backbone, Params), RunError> {
     let (backbone, layout) = layout_of(config);
     let layout = Arc::new(layout);
     match_names(&names_and_shapes(&layout), tensors, &IGNORED).into_result(path)?;
@@ -176,14 +186,14 @@ pub fn load_backbone(config: VitConfig, tensors: &[NamedTensor], path: &Path) ->
     Ok((backbone, params))
 }
 
-/// Names and shapes of the tensors of a ViT of these sizes.
-pub(super) fn expected_tensors(config: &VitConfig) -> Vec<(String, Vec<usize>)> {
+/// Names and shapes of the tensors of a network of these sizes.
+pub(super) fn expected_tensors(config: &BackboneConfig) -> Vec<(String, Vec<usize>)> {
     names_and_shapes(&layout_of(config.clone()).1)
 }
 
-fn layout_of(config: VitConfig) -> (Vit, Layout) {
+fn layout_of(config: BackboneConfig) -> (Backbone, Layout) {
     let mut registry = Registry::new();
-    (Vit::new(config, "", &mut registry), registry.into_layout())
+    (Backbone::new(config, "", &mut registry), registry.into_layout())
 }
 
 fn names_and_shapes(layout: &Layout) -> Vec<(String, Vec<usize>)> {
@@ -204,24 +214,15 @@ pub(super) fn section(network: Network) -> Section {
 /// [`ConfigError::BadValue`] if the model's name is unknown; a checked configuration has a known one.
 pub fn dino_config(config: &Config) -> Result<DinoConfig, RunError> {
     let (model, head) = (&config.model, &config.head);
-    let shape = model.shape().ok_or_else(|| ConfigError::BadValue {
+    let normalize = Normalize { mean: config.data.mean.clone(), std: config.data.std.clone() };
+    let backbone = model.backbone(normalize).ok_or_else(|| ConfigError::BadValue {
         origin: Origin::Derived,
         key: "model.name".to_owned(),
         value: model.name.clone(),
-        allowed: "vit_tiny, vit_small, vit_base".to_owned(),
+        allowed: ModelConfig::names().collect::<Vec<_>>().join(", "),
     })?;
-    let backbone = VitConfig {
-        image_size: model.image_size,
-        patch_size: model.patch_size,
-        embed_dim: shape.embed_dim,
-        depth: shape.depth,
-        num_heads: shape.num_heads,
-        mlp_ratio: model.mlp_ratio,
-        normalize: Normalize { mean: config.data.mean.clone(), std: config.data.std.clone() },
-        extras: Extras::default(),
-    };
     let head = DinoHeadConfig {
-        in_dim: shape.embed_dim,
+        in_dim: backbone.dim(),
         out_dim: head.out_dim,
         hidden_dim: head.hidden_dim,
         bottleneck_dim: head.bottleneck_dim,

@@ -1,4 +1,4 @@
-//! The sizes of a ViT from the names and shapes of its tensors, and the text entries that state what shapes do not show.
+//! The sizes of a network from the names and shapes of its tensors, and the text entries that state what shapes do not show.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -8,9 +8,11 @@ use dinoxide_views::pixel::{MAX_CHANNELS, RGB};
 use dinoxide_views::{EvalTransform, Exif, MAX_SIZE, Reading};
 
 use super::Model;
+use super::convnet::{self, Shapes};
 use crate::checkpoint::NamedTensor;
 use crate::checkpoint::family::family;
 use crate::config::DataConfig;
+use crate::nn::backbone::BackboneConfig;
 use crate::nn::pos_embed::Resampling;
 use crate::nn::vit::{Extras, Ffn, LAYER_NORM_EPS, MaskToken, VitConfig};
 use crate::run::RunError;
@@ -29,16 +31,23 @@ const USUAL_GRID: usize = 14;
 const MIDDLE: (f32, f32) = (0.5, 0.25);
 const USUAL_MLP_RATIO: usize = 4;
 
-/// The sizes of the ViT that these tensors belong to.
+/// The sizes of the network that these tensors belong to.
 ///
-/// Width, depth, patch, stored grid and MLP follow from shapes. The number of heads does not: it is read from `texts`, or
+/// Those of a ResNet follow from the shapes. Of a ViT width, depth, patch, stored grid and MLP follow from shapes. The number of heads does not: it is read from `texts`, or
 /// is the one that gives heads of 64.
 ///
 /// # Errors
-/// If the tensors are not those of a ViT with a square position grid, or the number of heads cannot be told.
-pub fn recognise(tensors: &[NamedTensor], texts: &Metadata, path: &Path) -> Result<VitConfig, RunError> {
-    let shapes: BTreeMap<&str, &[usize]> =
-        tensors.iter().map(|tensor| (tensor.name.as_str(), tensor.shape.as_slice())).collect();
+/// If the tensors are those of neither, or of a ViT without a square position grid, or the number of heads cannot be told.
+pub fn recognise(tensors: &[NamedTensor], texts: &Metadata, path: &Path) -> Result<BackboneConfig, RunError> {
+    let shapes: Shapes<'_> = tensors.iter().map(|tensor| (tensor.name.as_str(), tensor.shape.as_slice())).collect();
+    if let Some(config) = convnet::resnet(&shapes, |channels| normalize(texts, channels)) {
+        return Ok(config.into());
+    }
+    vit(tensors, texts, path).map(BackboneConfig::from)
+}
+
+fn vit(tensors: &[NamedTensor], texts: &Metadata, path: &Path) -> Result<VitConfig, RunError> {
+    let shapes: Shapes<'_> = tensors.iter().map(|tensor| (tensor.name.as_str(), tensor.shape.as_slice())).collect();
     let wrong = |reason: String| RunError::NotAVit { path: path.to_path_buf(), reason };
     let patches = shapes.get("patch_embed.proj.weight").copied();
     let (embed_dim, channels, patch_size) = match (patches, shapes.get("cls_token").copied()) {
@@ -94,7 +103,7 @@ pub fn recognise(tensors: &[NamedTensor], texts: &Metadata, path: &Path) -> Resu
 
 /// What the tensors show of DINOv2. Positions are resampled as its models with registers do if there are registers, unless
 /// `resampling` states it.
-fn extras(shapes: &BTreeMap<&str, &[usize]>, texts: &Metadata) -> Extras {
+fn extras(shapes: &Shapes<'_>, texts: &Metadata) -> Extras {
     let registers = match shapes.get("register_tokens") {
         Some(&&[1, registers, _]) => registers,
         _ => 0,
@@ -115,8 +124,12 @@ fn extras(shapes: &BTreeMap<&str, &[usize]>, texts: &Metadata) -> Extras {
     }
 }
 
-/// The name of a ViT as timm forms it, such as `vit_small_patch16_224`.
-pub(in crate::run) fn name_of(config: &VitConfig) -> String {
+/// The name of a network as timm forms it, such as `vit_small_patch16_224`.
+pub(in crate::run) fn name_of(config: &BackboneConfig) -> String {
+    let config = match config {
+        BackboneConfig::Vit(config) => config,
+        BackboneConfig::ResNet(config) => return config.name(),
+    };
     let name = match config.embed_dim {
         192 => "vit_tiny",
         384 => "vit_small",
@@ -133,27 +146,25 @@ pub(in crate::run) fn name_of(config: &VitConfig) -> String {
 /// What a file of this model says about it, for [`recognise`] and for other programs.
 pub fn metadata(model: &Model) -> Metadata {
     let config = model.backbone.config();
+    let normalize = config.normalize();
     let mut texts = Metadata::from([
         // Readers of other programs expect this entry.
         ("format".to_owned(), "pt".to_owned()),
-        ("architecture".to_owned(), name_of(config)),
-        ("mean".to_owned(), format!("{:?}", config.normalize.mean)),
-        ("std".to_owned(), format!("{:?}", config.normalize.std)),
+        ("architecture".to_owned(), name_of(&config)),
+        ("mean".to_owned(), format!("{:?}", normalize.mean)),
+        ("std".to_owned(), format!("{:?}", normalize.std)),
         ("exif".to_owned(), if model.reading.exif == Exif::Apply { "apply" } else { "ignore" }.to_owned()),
         ("range".to_owned(), format!("{:?}", model.reading.range)),
-        ("mlp_ratio".to_owned(), config.mlp_ratio.to_string()),
     ]);
-    if config.extras.resampling == Resampling::Antialiased {
-        texts.insert("resampling".to_owned(), ANTIALIASED.to_owned());
+    let mut numbers = vec![("embed_dim", config.dim()), ("in_chans", normalize.mean.len())];
+    if let Some(vit) = config.vit() {
+        texts.insert("mlp_ratio".to_owned(), vit.mlp_ratio.to_string());
+        if vit.extras.resampling == Resampling::Antialiased {
+            texts.insert("resampling".to_owned(), ANTIALIASED.to_owned());
+        }
+        let sizes = [vit.depth, vit.num_heads, vit.patch_size, vit.image_size];
+        numbers.extend(["depth", "num_heads", "patch_size", "image_size"].into_iter().zip(sizes));
     }
-    let mut numbers = vec![
-        ("embed_dim", config.embed_dim),
-        ("depth", config.depth),
-        ("num_heads", config.num_heads),
-        ("patch_size", config.patch_size),
-        ("image_size", config.image_size),
-        ("in_chans", config.normalize.mean.len()),
-    ];
     match model.transform {
         EvalTransform::ResizeCrop { resize, crop } => {
             numbers.extend([("eval_resize", resize as usize), ("eval_crop", crop as usize)]);
@@ -184,10 +195,10 @@ pub(super) fn reading(texts: &Metadata, channels: usize) -> Reading {
 }
 
 /// What had to be assumed, or is done otherwise than the file asks for, in words.
-pub(super) fn assumed(texts: &Metadata, config: &VitConfig) -> Vec<String> {
-    let channels = config.normalize.mean.len();
+pub(super) fn assumed(texts: &Metadata, config: &BackboneConfig) -> Vec<String> {
+    let normalize = config.normalize();
+    let channels = normalize.mean.len();
     let used = (mean(texts, channels), deviation(texts, channels));
-    let normalize = &config.normalize;
     let images = match used {
         (Some(_), Some(_)) => None,
         (None, None) if channels == RGB && !texts.contains_key("mean") && !texts.contains_key("std") => None,
@@ -239,7 +250,7 @@ fn stated(texts: &Metadata, key: &str, channels: usize) -> Option<Vec<f32>> {
 }
 
 /// Number of different `blocks.{i}`; a gap in the numbers then shows as a missing and an unexpected block.
-fn block_count(shapes: &BTreeMap<&str, &[usize]>) -> usize {
+fn block_count(shapes: &Shapes<'_>) -> usize {
     let number = |name: &str| name.strip_prefix("blocks.")?.split('.').next()?.parse::<usize>().ok();
     shapes.keys().filter_map(|name| number(name)).collect::<BTreeSet<_>>().len()
 }

@@ -103,7 +103,9 @@ impl Pictures {
     ) -> Result<Vec<Drawn>, RunError> {
         let mut all = Vec::new();
         if !self.sights.is_empty() {
-            all.push(self.keep("attention", &self.attention(frozen)?, Form::Png, at)?);
+            if let Some(attention) = self.attention(frozen)? {
+                all.push(self.keep("attention", &attention, Form::Png, at)?);
+            }
             all.push(self.keep("pca", &self.components(frozen, at)?, Form::Png, at)?);
         }
         if probe.images().len() < 2 {
@@ -126,13 +128,14 @@ impl Pictures {
         Ok(Drawn { kind, size: (picture.width(), picture.height()), file })
     }
 
-    fn attention(&self, frozen: &Frozen<'_>) -> Result<Picture, RunError> {
+    /// The sheet of a ViT's attention.
+    fn attention(&self, frozen: &Frozen<'_>) -> Result<Option<Picture>, RunError> {
         let mut rows = Vec::new();
         for image in &self.sights {
-            let sight = Sight { image: image.clone(), maps: attention_maps(frozen, image)? };
-            rows.push(attention_row(&sight, None)?);
+            let Some(maps) = attention_maps(frozen, image)? else { return Ok(None) };
+            rows.push(attention_row(&Sight { image: image.clone(), maps }, None)?);
         }
-        Ok(attention_sheet(&rows, &SheetStyle::default())?)
+        Ok(Some(attention_sheet(&rows, &SheetStyle::default())?))
     }
 
     fn components(&self, frozen: &Frozen<'_>, at: Moment) -> Result<Picture, RunError> {

@@ -25,14 +25,15 @@ pub struct Sight {
     pub maps: AttentionMaps,
 }
 
-/// The attention to an image whose sides are whole patches.
+/// The attention to an image whose sides are whole patches; nothing if the network is no ViT.
 ///
 /// # Errors
 /// If the network's attention is not finite.
-pub fn attention_maps(frozen: &Frozen<'_>, image: &Image) -> Result<AttentionMaps, RunError> {
+pub fn attention_maps(frozen: &Frozen<'_>, image: &Image) -> Result<Option<AttentionMaps>, RunError> {
     let (height, width) = (image.height as usize, image.width as usize);
     let values = frozen.class_attention(ImageBatch { pixels: &image.pixels, images: 1, height, width });
-    Ok(AttentionMaps::new(values, frozen.backbone.patches(1, height, width).grid())?)
+    let maps = values.map(|values| AttentionMaps::new(values, frozen.backbone.grid(height, width)));
+    Ok(maps.transpose()?)
 }
 
 /// A row of the sheet; `truth` is the true object, above 127 inside, where it is known.
@@ -45,7 +46,7 @@ pub fn attention_row(sight: &Sight, truth: Option<Vec<u8>>) -> Result<AttentionR
     Ok(AttentionRow { image, maps: sight.maps.clone(), kept, truth })
 }
 
-/// Rows for images spread over the labelled images, or over the training images if there are none.
+/// Rows for a ViT's images spread over the labelled images, or over the training images if there are none.
 pub(super) fn rows(trained: &Trained<'_>) -> Result<Vec<AttentionRow>, RunError> {
     let config = &trained.folder.config;
     let images: Vec<&SourceImage> = match &trained.validation {
@@ -55,12 +56,12 @@ pub(super) fn rows(trained: &Trained<'_>) -> Result<Vec<AttentionRow>, RunError>
     let (cpu, pool) = (Cpu::new(), Pool::new());
     let (backbone, params) = trained.state.method.backbone();
     let frozen = Frozen::new(&cpu, &pool, backbone, params);
-    let count = images.len().min(IMAGES);
+    let count = if backbone.vit().is_some() { images.len().min(IMAGES) } else { 0 };
     let mut rows = Vec::new();
     for place in 0..count {
         let Ok(image) = images[place * images.len() / count].decode(&reading(config)) else { continue };
         let image = eval_transform(config).apply(&image);
-        let maps = attention_maps(&frozen, &image)?;
+        let Some(maps) = attention_maps(&frozen, &image)? else { continue };
         rows.push(attention_row(&Sight { image, maps }, None)?);
     }
     Ok(rows)

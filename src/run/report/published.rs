@@ -4,6 +4,7 @@
 //! facebookresearch/dino; the epochs of table 2 are those of the released models' arguments.
 
 use super::numbers::Numbers;
+use crate::config::ModelConfig;
 use crate::report::curves::KnnPoint;
 use crate::report::page::Table;
 use crate::run::progress::grouped;
@@ -39,32 +40,38 @@ const fn published(
 
 const VIT_S16: (&str, usize, usize) = ("ViT-S/16", 384, 16);
 
-/// The DINO ViTs whose results were published.
-const PUBLISHED: [Published; 6] = [
+/// The DINO networks whose results were published.
+const PUBLISHED: [Published; 7] = [
     published(VIT_S16, 100, [69.3, 74.0], "README"),
     published(VIT_S16, 300, [72.8, 76.1], "table 7"),
     published(VIT_S16, 800, [74.5, 77.0], "table 2"),
     published(("ViT-S/8", 384, 8), 800, [78.3, 79.7], "table 2"),
     published(("ViT-B/16", 768, 16), 400, [76.1, 78.2], "table 2"),
     published(("ViT-B/8", 768, 8), 300, [77.4, 80.1], "table 2"),
+    published(("ResNet-50", 2048, 32), 800, [67.5, 75.3], "table 2"),
 ];
 
-/// The published results of the network that is nearest in width, then in patch size.
-pub fn nearest(embed_dim: usize, patch_size: usize) -> Vec<Published> {
+/// The published results of the network of the same kind that is nearest in width, then in patch size.
+pub fn nearest(model: &ModelConfig) -> Vec<Published> {
+    let (kind, embed_dim, patch_size) = match model.shape() {
+        Some(shape) => ("ViT", shape.embed_dim, model.patch_size),
+        None => ("ResNet", model.dim(), 32),
+    };
+    let of_kind = || PUBLISHED.into_iter().filter(|found| found.name.starts_with(kind));
     // Twice as much is as far as half as much.
     let far = |a: usize, b: usize| (a.max(1) as f64 / b as f64).ln().abs();
     let distance = |found: &Published| (far(embed_dim, found.embed_dim), far(patch_size, found.patch_size));
     let closer =
         |a: &Published, b: &Published| distance(a).partial_cmp(&distance(b)).unwrap_or(std::cmp::Ordering::Equal);
-    let Some(best) = PUBLISHED.into_iter().min_by(closer) else { return Vec::new() };
-    PUBLISHED.into_iter().filter(|found| found.name == best.name).collect()
+    let Some(best) = of_kind().min_by(closer) else { return Vec::new() };
+    of_kind().filter(|found| found.name == best.name).collect()
 }
 
 /// The run's k-NN beside the published results; nothing without labelled images.
 pub(super) fn table(trained: &Trained<'_>, numbers: &Numbers) -> Option<Table> {
     let last = numbers.trained?;
     let config = &trained.folder.config;
-    let found = nearest(config.model.shape()?.embed_dim, config.model.patch_size);
+    let found = nearest(&config.model);
     let name = found.first()?.name;
     let images = format!("{} images, {} px", grouped(trained.source.len()), config.views.global.size);
     let own = |name: &str, epochs: f64, top1: f64| {

@@ -1,9 +1,11 @@
 //! The words of a page: how the run went, how to use its network, what to try next.
 
+use dinoxide_engine::kernels::Normalize;
 use dinoxide_views::pixel::RGB;
 
 use super::early_rise::EarlyRise;
 use super::numbers::Numbers;
+use crate::nn::backbone::BackboneConfig;
 use crate::report::page::{Verdict, VerdictState};
 use crate::run::RunError;
 use crate::run::health::{Finding, Pulse, Scale};
@@ -102,39 +104,48 @@ pub(super) fn early_rise(trained: &Trained<'_>, numbers: &Numbers, state: Verdic
     ))
 }
 
-/// How to open the network in Python: timm's class with the sizes spelled out fits every ViT.
+/// How to open the network in Python: for every ViT timm's class with the sizes spelled out.
 ///
 /// # Errors
 /// If the model's name is unknown.
 pub(super) fn python(trained: &Trained<'_>) -> Result<String, RunError> {
-    let vit = dino_config(&trained.folder.config)?.backbone;
+    let backbone = dino_config(&trained.folder.config)?.backbone;
     let run = trained.folder.path.display();
-    let (mean, std) = (&vit.normalize.mean, &vit.normalize.std);
-    let channels = mean.len();
+    let Normalize { mean, std } = backbone.normalize();
+    let (channels, dim) = (mean.len(), backbone.dim());
     let kind = if channels == RGB { "RGB".to_owned() } else { format!("{channels} channels") };
     let range = &trained.folder.config.data.range;
     let values = if range.is_empty() { kind } else { format!("{kind}, {range:?} stretched to lie") };
+    let weights = format!("{run}/backbone.safetensors");
+    let (open, side) = match &backbone {
+        BackboneConfig::Vit(vit) => (
+            format!(
+                "from timm.models.vision_transformer import VisionTransformer\n\
+                 \n\
+                 model = VisionTransformer(img_size={}, patch_size={}, in_chans={channels}, embed_dim={dim}, depth={},\n\
+                 \x20                         num_heads={}, mlp_ratio={}, num_classes=0, global_pool=\"token\")\n",
+                vit.image_size, vit.patch_size, vit.depth, vit.num_heads, vit.mlp_ratio
+            ),
+            vit.image_size,
+        ),
+        BackboneConfig::ResNet(resnet) => (
+            format!(
+                "from timm import create_model\n\
+                 \n\
+                 model = create_model(\"{}\", in_chans={channels}, num_classes=0)   # torchvision's names are the same\n",
+                resnet.name()
+            ),
+            trained.folder.config.views.global.size as usize,
+        ),
+    };
     Ok(format!(
-        "# once, in a shell: dinoxide export {run} -o {run}/backbone.safetensors\n\
+        "# once, in a shell: dinoxide export {run} -o {weights}\n\
          from safetensors.torch import load_file\n\
-         from timm.models.vision_transformer import VisionTransformer\n\
-         \n\
-         model = VisionTransformer(img_size={}, patch_size={}, in_chans={channels}, embed_dim={}, depth={},\n\
-         \x20                         num_heads={}, mlp_ratio={}, num_classes=0, global_pool=\"token\")\n\
-         model.load_state_dict(load_file({:?}))\n\
+         {open}\
+         model.load_state_dict(load_file({weights:?}))\n\
          model.eval()\n\
-         # images: {values} in 0..1, [N, {channels}, {}, {}], minus {mean:?}, divided by {std:?}\n\
-         # features = model(images)   # [N, {}]",
-        vit.image_size,
-        vit.patch_size,
-        vit.embed_dim,
-        vit.depth,
-        vit.num_heads,
-        vit.mlp_ratio,
-        format!("{run}/backbone.safetensors"),
-        vit.image_size,
-        vit.image_size,
-        vit.embed_dim
+         # images: {values} in 0..1, [N, {channels}, {side}, {side}], minus {mean:?}, divided by {std:?}\n\
+         # features = model(images)   # [N, {dim}]"
     ))
 }
 

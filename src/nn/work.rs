@@ -2,10 +2,7 @@
 //! the program leaves out (attention, projection and MLP of all but the class tokens in the last block, the skipped share of drop
 //! path) is left out; what it repeats (attention's scores, in the backward pass) is counted again.
 
-use dinoxide_engine::kernels::Patches;
-
-use crate::nn::dino_head::DinoHeadConfig;
-use crate::nn::vit::VitConfig;
+use super::dino_head::DinoHeadConfig;
 
 /// Operations of one network on some images.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -20,14 +17,14 @@ pub struct Work {
 
 impl Work {
     /// Adds a matrix product of `rows` rows: its forward pass, and the gradients of both sides.
-    fn product(&mut self, rows: usize, inputs: usize, outputs: usize) {
+    pub fn product(&mut self, rows: usize, inputs: usize, outputs: usize) {
         let once = 2.0 * (rows * inputs * outputs) as f64;
         self.add(Self { forward: once, backward: 2.0 * once, ..Self::default() }, 1.0);
     }
 
     /// Adds attention of `queries` to `len` tokens of `width` values, `sequences` times: two products forward; the scores
     /// again and four products backward.
-    fn attention(&mut self, sequences: usize, [queries, len]: [usize; 2], width: usize) {
+    pub fn attention(&mut self, sequences: usize, [queries, len]: [usize; 2], width: usize) {
         let product = 2.0 * (sequences * queries * len * width) as f64;
         self.add(Self { forward: 2.0 * product, backward: 5.0 * product, ..Self::default() }, 1.0);
     }
@@ -38,34 +35,6 @@ impl Work {
         self.backward += share * other.backward;
         self.repeated += share * other.repeated;
     }
-}
-
-/// Class tokens of groups of equally sized images. `keep` is the share of sequences that take a block's branches.
-pub fn backbone(config: &VitConfig, groups: &[Patches], keep: impl Fn(usize) -> f64) -> Work {
-    let width = config.embed_dim;
-    let hidden = config.hidden();
-    let mut work = Work::default();
-    for group in groups {
-        let (images, len) = (group.images, group.per_image() + config.leading_tokens());
-        // Pixels need no gradient.
-        let embed = 2.0 * (images * group.per_image() * group.patch_len() * width) as f64;
-        work.add(Work { forward: embed, backward: embed, ..Work::default() }, 1.0);
-        for block in 0..config.depth {
-            let mut branches = Work::default();
-            let last = block + 1 == config.depth;
-            branches.product(images * len, width, 3 * width);
-            branches.attention(images, [if last { 1 } else { len }, len], width);
-            let rows = if last { images } else { images * len };
-            branches.product(rows, width, width);
-            branches.product(rows, width, hidden);
-            branches.product(rows, hidden, width);
-            if !last {
-                branches.repeated = branches.forward;
-            }
-            work.add(branches, keep(block));
-        }
-    }
-    work
 }
 
 /// Bytes that the loss has to move: the teacher's logits in and their probabilities out, then these and the student's

@@ -1,0 +1,112 @@
+//! The networks that a configuration can name.
+
+use dinoxide_engine::kernels::Normalize;
+
+use super::ModelConfig;
+use crate::nn::backbone::{Backbone, BackboneConfig};
+use crate::nn::init::Registry;
+use crate::nn::resnet::ResNetConfig;
+use crate::nn::vit::{Extras, VitConfig};
+
+/// Sizes of a transformer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shape {
+    /// Width.
+    pub embed_dim: usize,
+    /// Blocks.
+    pub depth: usize,
+    /// Attention heads.
+    pub num_heads: usize,
+}
+
+/// Named ViTs and their shapes (DINO, Caron et al. 2021, table 1; `vit_tiny` as in DeiT).
+const VITS: [(&str, Shape); 3] = [
+    ("vit_tiny", Shape { embed_dim: 192, depth: 12, num_heads: 3 }),
+    ("vit_small", Shape { embed_dim: 384, depth: 12, num_heads: 6 }),
+    ("vit_base", Shape { embed_dim: 768, depth: 12, num_heads: 12 }),
+];
+/// Named ResNets: torchvision's, and twice and four times as wide ones (BYOL, SimCLR, SwAV).
+const RESNETS: [&str; 7] = ["resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnet50w2", "resnet50w4"];
+
+impl ModelConfig {
+    /// Width, depth and heads of a ViT after overrides; `None` for another network, or if the name is unknown.
+    pub fn shape(&self) -> Option<Shape> {
+        let (_, named) = VITS.iter().find(|(name, _)| *name == self.name)?;
+        Some(Shape {
+            embed_dim: self.embed_dim.unwrap_or(named.embed_dim),
+            depth: self.depth.unwrap_or(named.depth),
+            num_heads: self.num_heads.unwrap_or(named.num_heads),
+        })
+    }
+
+    /// The network for images with this mean and deviation of each channel; `None` if the name is unknown.
+    pub fn backbone(&self, normalize: Normalize) -> Option<BackboneConfig> {
+        let Some(Shape { embed_dim, depth, num_heads }) = self.shape() else {
+            return ResNetConfig::named(&self.name, normalize).map(BackboneConfig::from);
+        };
+        let (image_size, patch_size, mlp_ratio) = (self.image_size, self.patch_size, self.mlp_ratio);
+        let extras = Extras::default();
+        Some(VitConfig { image_size, patch_size, embed_dim, depth, num_heads, mlp_ratio, normalize, extras }.into())
+    }
+
+    /// The network for images of so many channels, where their values do not matter.
+    pub(super) fn plain(&self, channels: usize) -> Option<Backbone> {
+        let config = self.backbone(Normalize { mean: vec![0.0; channels], std: vec![1.0; channels] })?;
+        Some(Backbone::new(config, "", &mut Registry::new()))
+    }
+
+    /// Width of the features, D; 0 if the name is unknown.
+    pub fn dim(&self) -> usize {
+        self.plain(1).map_or(0, |backbone| backbone.dim())
+    }
+
+    /// Crops have sides of whole multiples of this, pixels.
+    pub fn unit(&self) -> usize {
+        if self.shape().is_some() { self.patch_size } else { 1 }
+    }
+
+    /// All names.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        VITS.into_iter().map(|(name, _)| name).chain(RESNETS)
+    }
+
+    /// Every named model, ViTs for images of 224 px in patches of 16.
+    pub fn known() -> impl Iterator<Item = Self> {
+        Self::names().map(|name| Self { name: name.to_owned(), ..Self::default() })
+    }
+
+    /// The model that gives this network; a ViT under the name of the model of the nearest width, with what differs from it.
+    pub fn of(network: &BackboneConfig) -> Self {
+        let config = match network {
+            BackboneConfig::Vit(config) => config,
+            BackboneConfig::ResNet(config) => return Self { name: config.name(), ..Self::default() },
+        };
+        let [first, ..] = VITS;
+        let nearest = VITS.into_iter().min_by_key(|(_, named)| named.embed_dim.abs_diff(config.embed_dim));
+        let (name, named) = nearest.unwrap_or(first);
+        let other = |value: usize, named: usize| (value != named).then_some(value);
+        Self {
+            name: name.to_owned(),
+            patch_size: config.patch_size,
+            image_size: config.image_size,
+            mlp_ratio: config.mlp_ratio,
+            embed_dim: other(config.embed_dim, named.embed_dim),
+            depth: other(config.depth, named.depth),
+            num_heads: other(config.num_heads, named.num_heads),
+            ..Self::default()
+        }
+    }
+
+    /// Name in timm's spelling, such as `vit_tiny_patch16_96`.
+    pub fn full_name(&self) -> String {
+        match self.shape() {
+            Some(_) => format!("{}_patch{}_{}", self.name, self.patch_size, self.image_size),
+            None => self.name.clone(),
+        }
+    }
+
+    /// Trained parameters of the backbone for images of so many channels; 0 if the name is unknown.
+    pub fn parameters(&self, channels: usize) -> usize {
+        self.plain(channels).map_or(0, |backbone| backbone.config().parameters())
+    }
+}

@@ -1,0 +1,101 @@
+//! Networks that are no ViT, by the same commands: known by their tensors, trained, resumed, looked with, exported.
+#![cfg(unix)]
+
+mod running;
+
+use std::path::Path;
+use std::process::Command;
+
+use dinoxide::checkpoint::NamedTensor;
+use dinoxide::config::ModelConfig;
+use dinoxide::nn::backbone::{Backbone, BackboneConfig};
+use dinoxide::nn::init::Registry;
+use dinoxide::nn::resnet::{Kind, ResNetConfig};
+use dinoxide::run::input::Network;
+use dinoxide::run::model::{Metadata, Model, recognise};
+use dinoxide_engine::kernels::Normalize;
+use running::{Outcome, Running, TINY, make_images, run};
+
+fn gray(channels: usize) -> Normalize {
+    Normalize { mean: vec![0.5; channels], std: vec![0.25; channels] }
+}
+
+/// Names and shapes of a network's tensors, without values.
+fn tensors(config: BackboneConfig) -> Vec<NamedTensor> {
+    let mut registry = Registry::new();
+    Backbone::new(config, "", &mut registry);
+    let layout = registry.into_layout();
+    layout.specs().iter().map(|spec| NamedTensor::new(&spec.name, spec.shape.clone(), Vec::new())).collect()
+}
+
+#[test]
+fn every_named_network_is_known_by_its_tensors() {
+    for model in ModelConfig::known() {
+        let config = model.backbone(gray(3)).unwrap();
+        let stated = Metadata::from(["mean", "std"].map(|key| {
+            let values = if key == "mean" { "[0.5, 0.5, 0.5]" } else { "[0.25, 0.25, 0.25]" };
+            (key.to_owned(), values.to_owned())
+        }));
+        let found = recognise(&tensors(config.clone()), &stated, Path::new("file")).unwrap();
+        assert_eq!(found, config, "{}", model.name);
+        assert_eq!(ModelConfig::of(&found), model);
+    }
+    // None of the tables, for four channels.
+    let odd = ResNetConfig { kind: Kind::Basic, blocks: [1, 2, 1, 3], width: 1, normalize: gray(4) };
+    let found = recognise(&tensors(odd.clone().into()), &Metadata::new(), Path::new("file")).unwrap();
+    assert_eq!(found, ResNetConfig { normalize: found.normalize().clone(), ..odd }.into());
+    for name in ["resnet51", "resnet050", "resnet50w1", "resnet50w3", "resnet50w8", "resnet"] {
+        assert!(ResNetConfig::named(name, gray(3)).is_none(), "{name}");
+    }
+}
+
+#[test]
+fn layers_are_counted_from_the_top() {
+    let config = ResNetConfig::of_depth(18, 1, gray(3)).unwrap();
+    let backbone = Backbone::new(config.into(), "", &mut Registry::new());
+    for (name, layers) in [
+        ("conv1.weight", 9),
+        ("bn1.bias", 9),
+        ("layer1.0.conv1.weight", 8),
+        ("layer2.1.bn2.weight", 5),
+        ("layer4.1.conv2.weight", 1),
+    ] {
+        assert_eq!(backbone.layers_above(name), layers, "{name}");
+    }
+}
+
+/// What makes a tiny ViT of a run, which a ResNet must not be given.
+const ONLY_VITS: [&str; 6] =
+    ["model.embed_dim", "model.depth", "model.num_heads", "model.patch_size", "model.image_size", "model.drop_path"];
+
+/// `dinoxide pretrain` of a ResNet.
+fn resnet(data: &Path, out: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dinoxide"));
+    command.arg("pretrain").arg(data).arg("-o").arg(out).args(["--model", "resnet18"]);
+    for value in TINY.iter().filter(|value| !ONLY_VITS.iter().any(|key| value.starts_with(key))) {
+        command.args(["--set", value]);
+    }
+    command
+}
+
+#[test]
+fn a_resnet_is_trained_resumed_and_used() {
+    let place = tempfile::tempdir().unwrap();
+    let (data, whole, parts) = (place.path().join("data"), place.path().join("whole"), place.path().join("parts"));
+    make_images(&data, 4);
+    run(resnet(&data, &whole)).expect(0);
+    let mut stopped = Running::start(resnet(&data, &parts));
+    stopped.wait_for_step(&parts, 3);
+    stopped.signal("INT");
+    stopped.end();
+    run(resnet(&data, &parts)).expect(0);
+    Outcome::of(&parts).assert_same(&Outcome::of(&whole), "after a stop");
+
+    let model = Model::load(&whole, Network::Teacher).unwrap();
+    assert_eq!(model.backbone.config().dim(), 512);
+    let counted = model.params.layout().find("bn1.num_batches_tracked").unwrap();
+    // The teacher sees the group of global crops in each of six steps, the student that of local ones too.
+    assert_eq!(model.params.get(counted), [6.0]);
+    let student = Model::load(&whole, Network::Student).unwrap();
+    assert_eq!(student.params.get(counted), [12.0]);
+}

@@ -173,24 +173,34 @@ def snippets(program: Program, folder: Path, run: Path) -> None:
     photo(folder / "photo.png", 300, 240)
     os.chdir(folder)
     Path("exports").mkdir()
-    ours, known = None, {}
+    runs, ours, known = {"RUN": str(run), "RESNET": of_a_resnet(program, folder)}, None, {}
     for title, kind, block in blocks(text):
         if kind == "sh":
             for line in block.splitlines():
-                words = [str(run) if word == "RUN" else word for word in shlex.split(line)]
+                words = [runs.get(word, word) for word in shlex.split(line)]
                 assert words[0] == "dinoxide", line
                 program.run(*words[1:])
-            ours = numpy.load("exports/features.npz")["embeddings"]
+                ours = numpy.load(words[words.index("-o") + 1])["embeddings"] if words[1] == "embed" else ours
             continue
         known.pop("features", None)
         exec(compile(block, "docs/python.md", "exec"), known)
-        if "features" in known:
+        if "features" in known and title != "Features":
             agree(f"snippet of docs/python.md, {title}", ours, torch.as_tensor(known["features"]))
     assert len(known["optimizer"].state_dict()["state"]) > 0, "checkpoint.pth has no moments"
     same("checkpoint.pth, backbone of the teacher", known["backbone"], load_file("exports/backbone.safetensors"))
     checked = [sys.executable, ROOT / "tests" / "interop" / "onnx_runtime.py", program.path, run, "exports/vit.onnx"]
     subprocess.run(checked, check=True)
     print("ok: every snippet of docs/python.md")
+
+
+def of_a_resnet(program: Program, folder: Path) -> str:
+    """A run of a few steps."""
+    for number in range(6):
+        photo(folder / f"resnet-{number}.png", 90 + number, 80)
+    sizes = ("views.global.size=64", "views.local.size=32", "head.out_dim=64", "run.batch=3")
+    program.run("pretrain", folder / "resnet-*.png", "-o", folder / "resnet", "-m", "resnet18", "-e", "2",
+                *(part for size in sizes for part in ("--set", size)))
+    return str(folder / "resnet")
 
 
 def blocks(text: str) -> list:

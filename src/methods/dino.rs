@@ -128,8 +128,8 @@ impl Method for Dino {
             student_statistics: tape.take_statistics(),
             teacher_statistics: frozen.take_statistics(),
         };
-        tape.kernels().add_column_sums(logits.values(), &mut outputs.logit_sums);
-        tape.kernels().add_column_sums(&targets.probs, &mut outputs.prob_sums);
+        tape.kernels().add_column_sums(logits.values().into(), &mut outputs.logit_sums);
+        tape.kernels().add_column_sums((&targets.probs[..]).into(), &mut outputs.prob_sums);
         let loss_seconds = target_seconds + clock.seconds();
         let seconds = ForwardSeconds { teacher: teacher_seconds, student: student_seconds, loss: loss_seconds };
         Forward { loss, outputs, seconds }

@@ -302,7 +302,7 @@ impl Bench {
         self.time("gelu", bytes(8), || self.cpu.gelu(&wide, &mut out));
         self.time("gelu_backward", bytes(12), || self.cpu.gelu_backward(&wide, &mut out));
         let mut sums = values(4 * WIDTH);
-        self.time("add_column_sums", bytes(4), || self.cpu.add_column_sums(&wide, &mut sums));
+        self.time("add_column_sums", bytes(4), || self.cpu.add_column_sums((&wide).into(), &mut sums));
     }
 
     fn head(&self) {

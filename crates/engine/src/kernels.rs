@@ -178,13 +178,20 @@ pub trait Kernels<E>: Send + Sync {
     fn depthwise_backward(&self, d_out: &[E], op: Depthwise<'_, E>, grad: DepthwiseGrad<'_, E>);
 
     /// The largest value of each window and channel, `[B·H'·W', C]`, where pixels beyond the image are `-∞`; to `taps`, of
-    /// the same shape, which pixel of the window it is: the first one in row-major order. NaN is larger than any number.
+    /// the same shape, which pixel of the window it is: the first one in row-major order. NaN is larger than any number, and of several NaN
+    /// the last one is taken.
+    ///
+    /// # Panics
+    /// If a window may lie beyond the image as a whole.
     fn max_pool(&self, x: &[E], grid: Grid, window: Window, out: &mut [E], taps: &mut [E]);
 
     /// Gradient of [`Kernels::max_pool`]: overwrites `d_x` `[B·H·W, C]`.
     fn max_pool_backward(&self, d_out: &[E], taps: &[E], grid: Grid, window: Window, d_x: &mut [E]);
 
     /// The mean of each image's rows: `[images·N, width]` to `[images, width]`.
+    ///
+    /// # Panics
+    /// If an image has no row.
     fn mean_pool(&self, x: &[E], images: usize, width: usize, out: &mut [E]);
 
     /// Gradient of [`Kernels::mean_pool`]: overwrites `d_x` `[images·N, width]`.
@@ -215,7 +222,7 @@ pub trait Kernels<E>: Send + Sync {
     );
 
     /// Adds the column sums of `x` `[rows, out.len()]` to `out`.
-    fn add_column_sums(&self, x: &[E], out: &mut [E]);
+    fn add_column_sums(&self, x: Values<'_, E>, out: &mut [E]);
 
     /// `to += from`.
     fn add(&self, from: &[E], to: &mut [E]);

@@ -1,12 +1,12 @@
 //! Matrix products large enough to be cut: into blocks, slabs and panels, as they are and transposed. Against the
-//! reference to 1e-5 of the largest value (see `cpu_against_reference.rs`), and bit by bit for any number of threads.
+//! reference to 1e-5 of the largest value (see `cpu_against_reference/`), and bit by bit for any number of threads.
 
 #![expect(clippy::expect_used, reason = "a test may panic")]
 
 use dinoxide_engine::cpu::Cpu;
 use dinoxide_engine::kernels::*;
 use dinoxide_engine::reference::Reference;
-use dinoxide_engine::values::Values;
+use dinoxide_engine::values::{Precision, Values, ValuesMut};
 use half::bf16;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -63,19 +63,48 @@ fn the_number_of_threads_changes_no_bit() {
     }
 }
 
+/// Kernels of each kind of word.
+fn kinds() -> impl Iterator<Item = Cpu> {
+    [Some(Cpu::new()), Some(Cpu::bf16_anywhere()), Cpu::bf16()].into_iter().flatten()
+}
+
 /// Asserts that results do not depend on the number of threads.
 fn same_bits(case: &str, mut run: impl FnMut(&Cpu) -> Vec<Vec<f32>> + Send) {
-    let mut results = [1, 2, 3, 8].into_iter().map(|threads| {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads start");
-        pool.install(|| {
-            let cpu = Cpu::new();
-            let _awake = Kernels::<f32>::stay_awake(&cpu);
-            let bits = |values: Vec<f32>| values.into_iter().map(f32::to_bits).collect::<Vec<_>>();
-            run(&cpu).into_iter().map(bits).collect::<Vec<_>>()
-        })
+    for cpu in kinds() {
+        let mut results = [1, 2, 3, 8].into_iter().map(|threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads start");
+            pool.install(|| {
+                let _awake = Kernels::<f32>::stay_awake(&cpu);
+                let bits = |values: Vec<f32>| values.into_iter().map(f32::to_bits).collect::<Vec<_>>();
+                run(&cpu).into_iter().map(bits).collect::<Vec<_>>()
+            })
+        });
+        let first = results.next().expect("one thread");
+        assert!(results.all(|other| other == first), "{case} with {cpu:?} depends on the number of threads");
+    }
+}
+
+#[test]
+fn pools_and_depthwise_convolutions_do_not_depend_on_the_number_of_threads() {
+    let (images, channels) = (3, 40);
+    let (grid, window) = (Grid { images, height: 61, width: 58 }, Window { kernel: 3, stride: 2, padding: 1 });
+    let (x, len) = (values(grid.pixels() * channels, 1), grid.windows(window).pixels() * channels);
+    let (weight, bias, d_out) = (values(9 * channels, 2), values(channels, 3), values(x.len(), 4));
+    same_bits("pools and depthwise", |cpu| {
+        let [mut out, mut d_x, mut d_pooled, mut d_rows] = [0; 4].map(|_| vec![f32::NAN; x.len()]);
+        let op = Depthwise { x: &x, weight: &weight, bias: &bias, grid };
+        cpu.depthwise(op, &mut out);
+        let (mut d_weight, mut d_bias) = (weight.clone(), bias.clone());
+        let grad = DepthwiseGrad { x: &mut d_x, weight: Some(&mut d_weight), bias: Some(&mut d_bias) };
+        cpu.depthwise_backward(&d_out, op, grad);
+        let [mut most, mut taps] = [0; 2].map(|_| vec![f32::NAN; len]);
+        cpu.max_pool(&x, grid, window, &mut most, &mut taps);
+        cpu.max_pool_backward(&most, &taps, grid, window, &mut d_pooled);
+        let mut means = vec![f32::NAN; images * channels];
+        cpu.mean_pool(&x, images, channels, &mut means);
+        cpu.mean_pool_backward(&means, images, channels, &mut d_rows);
+        vec![out, d_x, d_weight, d_bias, most, taps, d_pooled, means, d_rows]
     });
-    let first = results.next().expect("one thread");
-    assert!(results.all(|other| other == first), "{case} depends on the number of threads");
 }
 
 #[test]
@@ -104,9 +133,24 @@ fn convolutions_and_batch_norms_do_not_depend_on_the_number_of_threads() {
             let (mut d_x, mut d_weight) = (x.clone(), weight.clone());
             cpu.conv2d_input_grad((&d_pre).into(), &weight, size, Write::Add, &mut d_x);
             cpu.conv2d_weight_grad((&d_pre).into(), (&x).into(), size, &mut d_weight, None);
-            vec![out, normed, mean, variance, d_gamma, d_beta, d_pre, d_x, d_weight]
+            let mut results = vec![out, normed, mean, variance, d_gamma, d_beta, d_pre, d_x, d_weight];
+            if Kernels::<f32>::precision(cpu) == Precision::Bf16 {
+                results.extend(rounded_convolution(cpu, size, [&x, &weight]));
+            }
+            results
         });
     }
+}
+
+/// A convolution of rounded values to rounded ones, and its gradients.
+fn rounded_convolution(cpu: &Cpu, size: ConvSize, [x, weight]: [&[f32]; 2]) -> Vec<Vec<f32>> {
+    let half: Vec<bf16> = x.iter().copied().map(bf16::from_f32).collect();
+    let mut out = vec![bf16::NAN; size.out_grid().pixels() * size.outputs];
+    cpu.conv2d(Conv { x: Values::Half(&half), weight, bias: None, size }, ValuesMut::Half(&mut out));
+    let (mut d_x, mut d_weight) = (x.to_vec(), weight.to_vec());
+    cpu.conv2d_input_grad(Values::Half(&out), weight, size, Write::Replace, &mut d_x);
+    cpu.conv2d_weight_grad(Values::Half(&out), Values::Half(&half), size, &mut d_weight, None);
+    vec![out.into_iter().map(bf16::to_f32).collect(), d_x, d_weight]
 }
 
 /// A packed layer's result.

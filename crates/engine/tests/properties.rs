@@ -379,7 +379,7 @@ fn pairs_of_a_crop_with_itself_are_left_out() {
 #[test]
 fn sums_add_to_what_is_there() {
     let mut sums = [10.0, 20.0];
-    Reference.add_column_sums(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], &mut sums);
+    Reference.add_column_sums((&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0][..]).into(), &mut sums);
     assert_eq!(sums, [19.0, 32.0]);
     Reference.add(&[0.5, 0.25], &mut sums);
     assert_eq!(sums, [19.5, 32.25]);

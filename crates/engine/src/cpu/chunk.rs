@@ -1,10 +1,19 @@
 //! How work is cut: into row chunks whose size depends on the shape alone, so that neither the number of threads nor
 //! their timing has a say in the order of any sum.
 
+use std::cell::Cell;
+
 use rayon::prelude::*;
+
+use super::cache::aligned;
 
 /// Values that one task handles: large against the cost of a task, small against a core's cache.
 pub const CHUNK_LEN: usize = 1 << 14;
+
+thread_local! {
+    /// Partials of the sums that this thread has begun.
+    static PARTIALS: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
+}
 
 /// Rows of one task for rows of `width` values.
 pub fn rows_per_chunk(width: usize) -> usize {
@@ -31,11 +40,16 @@ pub fn reduce_chunks(chunks: usize, total: &mut [f32], each: impl Fn(usize, &mut
     if chunks == 0 || len == 0 {
         return;
     }
-    let mut partials = vec![0.0f32; chunks * len];
-    partials.par_chunks_mut(len).enumerate().for_each(|(index, partial)| each(index, partial));
+    let mut memory = PARTIALS.take();
+    let partials = aligned(&mut memory, chunks * len);
+    partials.par_chunks_mut(len).enumerate().for_each(|(index, partial)| {
+        partial.fill(0.0);
+        each(index, partial);
+    });
     for partial in partials.chunks_exact(len) {
         for (sum, &value) in total.iter_mut().zip(partial) {
             *sum += value;
         }
     }
+    PARTIALS.set(memory);
 }

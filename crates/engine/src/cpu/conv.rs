@@ -10,22 +10,25 @@ use pulp::Arch;
 use rayon::prelude::*;
 
 use super::cache::{aligned, ask};
-use super::chunk::check_len;
+use super::chunk::{CHUNK_LEN, check_len};
 use super::dense;
-use super::gemm::{self, Adjacent, Finish, Operand, Product, Start, Units, Windows};
+use super::gemm::{self, Adjacent, Destination, Finish, Operand, Product, Start, Units, Windows};
 use super::math::vectorised;
-use crate::kernels::{Conv, ConvSize, Linear, Window, Write};
+use crate::kernels::{Conv, ConvSize, Grid, Linear, Window, Write};
+use crate::team::for_each;
 use crate::values::{Values, ValuesMut};
 
 /// Outputs whose weights a task rearranges at a time: a cache line.
 const OUTPUTS: usize = 16;
+/// Values of sums that are spread at a time, if they are not of a single image: 4 MB.
+const SPREAD: usize = 1 << 20;
 /// How many weights ahead their sums are asked for.
 const AHEAD: usize = 64;
 
 thread_local! {
     /// A weight in the order of a window's values.
     static WEIGHT: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
-    /// Results of a product whose places are not those of the destination.
+    /// Results of a product whose places are not those of the destination: as long as a weight, or about [`SPREAD`].
     static SUMS: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
 }
 
@@ -88,12 +91,28 @@ pub fn conv2d_input_grad(
         let axes = [size.grid.height, size.grid.width].map(|side| Axis::new(side, size.window, 0));
         return phase((arch, units), (d_out, weight, size), axes, (start, d_x));
     }
+    if size.window.stride > size.window.kernel && write == Write::Replace {
+        // Pixels that no tap reaches.
+        d_x.par_chunks_mut(CHUNK_LEN).for_each(|d_x| d_x.fill(0.0));
+    }
+    let out = size.out_grid();
+    let [image, out_image] =
+        [(size.grid, size.inputs), (out, size.outputs)].map(|(grid, channels)| grid.height * grid.width * channels);
+    let stride = size.window.stride;
     let mut memory = SUMS.take();
-    for vertical in 0..size.window.stride {
-        for horizontal in 0..size.window.stride {
-            let axes = [(size.grid.height, vertical), (size.grid.width, horizontal)]
-                .map(|(side, first)| Axis::new(side, size.window, first));
-            let sums = aligned(&mut memory, size.grid.images * axes[0].count * axes[1].count * size.inputs);
+    for [vertical, horizontal] in (0..stride * stride).map(|phase| [phase / stride, phase % stride]) {
+        let axes =
+            [Axis::new(size.grid.height, size.window, vertical), Axis::new(size.grid.width, size.window, horizontal)];
+        let len = axes[0].count * axes[1].count * size.inputs;
+        if len == 0 || axes.iter().any(|axis| axis.taps == 0) {
+            continue;
+        }
+        let together = (SPREAD / len).max(1);
+        for (index, d_x) in d_x.chunks_mut(together * image).enumerate() {
+            let images = d_x.len() / image;
+            let size = ConvSize { grid: Grid { images, ..size.grid }, ..size };
+            let d_out = d_out.part(index * together * out_image..(index * together + images) * out_image);
+            let sums = aligned(&mut memory, images * len);
             phase((arch, units), (d_out, weight, size), axes, (Start::Zero, sums));
             spread(sums, size, axes, (write, d_x));
         }
@@ -164,23 +183,19 @@ fn phase(
 fn turn(weight: &[f32], size: ConvSize, axes: [Axis; 2], (line, to): (usize, &mut [f32])) {
     let ConvSize { inputs, outputs, window, .. } = size;
     let taps = window.kernel * window.kernel;
-    let mut blocks: Vec<Vec<(usize, &mut [f32])>> = Vec::new();
-    blocks.resize_with(outputs.div_ceil(OUTPUTS), Vec::new);
-    for (i, to) in to.chunks_exact_mut((line * inputs).max(1)).enumerate() {
-        let (planes, padding) = to.split_at_mut(axes[1].taps * outputs * inputs);
-        padding.fill(0.0);
-        for (j, plane) in planes.chunks_exact_mut(outputs * inputs).enumerate() {
-            let tap_of = |axis: Axis, index: usize| axis.tap + window.stride * (axis.taps - 1 - index);
-            let tap = tap_of(axes[0], i) * window.kernel + tap_of(axes[1], j);
-            for (block, part) in blocks.iter_mut().zip(plane.chunks_mut(OUTPUTS * inputs)) {
-                block.push((tap, part));
-            }
-        }
-    }
-    blocks.into_par_iter().zip(weight.par_chunks(OUTPUTS * inputs * taps)).for_each(|(mut parts, weight)| {
-        for (output, weight) in weight.chunks_exact(inputs * taps).enumerate() {
-            for (tap, part) in &mut parts {
-                pick(weight, [taps, *tap], &mut part[output * inputs..(output + 1) * inputs]);
+    assert!(to.len() >= axes[0].taps * line * inputs, "room for the taps of two axes");
+    let rows_of_taps = axes[1].taps * outputs;
+    to.chunks_exact_mut(line * inputs).for_each(|to| to[rows_of_taps * inputs..].fill(0.0));
+    let rows = Destination::new(to, inputs);
+    for_each(outputs.div_ceil(OUTPUTS), |block| {
+        for output in block * OUTPUTS..outputs.min((block + 1) * OUTPUTS) {
+            let weight = &weight[output * inputs * taps..(output + 1) * inputs * taps];
+            for (i, j) in (0..axes[0].taps).flat_map(|i| (0..axes[1].taps).map(move |j| (i, j))) {
+                let tap_of = |axis: Axis, index: usize| axis.tap + window.stride * (axis.taps - 1 - index);
+                let tap = tap_of(axes[0], i) * window.kernel + tap_of(axes[1], j);
+                // SAFETY: a row of the memory checked above, which this task alone writes.
+                let row = unsafe { rows.line([i * line + j * outputs + output, 0], inputs) };
+                pick(weight, [taps, tap], row);
             }
         }
     });

@@ -338,8 +338,8 @@ impl Kernels<f32> for Cpu {
         loss::soft_cross_entropy_backward(self.arch, op, log_sum_exp, scale, d_logits);
     }
 
-    fn add_column_sums(&self, x: &[f32], out: &mut [f32]) {
-        dense::add_column_sums(self.arch, x.into(), out);
+    fn add_column_sums(&self, x: Values<'_, f32>, out: &mut [f32]) {
+        dense::add_column_sums(self.arch, x, out);
     }
 
     fn add(&self, from: &[f32], to: &mut [f32]) {

@@ -9,7 +9,9 @@ use crate::kernels::{Grid, Window};
 
 /// See [`crate::kernels::Kernels::max_pool`].
 pub fn max_pool(arch: Arch, x: &[f32], (grid, window): (Grid, Window), out: &mut [f32], taps: &mut [f32]) {
+    window.assert_reaches_pixels();
     if grid.pixels() == 0 {
+        assert!(out.is_empty(), "`out` has {} values, images without pixels have none", out.len());
         return;
     }
     let channels = rows_of("x", x.len(), grid.pixels()).max(1);
@@ -27,7 +29,7 @@ pub fn max_pool(arch: Arch, x: &[f32], (grid, window): (Grid, Window), out: &mut
                 for (column, (out, taps)) in places.enumerate() {
                     out.fill(f32::NEG_INFINITY);
                     taps.fill(-1.0);
-                    for (tap, pixel) in pixels(grid, window, [image, y, column]) {
+                    for (tap, pixel) in window_pixels(grid, window, [image, y, column]) {
                         larger(&x[pixel * channels..(pixel + 1) * channels], tap as f32, out, taps);
                     }
                 }
@@ -36,7 +38,7 @@ pub fn max_pool(arch: Arch, x: &[f32], (grid, window): (Grid, Window), out: &mut
     });
 }
 
-/// Keeps the larger values, the first ones of equal ones, and where they were.
+/// Keeps the larger values and where they were: the first of equal ones, the last of several NaN.
 #[inline(always)]
 fn larger(x: &[f32], tap: f32, out: &mut [f32], taps: &mut [f32]) {
     for ((&x, out), chosen) in x.iter().zip(out).zip(taps) {
@@ -46,9 +48,9 @@ fn larger(x: &[f32], tap: f32, out: &mut [f32], taps: &mut [f32]) {
     }
 }
 
-/// The taps of a window that lie in the image, and their pixels.
+/// The taps of the window at `y` and `x` of an image that lie in it, and their pixels.
 #[inline(always)]
-fn pixels(grid: Grid, window: Window, [image, y, x]: [usize; 3]) -> impl Iterator<Item = (usize, usize)> {
+pub fn window_pixels(grid: Grid, window: Window, [image, y, x]: [usize; 3]) -> impl Iterator<Item = (usize, usize)> {
     let Window { kernel, stride, padding } = window;
     (0..kernel * kernel).filter_map(
         #[inline(always)]
@@ -115,7 +117,8 @@ pub fn mean_pool(arch: Arch, x: &[f32], [images, width]: [usize; 2], out: &mut [
         return;
     }
     let len = rows_of("x", x.len(), images * width) * width;
-    out.par_chunks_exact_mut(width).zip(x.par_chunks_exact(len.max(1))).for_each(|(out, x)| {
+    assert!(len > 0, "`x` has no row for each of {images} images, and no mean");
+    out.par_chunks_exact_mut(width).zip(x.par_chunks_exact(len)).for_each(|(out, x)| {
         let factor = width as f32 / x.len() as f32;
         vectorised(
             arch,

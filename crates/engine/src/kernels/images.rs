@@ -41,6 +41,15 @@ pub struct Window {
     pub padding: usize,
 }
 
+impl Window {
+    /// # Panics
+    /// If a window may lie beyond the image as a whole: it has no largest value.
+    pub(crate) fn assert_reaches_pixels(&self) {
+        let Self { kernel, stride, padding } = *self;
+        assert!(padding < kernel && stride > 0, "windows of {kernel} pixels in a padding of {padding} hold no pixel");
+    }
+}
+
 /// Sizes of a convolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConvSize {
@@ -110,10 +119,10 @@ impl<E> Depthwise<'_, E> {
 pub struct DepthwiseGrad<'a, E> {
     /// Overwritten, `[B·H·W, C]`.
     pub x: &'a mut [E],
-    /// Added to, `[C, 1, 3, 3]`.
-    pub weight: &'a mut [E],
-    /// Added to, `[C]`.
-    pub bias: &'a mut [E],
+    /// Added to, `[C, 1, 3, 3]`; absent if not wanted.
+    pub weight: Option<&'a mut [E]>,
+    /// Added to, `[C]`; absent if not wanted.
+    pub bias: Option<&'a mut [E]>,
 }
 
 /// What follows a normalisation.

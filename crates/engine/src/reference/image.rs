@@ -98,7 +98,7 @@ pub(super) fn depthwise(op: Depthwise<'_, f64>, out: &mut [f64]) {
     });
 }
 
-pub(super) fn depthwise_backward(d_out: &[f64], op: Depthwise<'_, f64>, grad: DepthwiseGrad<'_, f64>) {
+pub(super) fn depthwise_backward(d_out: &[f64], op: Depthwise<'_, f64>, mut grad: DepthwiseGrad<'_, f64>) {
     let channels = op.bias.len();
     assert_eq!(d_out.len(), op.x.len(), "depthwise_backward: lengths of d_out and x");
     assert_eq!(grad.x.len(), op.x.len(), "depthwise_backward: lengths of d_x and x");
@@ -107,13 +107,18 @@ pub(super) fn depthwise_backward(d_out: &[f64], op: Depthwise<'_, f64>, grad: De
         for c in 0..channels {
             let d = d_out[to * channels + c];
             grad.x[pixel * channels + c] += d * op.weight[9 * c + tap];
-            grad.weight[9 * c + tap] += d * op.x[pixel * channels + c];
+            if let Some(d_weight) = &mut grad.weight {
+                d_weight[9 * c + tap] += d * op.x[pixel * channels + c];
+            }
         }
     });
-    add_column_sums(d_out, grad.bias);
+    if let Some(d_bias) = grad.bias {
+        add_column_sums(d_out, d_bias);
+    }
 }
 
 pub(super) fn max_pool(x: &[f64], grid: Grid, window: Window, out: &mut [f64], chosen: &mut [f64]) {
+    window.assert_reaches_pixels();
     let channels = x.len() / grid.pixels();
     assert_eq!(x.len(), grid.pixels() * channels, "max_pool: length of x, B·H·W·C");
     assert_eq!(out.len(), grid.windows(window).pixels() * channels, "max_pool: length of out, B·H'·W'·C");
@@ -146,6 +151,7 @@ pub(super) fn max_pool_backward(d_out: &[f64], chosen: &[f64], grid: Grid, windo
 
 pub(super) fn mean_pool(x: &[f64], images: usize, width: usize, out: &mut [f64]) {
     let rows = x.len() / (images * width);
+    assert!(rows > 0, "mean_pool: {} values, no row for each of {images} images of width {width}", x.len());
     assert_eq!(x.len(), images * rows * width, "mean_pool: length of x, images·N·width");
     assert_eq!(out.len(), images * width, "mean_pool: length of out, images·width");
     for (i, out) in out.iter_mut().enumerate() {

@@ -1,7 +1,7 @@
 //! The definition of every operation: [`Kernels`] in plain `f64` loops, written to be read, not to be fast.
 //!
 //! The loops follow the formulas in [`crate::kernels`] index by index. Central differences prove the gradients
-//! (`tests/gradients.rs`), and every faster implementation is compared with this one.
+//! (`tests/gradients/`), and every faster implementation is compared with this one.
 
 mod attention;
 mod dense;
@@ -275,8 +275,8 @@ impl Kernels<f64> for Reference {
         loss::soft_cross_entropy_backward(op, log_sum_exp, scale, d_logits);
     }
 
-    fn add_column_sums(&self, x: &[f64], out: &mut [f64]) {
-        dense::add_column_sums(x, out);
+    fn add_column_sums(&self, x: Values<'_, f64>, out: &mut [f64]) {
+        dense::add_column_sums(&full(x), out);
     }
 
     fn add(&self, from: &[f64], to: &mut [f64]) {

@@ -116,6 +116,18 @@ impl<'a> Backward<'a, '_> {
         (trained(spec_a.role).then_some(grad_a), trained(spec_b.role).then_some(grad_b))
     }
 
+    /// The gradients of a layer's weight and bias; absent for those that are not trained.
+    pub(super) fn layer_grads(
+        &mut self,
+        weight: ParamId,
+        bias: Option<ParamId>,
+    ) -> (Option<&mut [f32]>, Option<&mut [f32]>) {
+        match bias {
+            Some(bias) => self.two_grads(weight, bias),
+            None => (self.grad(weight), None),
+        }
+    }
+
     pub(super) fn linear(&mut self, x: &Matrix, weight: ParamId, bias: Option<ParamId>, d_out: Values<'_, f32>) {
         let (values, size) = (self.params.get(weight), self.run().size([x.rows(), x.columns()], weight));
         if x.slot().is_some() {
@@ -135,12 +147,10 @@ impl<'a> Backward<'a, '_> {
         d_out: Values<'_, f32>,
     ) {
         let kernels = self.kernels;
-        let (d_weight, d_bias) = match bias {
-            Some(bias) => self.two_grads(weight, bias),
-            None => (self.grad(weight), None),
-        };
-        if let Some(d_weight) = d_weight {
-            kernels.linear_weight_grad(d_out, x, size, d_weight, d_bias);
+        match self.layer_grads(weight, bias) {
+            (Some(d_weight), d_bias) => kernels.linear_weight_grad(d_out, x, size, d_weight, d_bias),
+            (None, Some(d_bias)) => kernels.add_column_sums(d_out, d_bias),
+            (None, None) => {}
         }
     }
 

@@ -184,9 +184,12 @@ impl Backward<'_, '_> {
         let gamma = self.params.get(norm.gamma);
         let op = LayerNormBackward { d_out, x: x.values(), gamma, stats };
         let (kernels, (mut d_x, write)) = (self.kernels, self.destination(x.slot(), x.values().len()));
-        if let (Some(d_gamma), Some(d_beta)) = self.two_grads(norm.gamma, norm.beta) {
-            kernels.layer_norm_backward(op, write, &mut d_x, d_gamma, d_beta);
-        }
+        // What is not trained is summed up for nothing.
+        let mut unused = [self.pool.take(gamma.len()), self.pool.take(gamma.len())];
+        let [no_gamma, no_beta] = unused.each_mut().map(|buffer| &mut buffer[..]);
+        let (d_gamma, d_beta) = self.two_grads(norm.gamma, norm.beta);
+        let (d_gamma, d_beta) = (d_gamma.unwrap_or(no_gamma), d_beta.unwrap_or(no_beta));
+        kernels.layer_norm_backward(op, write, &mut d_x, d_gamma, d_beta);
         self.put(x.slot(), d_x);
     }
 }

@@ -91,9 +91,8 @@ impl<'a> Tape<'a> {
         self.push(out, x.columns(), move |back, d_out| {
             let (kernels, params, mut d_x) = (back.kernels, back.params, back.pool.take(d_out.len()));
             let op = Depthwise { x: input.values(), weight: params.get(weight), bias: params.get(bias), grid };
-            if let (Some(weight), Some(bias)) = back.two_grads(weight, bias) {
-                kernels.depthwise_backward(&d_out, op, DepthwiseGrad { x: &mut d_x, weight, bias });
-            }
+            let (weight, bias) = back.two_grads(weight, bias);
+            kernels.depthwise_backward(&d_out, op, DepthwiseGrad { x: &mut d_x, weight, bias });
             back.give(input.slot(), Rc::new(d_x));
         })
     }
@@ -152,12 +151,12 @@ impl Backward<'_, '_> {
             kernels.conv2d_input_grad(d_out, self.params.get(conv.weight), size, write, &mut d_x);
             self.put(x.slot(), d_x);
         }
-        let (d_weight, d_bias) = match conv.bias {
-            Some(bias) => self.two_grads(conv.weight, bias),
-            None => (self.grad(conv.weight), None),
-        };
-        if let Some(d_weight) = d_weight {
-            kernels.conv2d_weight_grad(d_out, x.values().into(), size, d_weight, d_bias);
+        match self.layer_grads(conv.weight, conv.bias) {
+            (Some(d_weight), d_bias) => {
+                kernels.conv2d_weight_grad(d_out, x.values().into(), size, d_weight, d_bias);
+            }
+            (None, Some(d_bias)) => kernels.add_column_sums(d_out, d_bias),
+            (None, None) => {}
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Convolutions, pooling, batch normalisation and what follows it.
 
+use dinoxide_engine::cpu::Cpu;
 use dinoxide_engine::kernels::*;
 
 use super::{Real, Results, Values};
@@ -59,8 +60,11 @@ fn depthwise<E: Real>(k: &dyn Kernels<E>, v: &mut Values, [images, height, width
     let (mut out, mut d_x) = (x.clone(), x.clone());
     k.depthwise(op, &mut out);
     let (mut d_weight, mut d_bias) = (v.next(9 * channels), v.next(channels));
-    k.depthwise_backward(&d_out, op, DepthwiseGrad { x: &mut d_x, weight: &mut d_weight, bias: &mut d_bias });
-    vec![("out", out), ("d_x", d_x), ("d_weight", d_weight), ("d_bias", d_bias)]
+    let grad = DepthwiseGrad { x: &mut d_x, weight: Some(&mut d_weight), bias: Some(&mut d_bias) };
+    k.depthwise_backward(&d_out, op, grad);
+    let mut alone = x.clone();
+    k.depthwise_backward(&d_out, op, DepthwiseGrad { x: &mut alone, weight: None, bias: None });
+    vec![("out", out), ("d_x", d_x), ("d_x alone", alone), ("d_weight", d_weight), ("d_bias", d_bias)]
 }
 
 #[test]
@@ -125,7 +129,7 @@ fn batch_norm<E: Real>(
     let grad = BatchNormGrad { d_out: &mut d_skip, gamma: Some(&mut d_gamma), beta: Some(&mut d_beta) };
     k.batch_norm_backward(back, grad, (&mut d_x).into());
     let mut columns = v.next::<E>(width);
-    k.add_column_sums(&x, &mut columns);
+    k.add_column_sums((&x).into(), &mut columns);
     vec![
         ("out", out),
         ("with given statistics", given),
@@ -147,4 +151,19 @@ fn batch_norms_agree() {
             agree!(batch_norm(shape, (activation, true)));
         }
     }
+}
+
+#[test]
+#[should_panic(expected = "hold no pixel")]
+fn windows_beyond_the_image_are_refused() {
+    let (grid, window) = (Grid { images: 1, height: 2, width: 2 }, Window { kernel: 2, stride: 1, padding: 2 });
+    let mut out = vec![0.0; grid.windows(window).pixels()];
+    let mut taps = out.clone();
+    Cpu::new().max_pool(&[1.0; 4], grid, window, &mut out, &mut taps);
+}
+
+#[test]
+#[should_panic(expected = "no row for each of 2 images")]
+fn means_of_nothing_are_refused() {
+    Cpu::new().mean_pool(&[], 2, 3, &mut [0.0; 6]);
 }

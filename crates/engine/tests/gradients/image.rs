@@ -45,7 +45,7 @@ fn depthwise_matches_differences() {
 
         let (mut d_weight, mut d_bias) = (filled(9 * channels), filled(channels));
         let d_x = output(x.len(), |d| {
-            let grad = DepthwiseGrad { x: d, weight: &mut d_weight, bias: &mut d_bias };
+            let grad = DepthwiseGrad { x: d, weight: Some(&mut d_weight), bias: Some(&mut d_bias) };
             Reference.depthwise_backward(&d_out, op, grad);
         });
 

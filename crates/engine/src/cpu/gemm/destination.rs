@@ -48,8 +48,18 @@ impl<T> Destination<T> {
         if self.transposed { [column, row] } else { [row, column] }
     }
 
+    /// A piece of a line in memory.
+    ///
+    /// # Safety
+    /// It lies in the matrix, and nothing else touches it.
+    #[inline(always)]
+    pub unsafe fn line<'a>(self, [row, column]: [usize; 2], len: usize) -> &'a mut [T] {
+        // SAFETY: the caller's promise.
+        unsafe { std::slice::from_raw_parts_mut(self.at(row, column), len) }
+    }
+
     /// Memory for one block alone, addressed as the block is in this matrix.
-    pub fn block<U>(self, values: &mut [U], block: Block) -> Destination<U> {
+    pub(super) fn block<U>(self, values: &mut [U], block: Block) -> Destination<U> {
         let ([line, at], [lines, len]) = (self.in_memory(block.first), self.in_memory(block.size));
         assert!(values.len() >= lines * len, "room for a block");
         let first = values.as_mut_ptr().wrapping_sub(line * len + at);
@@ -93,7 +103,7 @@ impl Block {
         for line in first..first + lines {
             let at = sums.in_memory([line, place]);
             // SAFETY: this line of the block lies in every destination, and only one task touches it.
-            let values = unsafe { line_of(sums, at, len) };
+            let values = unsafe { sums.line(at, len) };
             match finish {
                 Finish::Keep => {}
                 Finish::Gelu => match out {
@@ -102,32 +112,22 @@ impl Block {
                     Place::Half(_) => gelu::in_place::<bf16>(values),
                 },
                 // SAFETY: as above.
-                Finish::GeluOf(Place::Full(pre)) => gelu::in_place_of(unsafe { line_of(pre, at, len) }, values),
+                Finish::GeluOf(Place::Full(pre)) => gelu::in_place_of(unsafe { pre.line(at, len) }, values),
                 // SAFETY: as above.
-                Finish::GeluOf(Place::Half(pre)) => gelu::in_place_of(unsafe { line_of(pre, at, len) }, values),
+                Finish::GeluOf(Place::Half(pre)) => gelu::in_place_of(unsafe { pre.line(at, len) }, values),
                 Finish::GeluBackward(Place::Full(x)) => {
                     // SAFETY: as above.
-                    gelu::backward_and_forward(unsafe { line_of(x, at, len) }, values);
+                    gelu::backward_and_forward(unsafe { x.line(at, len) }, values);
                 }
                 Finish::GeluBackward(Place::Half(x)) => {
                     // SAFETY: as above.
-                    gelu::backward_and_forward(unsafe { line_of(x, at, len) }, values);
+                    gelu::backward_and_forward(unsafe { x.line(at, len) }, values);
                 }
             }
             if let Place::Half(out) = out {
                 // SAFETY: as above.
-                W::round(values, unsafe { line_of(out, at, len) });
+                W::round(values, unsafe { out.line(at, len) });
             }
         }
     }
-}
-
-/// A piece of a line in memory.
-///
-/// # Safety
-/// It lies in the matrix, and nothing else touches it.
-#[inline(always)]
-unsafe fn line_of<'a, T>(place: Destination<T>, [row, column]: [usize; 2], len: usize) -> &'a mut [T] {
-    // SAFETY: the caller's promise.
-    unsafe { std::slice::from_raw_parts_mut(place.at(row, column), len) }
 }

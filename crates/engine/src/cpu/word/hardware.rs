@@ -1,5 +1,6 @@
 //! Pairs of bf16 on processors with AVX512-BF16: one instruction multiplies them, another one rounds to them. Both take
-//! numbers too small to be normal for zero; what is left over at the end of a line of words is rounded as on any machine.
+//! numbers too small to be normal for zero. Only the words of fewer than eight vectors at the end of a line are rounded as on any
+//! machine (`interleave`).
 
 use std::arch::x86_64::*;
 

@@ -98,6 +98,7 @@ impl Method for Dino {
 
         // Teacher: global crops only, no gradient, no drop path.
         let mut frozen = Tape::infer(tape.kernels(), &self.teacher, tape.pool());
+        frozen.continue_statistics(views.teacher_statistics.clone());
         let features = self.backbone.features(&mut frozen, &views.groups[..1], None); // [2·B, D]
         let logits = self.head.forward(&mut frozen, &features); // [2·B, K]
         let teacher_seconds = clock.seconds();

@@ -24,6 +24,8 @@ pub struct Views<'a> {
     pub images: usize,
     /// Position of its first image in the effective batch.
     pub first_image: usize,
+    /// Running statistics of the teacher after the micro-batches before this one; the student's tape has its own already.
+    pub teacher_statistics: Statistics,
 }
 
 /// What one micro-batch gives.
@@ -113,7 +115,7 @@ pub struct Device<'a> {
 }
 
 impl Outputs {
-    /// Adds the sums of another micro-batch. Running statistics of the later one win.
+    /// Adds the sums of the next micro-batch, whose running statistics have gone on from these.
     pub fn merge(&mut self, other: Self) {
         if self.rows == 0 {
             *self = other;

@@ -117,8 +117,10 @@ impl TrainState {
         for first in (0..images).step_by(size) {
             let count = size.min(images - first);
             let share = count as f64 / images as f64;
-            let views = micro.cut(groups, images, first, count, &*self.method);
+            let mut views = micro.cut(groups, images, first, count, &*self.method);
+            views.teacher_statistics = std::mem::take(&mut outputs.teacher_statistics);
             let mut tape = Tape::train(device.kernels, &self.student, device.pool);
+            tape.continue_statistics(std::mem::take(&mut outputs.student_statistics));
             tape.keep(self.keep);
             let forward = self.method.forward(&mut tape, &views, at);
             loss += share * forward.loss.value;
@@ -182,6 +184,6 @@ impl MicroBatch {
             pixels: pixels(group),
             patches: backbone.patches(crops.views * count, crops.side, crops.side),
         });
-        Views { groups: groups.collect(), images: count, first_image: first }
+        Views { groups: groups.collect(), images: count, first_image: first, teacher_statistics: Vec::new() }
     }
 }

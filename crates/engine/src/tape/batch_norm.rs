@@ -51,6 +51,16 @@ impl Tape<'_> {
         std::mem::take(&mut self.statistics)
     }
 
+    /// Goes on from what [`Tape::take_statistics`] of an earlier tape gave, so that several tapes on the same parameters leave
+    /// the statistics of all their batches, one after the other.
+    ///
+    /// # Panics
+    /// If this tape already has statistics of its own.
+    pub fn continue_statistics(&mut self, earlier: Vec<(ParamId, Vec<f32>)>) {
+        assert!(self.statistics.is_empty(), "statistics of {} tensors would be lost", self.statistics.len());
+        self.statistics = earlier;
+    }
+
     /// Which statistics batch normalisations take from now on; at first, those of the batch.
     ///
     /// # Panics

@@ -9,11 +9,10 @@ use std::cell::Cell;
 use pulp::Arch;
 use rayon::prelude::*;
 
-use super::cache::{aligned, ask};
+use super::cache::aligned;
 use super::chunk::{CHUNK_LEN, check_len};
 use super::dense;
 use super::gemm::{self, Adjacent, Destination, Finish, Operand, Product, Start, Units, Windows};
-use super::math::vectorised;
 use crate::kernels::{Conv, ConvSize, Grid, Linear, Window, Write};
 use crate::team::for_each;
 use crate::values::{Values, ValuesMut};
@@ -22,8 +21,6 @@ use crate::values::{Values, ValuesMut};
 const OUTPUTS: usize = 16;
 /// Values of sums that are spread at a time, if they are not of a single image: 4 MB.
 const SPREAD: usize = 1 << 20;
-/// How many weights ahead their sums are asked for.
-const AHEAD: usize = 64;
 
 thread_local! {
     /// A weight in the order of a window's values.
@@ -258,36 +255,25 @@ pub fn conv2d_weight_grad(
         finish: Finish::Keep,
         left_sums: None,
     };
-    gemm::multiply(arch, units, product, (&mut *sums).into());
-    let per_output = size.inputs * size.window.kernel * size.window.kernel;
-    d_weight.par_chunks_mut(OUTPUTS * per_output).enumerate().for_each(|(block, d_weight)| {
-        let columns = block * OUTPUTS..outputs.min((block + 1) * OUTPUTS);
-        vectorised(
-            arch,
-            #[inline(always)]
-            || {
-                for at in 0..per_output {
-                    let line = &sums[value(at, size, windows.line()) * outputs..][columns.clone()];
-                    // Lines lie too far apart for the processor to guess.
-                    ask((&*sums).into(), value(at + AHEAD, size, windows.line()) * outputs + columns.start, 1);
-                    let to = d_weight[at..].iter_mut().step_by(per_output);
-                    to.zip(line).for_each(
-                        #[inline(always)]
-                        |(to, sum)| *to += sum,
-                    );
-                }
-            },
-        );
+    gemm::multiply_turned(arch, units, product, sums);
+    let taps = size.window.kernel * size.window.kernel;
+    let tasks = d_weight.par_chunks_mut(OUTPUTS * size.inputs * taps).zip(sums.par_chunks(OUTPUTS * inner));
+    tasks.for_each(|(d_weight, sums)| {
+        for (d_weight, sums) in d_weight.chunks_exact_mut(size.inputs * taps).zip(sums.chunks_exact(inner)) {
+            for (tap, sums) in by_tap(sums, size).enumerate() {
+                let to = d_weight[tap..].iter_mut().step_by(taps);
+                to.zip(sums).for_each(|(to, sum)| *to += sum);
+            }
+        }
     });
     SUMS.set(memory);
 }
 
-/// Which value of a window, whose lines have `line` values, the weight `at` of an output is multiplied with.
-#[inline(always)]
-fn value(at: usize, size: ConvSize, line: usize) -> usize {
+/// The values of a window, `[C]` for each tap.
+fn by_tap(window: &[f32], size: ConvSize) -> impl Iterator<Item = &[f32]> {
     let kernel = size.window.kernel;
-    let (input, tap) = (at / (kernel * kernel), at % (kernel * kernel));
-    tap / kernel * line + tap % kernel * size.inputs + input
+    let lines = window.chunks_exact((kernel * size.inputs).next_multiple_of(2));
+    lines.flat_map(move |line| line.chunks_exact(size.inputs).take(kernel))
 }
 
 /// The windows of the output's pixels over the input.

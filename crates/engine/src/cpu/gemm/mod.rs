@@ -111,13 +111,28 @@ pub fn multiply(arch: Arch, units: Units, product: Product<'_>, out: ValuesMut<'
     if rows == 0 || columns == 0 {
         return;
     }
-    units.with_tile(arch, Multiply { product, out });
+    units.with_tile(arch, columns, Multiply { product, out, order: Order::Rows });
+}
+
+/// The same for `out` that holds columns of the result one after the other; nothing follows, and sums start from zero or
+/// what is there.
+pub fn multiply_turned(arch: Arch, units: Units, product: Product<'_>, out: &mut [f32]) {
+    let [rows, columns, depth] = product.size;
+    check_len("out", out.len(), rows * columns);
+    assert!(product.left.values.len() >= product.left.reach(rows, depth), "the left operand is too short");
+    assert!(product.right.values.len() >= product.right.reach(columns, depth), "the right operand is too short");
+    assert!(product.right.windows.is_none(), "windows are multiplied from the left");
+    let simple = matches!((&product.start, &product.finish), (Start::Zero | Start::Out, Finish::Keep));
+    assert!(simple && product.left_sums.is_none(), "turned products are neither begun nor finished");
+    if rows > 0 && columns > 0 {
+        units.with_tile(arch, columns, Multiply { product, out: out.into(), order: Order::Columns });
+    }
 }
 
 /// Copies a right operand of `columns` vectors of `inner` values into panels, for [`Product::packed`] of the same units.
 pub fn pack(arch: Arch, units: Units, right: Operand<'_>, [columns, inner]: [usize; 2]) -> Packed {
     assert!(right.values.len() >= right.reach(columns, inner), "the right operand is too short");
-    units.with_tile(arch, Pack { right, size: [columns, inner] })
+    units.with_tile(arch, columns, Pack { right, size: [columns, inner] })
 }
 
 /// See [`pack`].
@@ -138,17 +153,30 @@ impl WithTile for Pack<'_> {
     }
 }
 
-/// See [`multiply`].
+/// See [`multiply`] and [`multiply_turned`].
 struct Multiply<'a, 'b> {
     product: Product<'a>,
     out: ValuesMut<'b, f32>,
+    order: Order,
+}
+
+/// What of a result is adjacent.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Order {
+    Rows,
+    Columns,
 }
 
 impl WithTile for Multiply<'_, '_> {
     type Output = ();
 
     fn run<W: Word, const ROWS: usize, const VECTORS: usize, const WIDTH: usize>(self, arch: Arch) {
-        run::<W, ROWS, VECTORS, WIDTH>(arch, self.product, self.out);
+        let [rows, columns, _] = self.product.size;
+        let out = match self.order {
+            Order::Rows => Place::new(self.out, columns),
+            Order::Columns => Place::new(self.out, rows).transposed(),
+        };
+        run::<W, ROWS, VECTORS, WIDTH>(arch, self.product, out, self.order);
     }
 }
 
@@ -156,15 +184,15 @@ impl WithTile for Multiply<'_, '_> {
 fn run<W: Word, const ROWS: usize, const VECTORS: usize, const WIDTH: usize>(
     arch: Arch,
     product: Product<'_>,
-    out: ValuesMut<'_, f32>,
+    mut out: Place,
+    order: Order,
 ) {
     let Product { mut left, mut right, packed, size: [mut rows, mut columns, inner], start, finish, left_sums } =
         product;
-    let mut out = Place::new(out, columns);
     let left_sums = left_sums.map(|sums| Destination::new(sums, 1));
     let mut finish = finish.map(|second| Place::new(second, columns));
     let turnable = left.windows.is_none() && left.adjacent == Adjacent::Inner && right.adjacent == Adjacent::Inner;
-    let few = packed.is_none() && rows < FEW && turnable;
+    let few = packed.is_none() && rows < FEW && turnable && order == Order::Rows;
     if few {
         (left, right, rows, columns) = (right, left, columns, rows);
         out = out.transposed();

@@ -178,8 +178,16 @@ unsafe fn store<S: Simd, const ROWS: usize, const VECTORS: usize>(
 #[inline(always)]
 unsafe fn store_turned<const ROWS: usize, const WIDTH: usize>(tile: &[[f32; WIDTH]; ROWS], corner: Corner<'_>) {
     let mut turned = [[0.0; ROWS]; WIDTH];
-    for (square, rows) in tile.as_chunks::<SIDE>().0.iter().enumerate() {
+    let (squares, rest) = tile.as_chunks::<SIDE>();
+    for (square, rows) in squares.iter().enumerate() {
         transpose(rows.each_ref().map(<[f32; WIDTH]>::as_slice), turned.as_flattened_mut(), ROWS, square * SIDE);
+    }
+    for (row, values) in rest.iter().enumerate() {
+        let row = squares.len() * SIDE + row;
+        turned.iter_mut().zip(values).for_each(
+            #[inline(always)]
+            |(line, value)| line[row] = *value,
+        );
     }
     let mut bias = [0.0; ROWS];
     if let Start::Bias(values) = corner.start {
@@ -213,7 +221,7 @@ unsafe fn store_parts<S: Simd, const ROWS: usize, const VECTORS: usize, const WI
     // SAFETY: `whole` has room for the tile.
     unsafe { store(simd, sums, inner) };
     let ([rows, columns], [first_row, first_column]) = (corner.size, corner.first);
-    if corner.out.transposed && rows == ROWS && ROWS.is_multiple_of(SIDE) {
+    if corner.out.transposed && rows == ROWS {
         // SAFETY: the caller's promise.
         unsafe { store_turned(&whole, corner) };
         return;

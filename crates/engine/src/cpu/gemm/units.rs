@@ -7,6 +7,10 @@ use super::super::peak::multiply_add_rate;
 use super::super::word::{Hardware, available};
 use super::super::word::{Pair, Single, Word};
 
+/// Words of a vector of AVX-512.
+#[cfg(target_arch = "x86_64")]
+const LANES: usize = 16;
+
 /// What multiplies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Units {
@@ -30,13 +34,17 @@ impl Units {
         }
     }
 
-    /// Runs what depends on the register tile.
-    pub fn with_tile<T: WithTile>(self, arch: Arch, task: T) -> T::Output {
+    /// Runs what depends on the register tile, for a right operand of `columns` vectors.
+    pub fn with_tile<T: WithTile>(self, arch: Arch, columns: usize, task: T) -> T::Output {
         match self {
             Self::F32 => for_lanes::<Single, T>(arch, task),
             Self::Pairs => for_lanes::<Pair, T>(arch, task),
             #[cfg(target_arch = "x86_64")]
-            Self::Hardware => task.run::<Hardware, 8, 3, 48>(arch),
+            Self::Hardware => match columns.div_ceil(LANES) {
+                // A last panel of one vector: so few sums wait for each other. Tiles of four vectors leave none.
+                vectors if vectors % 3 == 1 && vectors.is_multiple_of(4) => task.run::<Hardware, 6, 4, 64>(arch),
+                _ => task.run::<Hardware, 8, 3, 48>(arch),
+            },
         }
     }
 

@@ -187,6 +187,13 @@ impl Windows {
                 place = self.next(place);
                 continue;
             }
+            let to = &mut to[..len];
+            let neighbour = self.next(place);
+            if window + 1 < windows.end && self.are_inside(place, neighbour) {
+                self.line_of_two::<W>(values, place, inner.clone(), to);
+                place = self.next(neighbour);
+                continue;
+            }
             let [first, second] = &mut buffers;
             self.copy(values, place, inner.clone(), &mut first[..len]);
             place = self.next(place);
@@ -195,7 +202,34 @@ impl Windows {
                 self.copy(values, place, inner.clone(), &mut second[..len]);
                 place = self.next(place);
             }
-            W::line(Values::Full(&first[..len]), follows.then_some(Values::Full(&second[..len])), &mut to[..len]);
+            W::line(Values::Full(&first[..len]), follows.then_some(Values::Full(&second[..len])), to);
         }
+    }
+
+    /// Whether a window and the next one lie side by side, and none of their lines begins or ends beyond the image.
+    #[inline(always)]
+    fn are_inside(&self, place: Place, next: Place) -> bool {
+        next.0[2] > 0 && self.is_inside(place) && self.is_inside(next)
+    }
+
+    /// Writes a line of words of two windows of which that is so.
+    #[inline(always)]
+    fn line_of_two<W: Word>(&self, values: Values<'_, f32>, place: Place, inner: Range<usize>, to: &mut [f32]) {
+        let apart = self.stride * self.channels;
+        self.pieces(
+            place,
+            inner,
+            #[inline(always)]
+            |at, first| {
+                let to = &mut to[at.clone()];
+                match first {
+                    Some(first) => {
+                        let [first, second] = [first, first + apart].map(|from| values.part(from..from + at.len()));
+                        W::line(first, Some(second), to);
+                    }
+                    None => to.fill(0.0),
+                }
+            },
+        );
     }
 }

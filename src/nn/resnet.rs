@@ -252,12 +252,15 @@ impl Block {
             Some(layer) => layer.forward(tape, x, grid, Activation::Identity),
             None => x.clone(),
         };
-        let mut out = x.clone();
-        for (number, layer) in self.layers.iter().enumerate() {
-            let skip = (number + 1 == self.layers.len()).then_some(&skip);
+        let relu = |layer: &Layer, skip| {
             let Layer { conv, norm, .. } = *layer;
-            out = tape.conv_norm(&out, grid, ConvNorm { conv, norm, eps: EPS, skip, activation: Activation::Relu });
-            grid = grid.windows(conv.window);
+            ConvNorm { conv, norm, eps: EPS, skip, activation: Activation::Relu }
+        };
+        let Some((last, hidden)) = self.layers.split_last() else { return (skip, grid) };
+        let hidden: Vec<ConvNorm<'_>> = hidden.iter().map(|layer| relu(layer, None)).collect();
+        let out = tape.conv_norms(x, grid, &hidden, relu(last, Some(&skip)));
+        for layer in &self.layers {
+            grid = grid.windows(layer.conv.window);
         }
         (out, grid)
     }

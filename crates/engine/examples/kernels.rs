@@ -224,11 +224,11 @@ impl Bench {
         let (gamma, beta, eps, activation) = (&gamma[..], &beta[..], 1e-5, Activation::Relu);
         let op = BatchNormForward { x: between, gamma, beta, eps, skip: Some(&skip), activation };
         self.time("batch_norm with skip", Work::Bytes((2 * handed + 2 * full) as f64), || {
-            self.cpu.batch_norm(op, &mut out, &mut mean, &mut variance);
+            self.cpu.batch_norm(op, (&mut out).into(), &mut mean, &mut variance);
         });
         let op = BatchNormForward { skip: None, ..op };
         self.time("batch_norm", Work::Bytes((2 * handed + full) as f64), || {
-            self.cpu.batch_norm(op, &mut out, &mut mean, &mut variance);
+            self.cpu.batch_norm(op, (&mut out).into(), &mut mean, &mut variance);
         });
         for (name, passed, arrays) in
             [("batch_norm_backward with skip", Passed::Positive(&skip), 4), ("batch_norm_backward", Passed::Normed, 2)]

@@ -198,10 +198,10 @@ pub trait Kernels<E>: Send + Sync {
     fn mean_pool_backward(&self, d_out: &[E], images: usize, width: usize, d_x: &mut [E]);
 
     /// See [`BatchNormForward`], with the batch's own statistics, which go to `mean` and (biased) `variance` `[width]`.
-    fn batch_norm(&self, op: BatchNormForward<'_, E>, out: &mut [E], mean: &mut [E], variance: &mut [E]);
+    fn batch_norm(&self, op: BatchNormForward<'_, E>, out: BatchNormOut<'_, E>, mean: &mut [E], variance: &mut [E]);
 
     /// See [`BatchNormForward`], with given statistics.
-    fn batch_norm_with(&self, op: BatchNormForward<'_, E>, mean: &[E], variance: &[E], out: &mut [E]);
+    fn batch_norm_with(&self, op: BatchNormForward<'_, E>, mean: &[E], variance: &[E], out: BatchNormOut<'_, E>);
 
     /// Gradient of [`Kernels::batch_norm`]: overwrites `d_x`.
     fn batch_norm_backward(&self, op: BatchNormBackward<'_, E>, grad: BatchNormGrad<'_, E>, d_x: ValuesMut<'_, E>);

@@ -140,7 +140,7 @@ impl<'a> Tape<'a> {
         assert_eq!(values.len(), rows * columns, "a constant of {rows} x {columns} needs as many values");
         let mut buffer = self.pool.take(values.len());
         buffer.copy_from_slice(values);
-        Matrix { buffer: Rc::new(buffer), rows, columns, node: None }
+        Matrix { buffer: Rc::new(buffer), rounded: None, rows, columns, node: None }
     }
 
     /// Bytes to normalised patch rows, `[B·N, C·p²]`. Images have no gradient.
@@ -148,7 +148,7 @@ impl<'a> Tape<'a> {
         let (rows, columns) = (images.patches.images * images.patches.per_image(), images.patches.patch_len());
         let mut out = self.pool.take(rows * columns);
         self.kernels.patchify(images.pixels, images.patches, normalize, &mut out);
-        Matrix { buffer: Rc::new(out), rows, columns, node: None }
+        Matrix { buffer: Rc::new(out), rounded: None, rows, columns, node: None }
     }
 
     /// `x·wᵀ + b`: `[R, I]` to `[R, O]`.
@@ -347,7 +347,7 @@ impl<'a> Tape<'a> {
             self.nodes.push(Box::new(backward));
             self.nodes.len() - 1
         });
-        Matrix { buffer, rows, columns, node }
+        Matrix { buffer, rounded: None, rows, columns, node }
     }
 }
 

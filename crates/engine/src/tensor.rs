@@ -170,6 +170,8 @@ impl Between {
 #[derive(Debug, Clone)]
 pub struct Matrix {
     pub(crate) buffer: Rc<Buffer>,
+    /// The same values as products read them, if what made them has written them so.
+    pub(crate) rounded: Option<Rc<Between>>,
     pub(crate) rows: usize,
     pub(crate) columns: usize,
     /// The tape's node that made it; absent for inputs and when nothing is recorded.
@@ -207,5 +209,10 @@ pub(crate) type Slot = Option<usize>;
 impl Matrix {
     pub(crate) fn slot(&self) -> Slot {
         self.node
+    }
+
+    /// The values, for products alone.
+    pub(crate) fn factors(&self) -> Values<'_, f32> {
+        self.rounded.as_ref().map_or(self.values().into(), |rounded| rounded.values())
     }
 }

@@ -124,7 +124,7 @@ fn convolutions_and_batch_norms_do_not_depend_on_the_number_of_threads() {
             let (mut mean, mut variance) = (beta.clone(), beta.clone());
             let (gamma, beta, eps, skip, activation) = (&gamma[..], &beta[..], 1e-5, None, Activation::Relu);
             let op = BatchNormForward { x: (&out).into(), gamma, beta, eps, skip, activation };
-            cpu.batch_norm(op, &mut normed, &mut mean, &mut variance);
+            cpu.batch_norm(op, (&mut normed).into(), &mut mean, &mut variance);
             let (mut d_gamma, mut d_beta, mut d_pre) = (gamma.to_vec(), beta.to_vec(), out.clone());
             let grad = BatchNormGrad { d_out: &mut d_out, gamma: Some(&mut d_gamma), beta: Some(&mut d_beta) };
             let passed = Passed::Normed;

@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use super::cache::aligned;
 use super::chunk::{check_len, rows_of, rows_per_chunk};
 use super::math::vectorised;
-use crate::kernels::{Activation, BatchNormBackward, BatchNormForward, BatchNormGrad, Passed};
+use crate::kernels::{Activation, BatchNormBackward, BatchNormForward, BatchNormGrad, BatchNormOut, Passed};
 use crate::values::{Element, Values, ValuesMut};
 
 /// Rows of one partial of the column sums, at least.
@@ -21,10 +21,12 @@ const SUM_ROWS: usize = 32;
 thread_local! {
     /// Sums of chunks.
     static PARTIALS: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
+    /// A row before it is rounded.
+    static ROW: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
 }
 
 /// See [`crate::kernels::Kernels::batch_norm`].
-pub fn batch_norm(arch: Arch, op: BatchNormForward<'_, f32>, out: &mut [f32], stats: [&mut [f32]; 2]) {
+pub fn batch_norm(arch: Arch, op: BatchNormForward<'_, f32>, out: BatchNormOut<'_, f32>, stats: [&mut [f32]; 2]) {
     let [mean, variance] = stats;
     for (name, len) in [("mean", mean.len()), ("variance", variance.len())] {
         check_len(name, len, op.gamma.len());
@@ -38,10 +40,15 @@ pub fn batch_norm(arch: Arch, op: BatchNormForward<'_, f32>, out: &mut [f32], st
 }
 
 /// See [`crate::kernels::Kernels::batch_norm_with`].
-pub fn batch_norm_with(arch: Arch, op: BatchNormForward<'_, f32>, [mean, variance]: [&[f32]; 2], out: &mut [f32]) {
+pub fn batch_norm_with(
+    arch: Arch,
+    op: BatchNormForward<'_, f32>,
+    [mean, variance]: [&[f32]; 2],
+    out: BatchNormOut<'_, f32>,
+) {
     let width = op.gamma.len();
     rows_of("x", op.x.len(), width);
-    check_len("out", out.len(), op.x.len());
+    out.lens().for_each(|len| check_len("out", len, op.x.len()));
     for (name, len) in [("beta", op.beta.len()), ("mean", mean.len()), ("variance", variance.len())] {
         check_len(name, len, width);
     }
@@ -72,30 +79,81 @@ impl<'a> Columns<'a> {
     }
 }
 
-fn normalise<T: Element>(arch: Arch, x: &[T], op: &BatchNormForward<'_, f32>, columns: &Columns<'_>, out: &mut [f32]) {
+fn normalise<T: Element>(
+    arch: Arch,
+    x: &[T],
+    op: &BatchNormForward<'_, f32>,
+    columns: &Columns<'_>,
+    out: BatchNormOut<'_, f32>,
+) {
     let width = op.gamma.len();
     let chunk = rows_per_chunk(width) * width;
-    out.par_chunks_mut(chunk).zip(x.par_chunks(chunk)).enumerate().for_each(|(index, (out, x))| {
-        let skip = op.skip.map(|skip| &skip[index * chunk..][..out.len()]);
+    let rows = |index: usize, len: usize, mut to: BatchNormOut<'_, f32>| {
+        let part = index * chunk..index * chunk + len;
+        let task =
+            Rows { x: &x[part.clone()], skip: op.skip.map(|skip| &skip[part]), activation: op.activation, columns };
+        let mut memory = ROW.take();
         vectorised(
             arch,
             #[inline(always)]
-            || {
-                for (row, (out, x)) in out.chunks_exact_mut(width).zip(x.chunks_exact(width)).enumerate() {
-                    match skip {
-                        Some(skip) => add_normal(x, &skip[row * width..(row + 1) * width], columns, out),
-                        None => normal(x, columns, out),
-                    }
-                    if op.activation == Activation::Relu {
-                        out.iter_mut().for_each(
-                            #[inline(always)]
-                            |out| *out = if *out < 0.0 { 0.0 } else { *out },
-                        );
-                    }
-                }
-            },
+            || task.write(&mut to, aligned(&mut memory, width)),
         );
-    });
+        ROW.set(memory);
+    };
+    match (out.full, out.half) {
+        (Some(full), Some(half)) => {
+            let tasks = full.par_chunks_mut(chunk).zip(half.par_chunks_mut(chunk)).enumerate();
+            tasks.for_each(|(index, (full, half))| {
+                rows(index, full.len(), BatchNormOut { full: Some(full), half: Some(half) });
+            });
+        }
+        (Some(full), None) => full.par_chunks_mut(chunk).enumerate().for_each(|(index, full)| {
+            rows(index, full.len(), BatchNormOut { full: Some(full), half: None });
+        }),
+        (None, Some(half)) => half.par_chunks_mut(chunk).enumerate().for_each(|(index, half)| {
+            rows(index, half.len(), BatchNormOut { full: None, half: Some(half) });
+        }),
+        (None, None) => {}
+    }
+}
+
+/// Some rows of a normalisation.
+struct Rows<'a, T> {
+    x: &'a [T],
+    skip: Option<&'a [f32]>,
+    activation: Activation,
+    columns: &'a Columns<'a>,
+}
+
+impl<T: Element> Rows<'_, T> {
+    /// Each row to where it belongs; `spare` is room for one.
+    #[inline(always)]
+    fn write(&self, to: &mut BatchNormOut<'_, f32>, spare: &mut [f32]) {
+        let width = spare.len();
+        for (row, x) in self.x.chunks_exact(width).enumerate() {
+            let place = row * width..(row + 1) * width;
+            let out = match &mut to.full {
+                Some(full) => &mut full[place.clone()],
+                None => &mut *spare,
+            };
+            match self.skip {
+                Some(skip) => add_normal(x, &skip[place.clone()], self.columns, out),
+                None => normal(x, self.columns, out),
+            }
+            if self.activation == Activation::Relu {
+                out.iter_mut().for_each(
+                    #[inline(always)]
+                    |out| *out = if *out < 0.0 { 0.0 } else { *out },
+                );
+            }
+            if let Some(half) = &mut to.half {
+                half[place].iter_mut().zip(out).for_each(
+                    #[inline(always)]
+                    |(half, out)| *half = Element::of(*out),
+                );
+            }
+        }
+    }
 }
 
 #[inline(always)]

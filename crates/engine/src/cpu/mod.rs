@@ -44,10 +44,10 @@ use gemm::{Finish, Operand, Start, Units};
 use pulp::Arch;
 
 use crate::kernels::{
-    AdamW, Attention, AttentionBackward, BatchNormBackward, BatchNormForward, BatchNormGrad, Conv, ConvSize, Depthwise,
-    DepthwiseGrad, Grid, Kernels, LayerNorm, LayerNormBackward, Linear, LinearSize, Normalize, Packed, Patches,
-    Residual, RowMix, Rows, Sgd, SoftCrossEntropy, Targets, Tokens, TokensGrad, Update, WeightNormLinear,
-    WeightNormLinearGrad, Window, Write,
+    AdamW, Attention, AttentionBackward, BatchNormBackward, BatchNormForward, BatchNormGrad, BatchNormOut, Conv,
+    ConvSize, Depthwise, DepthwiseGrad, Grid, Kernels, LayerNorm, LayerNormBackward, Linear, LinearSize, Normalize,
+    Packed, Patches, Residual, RowMix, Rows, Sgd, SoftCrossEntropy, Targets, Tokens, TokensGrad, Update,
+    WeightNormLinear, WeightNormLinearGrad, Window, Write,
 };
 use crate::team::Awake;
 use crate::values::{Precision, Values, ValuesMut};
@@ -303,11 +303,23 @@ impl Kernels<f32> for Cpu {
         pool::mean_pool_backward(self.arch, d_out, [images, width], d_x);
     }
 
-    fn batch_norm(&self, op: BatchNormForward<'_, f32>, out: &mut [f32], mean: &mut [f32], variance: &mut [f32]) {
+    fn batch_norm(
+        &self,
+        op: BatchNormForward<'_, f32>,
+        out: BatchNormOut<'_, f32>,
+        mean: &mut [f32],
+        variance: &mut [f32],
+    ) {
         batch_norm::batch_norm(self.arch, op, out, [mean, variance]);
     }
 
-    fn batch_norm_with(&self, op: BatchNormForward<'_, f32>, mean: &[f32], variance: &[f32], out: &mut [f32]) {
+    fn batch_norm_with(
+        &self,
+        op: BatchNormForward<'_, f32>,
+        mean: &[f32],
+        variance: &[f32],
+        out: BatchNormOut<'_, f32>,
+    ) {
         batch_norm::batch_norm_with(self.arch, op, [mean, variance], out);
     }
 

@@ -1,5 +1,7 @@
 //! What kernels on images are given: matrices whose rows are pixels ("channels last"), and windows over them.
 
+use half::bf16;
+
 use super::operands::LinearSize;
 use crate::values::Values;
 
@@ -150,6 +152,29 @@ pub struct BatchNormForward<'a, E> {
     pub skip: Option<&'a [E]>,
     /// What follows.
     pub activation: Activation,
+}
+
+/// Where batch normalisation goes: in full precision, rounded, or both, `[rows, width]` each.
+#[derive(Debug, Default)]
+pub struct BatchNormOut<'a, E> {
+    /// In full precision.
+    pub full: Option<&'a mut [E]>,
+    /// Rounded, as products read it.
+    pub half: Option<&'a mut [bf16]>,
+}
+
+impl<E> BatchNormOut<'_, E> {
+    /// The lengths of what there is.
+    pub(crate) fn lens(&self) -> impl Iterator<Item = usize> {
+        let full = self.full.as_ref().map(|full| full.len());
+        full.into_iter().chain(self.half.as_ref().map(|half| half.len()))
+    }
+}
+
+impl<'a, E> From<&'a mut Vec<E>> for BatchNormOut<'a, E> {
+    fn from(full: &'a mut Vec<E>) -> Self {
+        Self { full: Some(full), half: None }
+    }
 }
 
 /// What the backward pass of batch normalisation needs besides the gradient of its output.

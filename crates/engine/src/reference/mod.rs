@@ -13,10 +13,10 @@ mod tokens;
 mod update;
 
 use crate::kernels::{
-    AdamW, Attention, AttentionBackward, BatchNormBackward, BatchNormForward, BatchNormGrad, Conv, ConvSize, Depthwise,
-    DepthwiseGrad, Grid, Kernels, LayerNorm, LayerNormBackward, Linear, LinearSize, Normalize, Patches, Residual,
-    RowMix, Rows, Sgd, SoftCrossEntropy, Targets, Tokens, TokensGrad, Update, WeightNormLinear, WeightNormLinearGrad,
-    Window, Write,
+    AdamW, Attention, AttentionBackward, BatchNormBackward, BatchNormForward, BatchNormGrad, BatchNormOut, Conv,
+    ConvSize, Depthwise, DepthwiseGrad, Grid, Kernels, LayerNorm, LayerNormBackward, Linear, LinearSize, Normalize,
+    Patches, Residual, RowMix, Rows, Sgd, SoftCrossEntropy, Targets, Tokens, TokensGrad, Update, WeightNormLinear,
+    WeightNormLinearGrad, Window, Write,
 };
 use crate::values::{Values, ValuesMut};
 use rounded::{edit, full, round};
@@ -240,11 +240,23 @@ impl Kernels<f64> for Reference {
         image::mean_pool_backward(d_out, images, width, d_x);
     }
 
-    fn batch_norm(&self, op: BatchNormForward<'_, f64>, out: &mut [f64], mean: &mut [f64], variance: &mut [f64]) {
+    fn batch_norm(
+        &self,
+        op: BatchNormForward<'_, f64>,
+        out: BatchNormOut<'_, f64>,
+        mean: &mut [f64],
+        variance: &mut [f64],
+    ) {
         norm::batch_norm(op, out, mean, variance);
     }
 
-    fn batch_norm_with(&self, op: BatchNormForward<'_, f64>, mean: &[f64], variance: &[f64], out: &mut [f64]) {
+    fn batch_norm_with(
+        &self,
+        op: BatchNormForward<'_, f64>,
+        mean: &[f64],
+        variance: &[f64],
+        out: BatchNormOut<'_, f64>,
+    ) {
         norm::batch_norm_with(op, mean, variance, out);
     }
 

@@ -2,10 +2,10 @@
 //! (Salimans and Kingma 2016, eq. 2 and 3).
 
 use super::dense::{add, dot, row, store};
-use super::rounded::full;
+use super::rounded::{full, nearest};
 use crate::kernels::{
-    Activation, BatchNormBackward, BatchNormForward, BatchNormGrad, LayerNorm, LayerNormBackward, LinearSize, Passed,
-    WeightNormLinear, WeightNormLinearGrad, Write,
+    Activation, BatchNormBackward, BatchNormForward, BatchNormGrad, BatchNormOut, LayerNorm, LayerNormBackward,
+    LinearSize, Passed, WeightNormLinear, WeightNormLinearGrad, Write,
 };
 
 /// Mean and biased variance of some values.
@@ -61,7 +61,12 @@ pub(super) fn layer_norm_backward(
     }
 }
 
-pub(super) fn batch_norm(op: BatchNormForward<'_, f64>, out: &mut [f64], mean: &mut [f64], variance: &mut [f64]) {
+pub(super) fn batch_norm(
+    op: BatchNormForward<'_, f64>,
+    out: BatchNormOut<'_, f64>,
+    mean: &mut [f64],
+    variance: &mut [f64],
+) {
     let (x, width) = (full(op.x), op.gamma.len());
     assert_eq!((mean.len(), variance.len()), (width, width), "batch_norm: lengths of mean, variance");
     for c in 0..width {
@@ -70,16 +75,27 @@ pub(super) fn batch_norm(op: BatchNormForward<'_, f64>, out: &mut [f64], mean: &
     batch_norm_with(op, mean, variance, out);
 }
 
-pub(super) fn batch_norm_with(op: BatchNormForward<'_, f64>, mean: &[f64], variance: &[f64], out: &mut [f64]) {
+pub(super) fn batch_norm_with(
+    op: BatchNormForward<'_, f64>,
+    mean: &[f64],
+    variance: &[f64],
+    mut out: BatchNormOut<'_, f64>,
+) {
     let (x, width) = (full(op.x), op.gamma.len());
     assert_eq!(op.beta.len(), width, "batch_norm: lengths of beta and gamma");
     assert_eq!(x.len() % width, 0, "batch_norm: length {} of x in rows of {width} leaves a rest", x.len());
-    assert_eq!(out.len(), x.len(), "batch_norm: lengths of out and x");
-    for (i, out) in out.iter_mut().enumerate() {
+    assert!(out.lens().all(|len| len == x.len()), "batch_norm: lengths of out and x");
+    for i in 0..x.len() {
         let c = i % width;
         let normal = (x[i] - mean[c]) / (variance[c] + op.eps).sqrt();
         let sum = normal * op.gamma[c] + op.beta[c] + op.skip.map_or(0.0, |skip| skip[i]);
-        *out = if op.activation == Activation::Relu && sum < 0.0 { 0.0 } else { sum };
+        let value = if op.activation == Activation::Relu && sum < 0.0 { 0.0 } else { sum };
+        if let Some(full) = &mut out.full {
+            full[i] = value;
+        }
+        if let Some(half) = &mut out.half {
+            half[i] = nearest(value);
+        }
     }
 }
 

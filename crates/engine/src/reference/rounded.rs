@@ -32,6 +32,6 @@ pub(super) fn round(values: &mut [f64]) {
 }
 
 /// By way of `f32`, as a device that computes in `f32` does.
-fn nearest(value: f64) -> bf16 {
+pub(super) fn nearest(value: f64) -> bf16 {
     bf16::from_f32(value as f32)
 }

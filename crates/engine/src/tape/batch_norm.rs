@@ -4,7 +4,7 @@
 use std::rc::Rc;
 
 use super::{Backward, Record, Tape};
-use crate::kernels::{Activation, BatchNormBackward, BatchNormForward, BatchNormGrad, Passed};
+use crate::kernels::{Activation, BatchNormBackward, BatchNormForward, BatchNormGrad, BatchNormOut, Passed};
 use crate::params::ParamId;
 use crate::tensor::{Buffer, Matrix};
 use crate::values::{Values, ValuesMut};
@@ -74,7 +74,9 @@ impl Tape<'_> {
     /// [`Tape::take_statistics`] (momentum 0.1 and unbiased variance, as PyTorch).
     pub fn batch_norm(&mut self, x: &Matrix, norm: BatchNorm, eps: f64) -> Matrix {
         let op = Normed { norm, eps, activation: Activation::Identity };
-        let (out, moments) = self.normed(x.values().into(), op, None);
+        let mut out = self.pool.take(x.values().len());
+        let to = BatchNormOut { full: Some(&mut out), half: None };
+        let moments = self.normed(x.values().into(), op, None, to);
         let input = x.clone();
         self.push(out, x.columns(), move |back, d_out| {
             let (mut d_out, mut d_x) = (back.own(d_out), back.pool.take(input.values().len()));
@@ -83,24 +85,30 @@ impl Tape<'_> {
         })
     }
 
-    /// The normalisation of `x` and what follows it; the statistics that it took.
-    pub(super) fn normed(&mut self, x: Values<'_, f32>, op: Normed, skip: Option<&[f32]>) -> (Buffer, Moments) {
+    /// The normalisation of `x` and what follows it, to `out`; the statistics that it took.
+    pub(super) fn normed(
+        &mut self,
+        x: Values<'_, f32>,
+        op: Normed,
+        skip: Option<&[f32]>,
+        out: BatchNormOut<'_, f32>,
+    ) -> Moments {
         let (params, Normed { norm, eps, activation }) = (self.params, op);
         let (gamma, beta) = (params.get(norm.gamma), params.get(norm.beta));
-        let [mut out, mut mean, mut variance] = [x.len(), gamma.len(), gamma.len()].map(|len| self.pool.take(len));
+        let [mut mean, mut variance] = [0, 1].map(|_| self.pool.take(gamma.len()));
         let rows = x.len() / gamma.len();
         let op = BatchNormForward { x, gamma, beta, eps, skip, activation };
         match self.source {
             Statistics::Batch => {
-                self.kernels.batch_norm(op, &mut out, &mut mean, &mut variance);
+                self.kernels.batch_norm(op, out, &mut mean, &mut variance);
                 self.track(norm, rows, [&mean, &variance]);
             }
             Statistics::Running => {
                 let [mean, variance] = [norm.running_mean, norm.running_var].map(|id| params.get(id));
-                self.kernels.batch_norm_with(op, mean, variance, &mut out);
+                self.kernels.batch_norm_with(op, mean, variance, out);
             }
         }
-        (out, [mean, variance])
+        [mean, variance]
     }
 
     fn track(&mut self, norm: BatchNorm, rows: usize, [mean, variance]: [&[f32]; 2]) {

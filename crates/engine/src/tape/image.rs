@@ -2,11 +2,11 @@
 
 use std::rc::Rc;
 
-use super::batch_norm::{BatchNorm, Normed};
-use super::{Backward, Tape};
-use crate::kernels::{Activation, Conv, ConvSize, Depthwise, DepthwiseGrad, Grid, Passed, Window};
+use super::batch_norm::{BatchNorm, Moments, Normed};
+use super::{Backward, Record, Tape};
+use crate::kernels::{Activation, BatchNormOut, Conv, ConvSize, Depthwise, DepthwiseGrad, Grid, Passed, Window, Write};
 use crate::params::ParamId;
-use crate::tensor::Matrix;
+use crate::tensor::{Between, Buffer, Matrix};
 use crate::values::{Values, ValuesMut};
 
 /// A convolution's tensors and its window.
@@ -38,9 +38,9 @@ pub struct ConvNorm<'m> {
 impl<'a> Tape<'a> {
     /// A convolution of images of `grid`: `[B·H·W, C]` to `[B·H'·W', O]`, the pixels of [`Grid::windows`].
     pub fn conv2d(&mut self, x: &Matrix, grid: Grid, conv: Convolution) -> Matrix {
-        let size = self.conv_size(x, grid, conv);
+        let size = self.conv_size(grid, x.columns(), conv);
         let mut out = self.pool.take(size.out_grid().pixels() * size.outputs);
-        self.convolve(x, size, conv, (&mut out[..]).into());
+        self.convolve(x.factors(), size, conv, (&mut out[..]).into());
         let input = x.clone();
         self.push(out, size.outputs, move |back, d_out| back.conv2d(&input, size, conv, d_out[..].into()))
     }
@@ -50,35 +50,55 @@ impl<'a> Tape<'a> {
     /// # Panics
     /// If the skip connection has another shape than the output.
     pub fn conv_norm(&mut self, x: &Matrix, grid: Grid, op: ConvNorm<'_>) -> Matrix {
-        let ConvNorm { conv, norm, eps, skip, activation } = op;
-        let (size, norm) = (self.conv_size(x, grid, conv), Normed { norm, eps, activation });
-        let (rows, columns) = (size.out_grid().pixels(), size.outputs);
-        if let Some(skip) = skip {
-            assert_eq!(
-                (skip.rows(), skip.columns()),
-                (rows, columns),
-                "both sides of a skip connection have one shape"
-            );
+        self.conv_norms(x, grid, &[], op)
+    }
+
+    /// Several of [`Tape::conv_norm`], of which `last` alone may have a skip connection. What one hands to the next is kept as
+    /// products read it.
+    ///
+    /// # Panics
+    /// If the skip connection has another shape than the output.
+    pub fn conv_norms(&mut self, x: &Matrix, mut grid: Grid, hidden: &[ConvNorm<'_>], last: ConvNorm<'_>) -> Matrix {
+        let (mut kept, mut input, mut inputs) = (Vec::new(), None, x.columns());
+        for op in hidden {
+            let layer = self.layer(grid, inputs, op);
+            let pre = self.pre(input.as_ref().map_or(x.factors(), Between::values), &layer);
+            let mut out = self.run().between(pre.values().len());
+            let moments = self.normed(pre.values(), layer.norm, None, only(&mut out));
+            (grid, inputs) = (layer.size.out_grid(), layer.size.outputs);
+            let input = input.replace(out);
+            kept.extend((self.record == Record::Gradients).then_some(Kept { layer, input, pre, moments }));
         }
-        let mut pre = self.run().between(rows * columns);
-        self.convolve(x, size, conv, pre.values_mut());
-        let (out, moments) = self.normed(pre.values(), norm, skip.map(Matrix::values));
-        let out = Rc::new(out);
-        let (input, skip, kept) = (x.clone(), skip.map(Matrix::slot), skip.map(|_| Rc::clone(&out)));
-        self.push_shared(out, columns, move |back, d_out| {
-            let (mut d_out, mut d_pre) = (back.own(d_out), back.run().between(pre.values().len()));
-            let passed = match (activation, &kept) {
-                (Activation::Identity, _) => Passed::All,
-                (Activation::Relu, None) => Passed::Normed,
-                (Activation::Relu, Some(out)) => Passed::Positive(out),
-            };
-            back.normed(pre.values(), (norm, &moments, passed), &mut d_out, d_pre.values_mut());
-            drop((pre, kept));
-            if let Some(skip) = skip {
-                back.give(skip, Rc::new(d_out));
+        let layer = self.layer(grid, inputs, &last);
+        let (pixels, columns) = (layer.size.out_grid().pixels(), layer.size.outputs);
+        if let Some(skip) = last.skip {
+            let shape = (skip.rows(), skip.columns());
+            assert_eq!(shape, (pixels, columns), "both sides of a skip connection have one shape");
+        }
+        let pre = self.pre(input.as_ref().map_or(x.factors(), Between::values), &layer);
+        let mut out = self.pool.take(pre.values().len());
+        // What a residual block gives is read by the convolutions of the next one, and in full by its skip connection.
+        let twice = last.skip.is_some() && matches!(pre, Between::Half(..));
+        let mut rounded = twice.then(|| self.run().between(out.len()));
+        let half = rounded.as_mut().and_then(|rounded| only(rounded).half);
+        let to = BatchNormOut { full: Some(&mut out), half };
+        let moments = self.normed(pre.values(), layer.norm, last.skip.map(Matrix::values), to);
+        let (out, x, skip) = (Rc::new(out), x.clone(), last.skip.map(Matrix::slot));
+        let positive = skip.map(|_| Rc::clone(&out));
+        kept.push(Kept { layer, input, pre, moments });
+        let matrix = self.push_shared(out, columns, move |back, d_out| {
+            let mut d_out = back.own(d_out);
+            let (mut positive, mut skip) = (positive, skip);
+            for layer in kept.into_iter().rev() {
+                let (layer, d_pre) = back.conv_normed(layer, positive.take(), &mut d_out);
+                if let Some(skip) = skip.take() {
+                    back.give(skip, Rc::new(d_out));
+                }
+                let Some(next) = back.convolved(&x, layer, d_pre) else { return };
+                d_out = next;
             }
-            back.conv2d(&input, size, conv, d_pre.values());
-        })
+        });
+        Matrix { rounded: rounded.map(Rc::new), ..matrix }
     }
 
     /// See [`Depthwise`]: `[B·H·W, C]` to the same shape, with a weight `[C, 1, 3, 3]` and a bias `[C]`.
@@ -123,27 +143,97 @@ impl<'a> Tape<'a> {
         })
     }
 
-    fn conv_size(&self, x: &Matrix, grid: Grid, conv: Convolution) -> ConvSize {
-        assert_eq!(x.rows(), grid.pixels(), "images have a row for each pixel");
-        let (inputs, window) = (x.columns(), conv.window);
+    fn conv_size(&self, grid: Grid, inputs: usize, conv: Convolution) -> ConvSize {
+        let window = conv.window;
         let outputs = self.params.get(conv.weight).len() / (inputs * window.kernel * window.kernel);
         ConvSize { grid, inputs, outputs, window }
     }
 
-    fn convolve(&self, x: &Matrix, size: ConvSize, conv: Convolution, out: ValuesMut<'_, f32>) {
+    fn layer(&self, grid: Grid, inputs: usize, op: &ConvNorm<'_>) -> Layer {
+        let ConvNorm { conv, norm, eps, activation, .. } = *op;
+        Layer { conv, size: self.conv_size(grid, inputs, conv), norm: Normed { norm, eps, activation } }
+    }
+
+    /// What a layer normalises.
+    fn pre(&self, x: Values<'_, f32>, layer: &Layer) -> Between {
+        let size = layer.size;
+        let mut pre = self.run().between(size.out_grid().pixels() * size.outputs);
+        self.convolve(x, size, layer.conv, pre.values_mut());
+        pre
+    }
+
+    fn convolve(&self, x: Values<'_, f32>, size: ConvSize, conv: Convolution, out: ValuesMut<'_, f32>) {
+        assert_eq!(x.len(), size.grid.pixels() * size.inputs, "images have a row for each pixel");
         let (weight, bias) = (self.params.get(conv.weight), conv.bias.map(|id| self.params.get(id)));
         match size.as_linear() {
             // Its weight may be packed.
-            Some(_) => {
-                let shape = [x.rows(), x.columns()];
-                self.kernels.linear(self.run().dense(x.values().into(), shape, conv.weight, conv.bias), out);
+            Some(size) => {
+                let shape = [size.rows, size.inputs];
+                self.kernels.linear(self.run().dense(x, shape, conv.weight, conv.bias), out);
             }
-            None => self.kernels.conv2d(Conv { x: x.values().into(), weight, bias, size }, out),
+            None => self.kernels.conv2d(Conv { x, weight, bias, size }, out),
         }
     }
 }
 
+/// A layer of [`Tape::conv_norms`].
+struct Layer {
+    conv: Convolution,
+    size: ConvSize,
+    norm: Normed,
+}
+
+/// What its gradient needs.
+struct Kept {
+    layer: Layer,
+    /// What went in, if that was not the input of all layers.
+    input: Option<Between>,
+    /// What was normalised.
+    pre: Between,
+    moments: Moments,
+}
+
+/// A normalisation's destination in the precision of what it is handed on in.
+fn only(out: &mut Between) -> BatchNormOut<'_, f32> {
+    match out.values_mut() {
+        ValuesMut::Full(full) => BatchNormOut { full: Some(full), half: None },
+        ValuesMut::Half(half) => BatchNormOut { full: None, half: Some(half) },
+    }
+}
+
 impl Backward<'_, '_> {
+    /// The gradient of what a layer normalised; `d_out` becomes what passes its activation. `positive` is its output if that had
+    /// a skip connection.
+    fn conv_normed(
+        &mut self,
+        kept: Kept,
+        positive: Option<Rc<Buffer>>,
+        d_out: &mut [f32],
+    ) -> ((Layer, Option<Between>), Between) {
+        let Kept { layer, input, pre, moments } = kept;
+        let mut d_pre = self.run().between(pre.values().len());
+        let passed = match (layer.norm.activation, &positive) {
+            (Activation::Identity, _) => Passed::All,
+            (Activation::Relu, None) => Passed::Normed,
+            (Activation::Relu, Some(out)) => Passed::Positive(out),
+        };
+        self.normed(pre.values(), (layer.norm, &moments, passed), d_out, d_pre.values_mut());
+        ((layer, input), d_pre)
+    }
+
+    /// Gradients of a layer's convolution: those of its own tensors, and of its input, which is handed on if it is not `x`.
+    fn convolved(&mut self, x: &Matrix, (layer, input): (Layer, Option<Between>), d_pre: Between) -> Option<Buffer> {
+        let Layer { conv, size, .. } = layer;
+        let Some(input) = input else {
+            self.conv2d(x, size, conv, d_pre.values());
+            return None;
+        };
+        let mut d_x = self.pool.take(input.values().len());
+        self.kernels.conv2d_input_grad(d_pre.values(), self.params.get(conv.weight), size, Write::Replace, &mut d_x);
+        self.conv2d_weight(input.values(), size, conv, d_pre.values());
+        Some(d_x)
+    }
+
     fn conv2d(&mut self, x: &Matrix, size: ConvSize, conv: Convolution, d_out: Values<'_, f32>) {
         let kernels = self.kernels;
         if x.slot().is_some() {
@@ -151,10 +241,13 @@ impl Backward<'_, '_> {
             kernels.conv2d_input_grad(d_out, self.params.get(conv.weight), size, write, &mut d_x);
             self.put(x.slot(), d_x);
         }
+        self.conv2d_weight(x.factors(), size, conv, d_out);
+    }
+
+    fn conv2d_weight(&mut self, x: Values<'_, f32>, size: ConvSize, conv: Convolution, d_out: Values<'_, f32>) {
+        let kernels = self.kernels;
         match self.layer_grads(conv.weight, conv.bias) {
-            (Some(d_weight), d_bias) => {
-                kernels.conv2d_weight_grad(d_out, x.values().into(), size, d_weight, d_bias);
-            }
+            (Some(d_weight), d_bias) => kernels.conv2d_weight_grad(d_out, x, size, d_weight, d_bias),
             (None, Some(d_bias)) => kernels.add_column_sums(d_out, d_bias),
             (None, None) => {}
         }

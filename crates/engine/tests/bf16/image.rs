@@ -63,13 +63,26 @@ fn batch_norm<E: Real>(k: &dyn Kernels<E>, (rows, width): (usize, usize)) -> Vec
     let (mut mean, mut variance) = (beta.clone(), beta.clone());
     let (gamma, beta, eps, skip, activation) = (&gamma[..], &beta[..], 1e-5, None, Activation::Relu);
     let op = BatchNormForward { x: Values::Half(&x), gamma, beta, eps, skip, activation };
-    k.batch_norm(op, &mut out, &mut mean, &mut variance);
+    k.batch_norm(op, (&mut out).into(), &mut mean, &mut variance);
+    let (mut rounded, mut both) = (half_d_out.clone(), (out.clone(), half_d_out.clone()));
+    k.batch_norm(op, BatchNormOut { full: None, half: Some(&mut rounded) }, &mut mean, &mut variance);
+    let to = BatchNormOut { full: Some(&mut both.0), half: Some(&mut both.1) };
+    k.batch_norm_with(op, &mean, &variance, to);
     let (mut d_gamma, mut d_beta, mut d_x) = (beta.to_vec(), gamma.to_vec(), half_d_out.clone());
     let grad = BatchNormGrad { d_out: &mut d_out, gamma: Some(&mut d_gamma), beta: Some(&mut d_beta) };
     let passed = Passed::Normed;
     let op = BatchNormBackward { x: op.x, gamma, beta, mean: &mean, variance: &variance, eps, passed };
     k.batch_norm_backward(op, grad, ValuesMut::Half(&mut d_x));
-    vec![full("out", out), half("d_x", d_x, 1), full("d_gamma", d_gamma), full("d_beta", d_beta)]
+    let (both, of_both) = both;
+    vec![
+        full("out", out),
+        half("rounded", rounded, 1),
+        full("both", both),
+        half("rounded of both", of_both, 1),
+        half("d_x", d_x, 1),
+        full("d_gamma", d_gamma),
+        full("d_beta", d_beta),
+    ]
 }
 
 #[test]

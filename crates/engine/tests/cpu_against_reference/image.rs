@@ -107,9 +107,9 @@ fn batch_norm<E: Real>(
     let (mut out, mut d_x, mut given) = (x.clone(), x.clone(), x.clone());
     let skip = skipped.then_some(&skip[..]);
     let op = BatchNormForward { x: (&x).into(), gamma: &gamma, beta: &beta, eps: 1e-5, skip, activation };
-    k.batch_norm(op, &mut out, &mut mean, &mut variance);
+    k.batch_norm(op, (&mut out).into(), &mut mean, &mut variance);
     let statistics = [v.unscaled::<E>(width, -1.0..1.0), v.unscaled::<E>(width, 0.5..2.0)];
-    k.batch_norm_with(op, &statistics[0], &statistics[1], &mut given);
+    k.batch_norm_with(op, &statistics[0], &statistics[1], (&mut given).into());
     let passed = match (activation, skipped) {
         (Activation::Identity, _) => Passed::All,
         (Activation::Relu, false) => Passed::Normed,

@@ -111,6 +111,19 @@ pub trait Kernels<E>: Send + Sync {
     /// Attention of the first token of each segment to all its tokens, whatever `queries` says: for each segment in order `[heads, len]`.
     fn first_token_attention(&self, op: Attention<'_, E>, out: &mut [E]);
 
+    /// See [`CrossCovariance`]; `out` is `[T, heads·d]`. Rows outside every segment are left as they are.
+    fn cross_covariance(&self, op: CrossCovariance<'_, E>, out: &mut [E]);
+
+    /// Gradient of [`Kernels::cross_covariance`] from that of its output, `[T, heads·d]`: overwrites `d_qkv` `[T, 3·heads·d]` in the
+    /// rows of the segments, adds to `d_temperature` `[heads]`. Everything is computed again from `op`.
+    fn cross_covariance_backward(
+        &self,
+        op: CrossCovariance<'_, E>,
+        d_out: &[E],
+        d_qkv: ValuesMut<'_, E>,
+        d_temperature: Option<&mut [E]>,
+    );
+
     /// `out = x + gamma⊙branch`, `[rows, width]`.
     fn residual(&self, x: &[E], op: Residual<'_, E>, out: &mut [E]);
 

@@ -49,7 +49,7 @@ fn forward<W: Word>(arch: Arch, op: Attention<'_, f32>, out: &mut [f32], log_sum
     let sums = cut(&op, MatMut::from_row_major_slice_mut(log_sum_exp, tokens, heads), 1);
     let tasks =
         out.into_iter().zip(sums).map(|(out, sums)| Task { segment: out.0, head: out.1, pieces: [out.2, sums.2] });
-    run(&op, tasks.collect(), |task| {
+    run(work(&op), tasks.collect(), |task| {
         SCRATCH.with_borrow_mut(|scratch| {
             W::dispatch(arch, Forward::<'_, '_, W> { op, task, scratch, word: PhantomData })
         });
@@ -90,12 +90,7 @@ fn backward_to<W: Word, T: Element>(
     check_len("d_qkv", d_qkv.len(), op.qkv.len());
     check_len("d_out", saved.d_out.len(), tokens * heads * head_dim);
     check_len("log_sum_exp", saved.log_sum_exp.len(), tokens * heads);
-    let d_qkv = MatMut::from_row_major_slice_mut(d_qkv, tokens, 3 * heads * head_dim);
-    let (d_q, d_kv) = d_qkv.split_at_col_mut(heads * head_dim);
-    let (d_k, d_v) = d_kv.split_at_col_mut(heads * head_dim);
-    let pieces = cut(&op, d_q, head_dim).into_iter().zip(cut(&op, d_k, head_dim)).zip(cut(&op, d_v, head_dim));
-    let tasks = pieces.map(|((q, k), v)| Task { segment: q.0, head: q.1, pieces: [q.2, k.2, v.2] });
-    run(&op, tasks.collect(), |task| {
+    run(work(&op), tasks_of(&op, d_qkv), |task| {
         SCRATCH.with_borrow_mut(|scratch| {
             W::dispatch(arch, Backward::<'_, '_, W, T> { op, saved, task, scratch, word: PhantomData })
         });
@@ -146,8 +141,22 @@ pub fn first_token_attention(arch: Arch, op: Attention<'_, f32>, out: &mut [f32]
     });
 }
 
+/// One task per segment and head, with its pieces of the gradients of queries, keys and values.
+pub fn tasks_of<'a, T>(op: &Attention<'_, f32>, d_qkv: &'a mut [T]) -> Vec<Task<'a, T, 3>> {
+    let (width, head_dim) = (op.heads * op.head_dim, op.head_dim);
+    let d_qkv = MatMut::from_row_major_slice_mut(d_qkv, op.qkv.len() / (3 * width), 3 * width);
+    let (d_q, d_kv) = d_qkv.split_at_col_mut(width);
+    let (d_k, d_v) = d_kv.split_at_col_mut(width);
+    let pieces = cut(op, d_q, head_dim).into_iter().zip(cut(op, d_k, head_dim)).zip(cut(op, d_v, head_dim));
+    pieces.map(|((q, k), v)| Task { segment: q.0, head: q.1, pieces: [q.2, k.2, v.2] }).collect()
+}
+
 /// Cuts a matrix of all tokens into one piece per segment and head, `width` columns to a head.
-fn cut<'a, T>(op: &Attention<'_, f32>, matrix: MatMut<'a, T>, width: usize) -> Vec<(Segment, usize, MatMut<'a, T>)> {
+pub fn cut<'a, T>(
+    op: &Attention<'_, f32>,
+    matrix: MatMut<'a, T>,
+    width: usize,
+) -> Vec<(Segment, usize, MatMut<'a, T>)> {
     let mut segments = op.segments.to_vec();
     segments.retain(|segment| segment.len > 0);
     segments.sort_unstable_by_key(|segment| (segment.start, segment.len));
@@ -170,14 +179,14 @@ fn cut<'a, T>(op: &Attention<'_, f32>, matrix: MatMut<'a, T>, width: usize) -> V
     pieces
 }
 
-/// Runs all tasks, several short ones in one piece of work.
-fn run<T: Send, const PIECES: usize>(
-    op: &Attention<'_, f32>,
-    tasks: Vec<Task<'_, T, PIECES>>,
-    each: impl Fn(Task<'_, T, PIECES>) + Sync + Send,
-) {
-    let work: usize =
-        op.segments.iter().map(|segment| segment.len * segment.len.min(op.queries) * 2 * op.head_dim).sum();
-    let mean = work * op.heads / tasks.len().max(1);
+/// Multiplications of all segments and heads.
+fn work(op: &Attention<'_, f32>) -> usize {
+    let pairs: usize = op.segments.iter().map(|segment| segment.len * segment.len.min(op.queries)).sum();
+    pairs * 2 * op.head_dim * op.heads
+}
+
+/// Runs all tasks, which take about as many multiplications each, several short ones in one piece of work.
+pub fn run<T: Send>(work: usize, tasks: Vec<T>, each: impl Fn(T) + Sync + Send) {
+    let mean = work / tasks.len().max(1);
     tasks.into_par_iter().with_min_len((TASK_WORK / mean.max(1)).max(1)).for_each(each);
 }

@@ -227,51 +227,56 @@ fn across<'a, W: Word>(block: &'a [f32], padded: usize, rows: usize, buffer: &'a
 
 /// Hands out the next `len` values of the working memory.
 #[inline(always)]
-fn take<'a>(scratch: &mut &'a mut [f32], len: usize) -> &'a mut [f32] {
+pub fn take<'a>(scratch: &mut &'a mut [f32], len: usize) -> &'a mut [f32] {
     let (mine, rest) = std::mem::take(scratch).split_at_mut(len);
     *scratch = rest;
     mine
 }
 
 /// Sizes of one task.
-struct Shape<W> {
+pub struct Shape<W> {
     start: usize,
-    len: usize,
+    /// Tokens.
+    pub len: usize,
     /// `len` in whole vectors.
-    padded: usize,
+    pub padded: usize,
     /// Words that `len` values take.
     lines: usize,
     /// The head's width in whole vectors.
-    dim: usize,
+    pub dim: usize,
     /// Distance of rows of `dim` values: an odd number of cache lines, so that a column of them uses all of a cache.
-    line: usize,
-    head_dim: usize,
+    pub line: usize,
+    /// The head's width.
+    pub head_dim: usize,
     /// Words that `head_dim` values take.
-    dim_words: usize,
+    pub dim_words: usize,
     scale: f32,
     word: PhantomData<W>,
 }
 
 /// A head's columns of the segment's rows.
 #[derive(Clone, Copy)]
-struct Part<'a> {
-    values: Values<'a, f32>,
+pub struct Part<'a> {
+    /// The matrix.
+    pub values: Values<'a, f32>,
     /// Distance of rows.
-    stride: usize,
+    pub stride: usize,
     /// The first value.
-    first: usize,
+    pub first: usize,
 }
 
 impl<'a> Part<'a> {
+    /// The first values of a row.
     #[inline(always)]
-    fn row(&self, row: usize, len: usize) -> Values<'a, f32> {
+    pub fn row(&self, row: usize, len: usize) -> Values<'a, f32> {
         let first = self.first + row * self.stride;
         self.values.part(first..first + len)
     }
 }
 
 impl<W: Word> Shape<W> {
-    fn new(op: &Attention<'_, f32>, segment: Segment) -> Self {
+    /// The sizes of a segment and any head.
+    pub fn new(op: &Attention<'_, f32>, segment: Segment) -> Self {
         let dim = op.head_dim.next_multiple_of(PAD);
         Shape {
             start: segment.start,
@@ -288,12 +293,12 @@ impl<W: Word> Shape<W> {
     }
 
     /// The columns of one head among those of `stride / head_dim` in the segment's rows.
-    fn part<'a>(&self, values: Values<'a, f32>, stride: usize, head: usize) -> Part<'a> {
+    pub fn part<'a>(&self, values: Values<'a, f32>, stride: usize, head: usize) -> Part<'a> {
         Part { values, stride, first: self.start * stride + head * self.head_dim }
     }
 
     /// Queries, keys and values of a head.
-    fn parts<'a>(&self, op: &Attention<'a, f32>, head: usize) -> [Part<'a>; 3] {
+    pub fn parts<'a>(&self, op: &Attention<'a, f32>, head: usize) -> [Part<'a>; 3] {
         let part = |part: usize| self.part(op.qkv, 3 * op.heads * op.head_dim, part * op.heads + head);
         [part(0), part(1), part(2)]
     }
@@ -301,7 +306,7 @@ impl<W: Word> Shape<W> {
     /// Asks for what the next task reads, which most likely is this thread's: the next head's columns, or those of the first
     /// head in the next segment. Pieces of rows are too short for a processor to guess what follows.
     #[inline(always)]
-    fn ask_ahead(&self, heads: usize, head: usize, parts: &[Part<'_>]) {
+    pub fn ask_ahead(&self, heads: usize, head: usize, parts: &[Part<'_>]) {
         for part in parts {
             let next = match head + 1 < heads {
                 true => part.first + self.head_dim,
@@ -315,7 +320,7 @@ impl<W: Word> Shape<W> {
 
     /// Words of some rows, one row after the other: `[rows, dim_words]`.
     #[inline(always)]
-    fn rows(&self, part: Part<'_>, [first, rows]: [usize; 2], to: &mut [f32]) {
+    pub fn rows(&self, part: Part<'_>, [first, rows]: [usize; 2], to: &mut [f32]) {
         for (row, to) in to.chunks_exact_mut(self.dim_words).take(rows).enumerate() {
             W::write(part.row(first + row, self.head_dim), to);
         }
@@ -323,7 +328,7 @@ impl<W: Word> Shape<W> {
 
     /// Words of the columns of some rows: lines of `dim` values, those of neighbouring rows in a word.
     #[inline(always)]
-    fn lines(&self, part: Part<'_>, [first, rows]: [usize; 2], to: &mut [f32]) {
+    pub fn lines(&self, part: Part<'_>, [first, rows]: [usize; 2], to: &mut [f32]) {
         for (index, to) in to.chunks_exact_mut(self.line).take(rows.div_ceil(W::VALUES)).enumerate() {
             let row = index * W::VALUES;
             let (values, padding) = to.split_at_mut(self.head_dim);
@@ -335,7 +340,7 @@ impl<W: Word> Shape<W> {
 
     /// Words of all rows, transposed: `[dim_words, padded]`. `wide` has room for four rows.
     #[inline(always)]
-    fn transpose(&self, part: Part<'_>, wide: &mut [f32], to: &mut [f32]) {
+    pub fn transpose(&self, part: Part<'_>, wide: &mut [f32], to: &mut [f32]) {
         for first in (0..self.padded).step_by(SIDE) {
             if first >= self.len {
                 to.chunks_exact_mut(self.padded).for_each(|line| line[first..].fill(0.0));

@@ -39,15 +39,16 @@ mod transpose;
 mod update;
 mod weight_norm;
 mod word;
+mod xca;
 
 use gemm::{Finish, Operand, Start, Units};
 use pulp::Arch;
 
 use crate::kernels::{
     AdamW, Attention, AttentionBackward, BatchNormBackward, BatchNormForward, BatchNormGrad, BatchNormOut, Conv,
-    ConvSize, Depthwise, DepthwiseGrad, Grid, Kernels, LayerNorm, LayerNormBackward, Linear, LinearSize, Normalize,
-    Packed, Patches, Residual, RowMix, Rows, Sgd, SoftCrossEntropy, Targets, Tokens, TokensGrad, Update,
-    WeightNormLinear, WeightNormLinearGrad, Window, Write,
+    ConvSize, CrossCovariance, Depthwise, DepthwiseGrad, Grid, Kernels, LayerNorm, LayerNormBackward, Linear,
+    LinearSize, Normalize, Packed, Patches, Residual, RowMix, Rows, Sgd, SoftCrossEntropy, Targets, Tokens, TokensGrad,
+    Update, WeightNormLinear, WeightNormLinearGrad, Window, Write,
 };
 use crate::team::Awake;
 use crate::values::{Precision, Values, ValuesMut};
@@ -198,6 +199,20 @@ impl Kernels<f32> for Cpu {
 
     fn first_token_attention(&self, op: Attention<'_, f32>, out: &mut [f32]) {
         attention::first_token_attention(self.arch, op, out);
+    }
+
+    fn cross_covariance(&self, op: CrossCovariance<'_, f32>, out: &mut [f32]) {
+        xca::cross_covariance((self.arch, self.units), op, out);
+    }
+
+    fn cross_covariance_backward(
+        &self,
+        op: CrossCovariance<'_, f32>,
+        d_out: &[f32],
+        d_qkv: ValuesMut<'_, f32>,
+        d_temperature: Option<&mut [f32]>,
+    ) {
+        xca::cross_covariance_backward((self.arch, self.units), op, d_out, (d_qkv, d_temperature));
     }
 
     fn residual(&self, x: &[f32], op: Residual<'_, f32>, out: &mut [f32]) {

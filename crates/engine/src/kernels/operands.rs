@@ -163,6 +163,25 @@ pub struct AttentionBackward<'a, E> {
     pub log_sum_exp: &'a [E],
 }
 
+/// Cross-covariance attention within each segment of a packed token matrix (XCiT, El-Nouby et al. 2021, section 3.2): channels
+/// attend to channels. For each head, with q, k, v `[N, d]` and each column of q and k divided by its length:
+/// `probs = softmax(temperature·q̂ᵀ·k̂)` over the columns of k, `out[n, i] = Σ_j probs[i, j]·v[n, j]`.
+#[derive(Debug, Clone, Copy)]
+pub struct CrossCovariance<'a, E> {
+    /// Queries, keys and values of T tokens, `[T, 3·heads·head_dim]`: q of all heads, then k, then v.
+    pub qkv: Values<'a, E>,
+    /// Number of heads.
+    pub heads: usize,
+    /// Width of one head, d.
+    pub head_dim: usize,
+    /// The sequences; they do not overlap.
+    pub segments: &'a [Segment],
+    /// What the cosines of each head are multiplied by, `[heads]`.
+    pub temperature: &'a [E],
+    /// The least that a column is divided by.
+    pub eps: f64,
+}
+
 /// A residual connection `x + gamma ⊙ branch`.
 #[derive(Debug, Clone, Copy)]
 pub struct Residual<'a, E> {

@@ -11,12 +11,13 @@ mod norm;
 mod rounded;
 mod tokens;
 mod update;
+mod xca;
 
 use crate::kernels::{
     AdamW, Attention, AttentionBackward, BatchNormBackward, BatchNormForward, BatchNormGrad, BatchNormOut, Conv,
-    ConvSize, Depthwise, DepthwiseGrad, Grid, Kernels, LayerNorm, LayerNormBackward, Linear, LinearSize, Normalize,
-    Patches, Residual, RowMix, Rows, Sgd, SoftCrossEntropy, Targets, Tokens, TokensGrad, Update, WeightNormLinear,
-    WeightNormLinearGrad, Window, Write,
+    ConvSize, CrossCovariance, Depthwise, DepthwiseGrad, Grid, Kernels, LayerNorm, LayerNormBackward, Linear,
+    LinearSize, Normalize, Patches, Residual, RowMix, Rows, Sgd, SoftCrossEntropy, Targets, Tokens, TokensGrad, Update,
+    WeightNormLinear, WeightNormLinearGrad, Window, Write,
 };
 use crate::values::{Values, ValuesMut};
 use rounded::{edit, full, round};
@@ -135,6 +136,20 @@ impl Kernels<f64> for Reference {
 
     fn first_token_attention(&self, op: Attention<'_, f64>, out: &mut [f64]) {
         attention::first_token_attention(op, out);
+    }
+
+    fn cross_covariance(&self, op: CrossCovariance<'_, f64>, out: &mut [f64]) {
+        xca::cross_covariance(op, out);
+    }
+
+    fn cross_covariance_backward(
+        &self,
+        op: CrossCovariance<'_, f64>,
+        d_out: &[f64],
+        d_qkv: ValuesMut<'_, f64>,
+        d_temperature: Option<&mut [f64]>,
+    ) {
+        edit(d_qkv, |d_qkv| xca::cross_covariance_backward(op, d_out, d_qkv, d_temperature));
     }
 
     fn residual(&self, x: &[f64], op: Residual<'_, f64>, out: &mut [f64]) {

@@ -13,6 +13,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 mod image;
+mod xca;
 
 /// Few rows and many, inner lengths odd and beyond a slab, widths that end inside a tile.
 const SIZES: [(usize, usize, usize); 9] = [

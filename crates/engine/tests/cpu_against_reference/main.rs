@@ -11,6 +11,7 @@ use rand_chacha::ChaCha8Rng;
 #[macro_use]
 mod agree;
 mod image;
+mod xca;
 
 const TOLERANCE: f64 = 1e-5;
 

@@ -7,6 +7,7 @@
 mod image;
 #[path = "../support/mod.rs"]
 mod support;
+mod xca;
 
 use dinoxide_engine::kernels::{
     Attention, AttentionBackward, Kernels, LayerNorm, LayerNormBackward, Linear, LinearSize, Residual, RowMix, Rows,

@@ -22,7 +22,9 @@ mod branch;
 mod frozen;
 mod image;
 mod recompute;
+mod rows;
 mod sequence;
+mod xca;
 pub use backward::Backward;
 pub use batch_norm::{BatchNorm, Statistics};
 pub use branch::Norm;
@@ -31,6 +33,7 @@ pub use frozen::FrozenParams;
 pub use image::{ConvNorm, Convolution};
 pub use recompute::Keep;
 pub use sequence::{TokenGroup, TokenParams};
+pub use xca::CrossCovarianceParams;
 
 /// Runs operations on one set of parameters and remembers them.
 pub struct Tape<'a> {

@@ -74,7 +74,7 @@ impl<'a> Run<'a> {
     }
 
     /// Queries, keys and values of the tokens `x`, `[T, 3·D]`.
-    fn qkv(self, x: &Matrix, norm: Norm, qkv: Dense) -> Between {
+    pub fn qkv(self, x: &Matrix, norm: Norm, qkv: Dense) -> Between {
         let (normed, _) = self.normed(x, norm);
         let op = self.dense(normed.values(), [x.rows(), x.columns()], qkv.0, Some(qkv.1));
         let mut out = self.between(op.size.rows * op.size.outputs);
@@ -168,7 +168,7 @@ impl Backward<'_, '_> {
     }
 
     /// Gradients of a dense layer of the norm of `x`.
-    fn normed_linear(&mut self, x: &Matrix, norm: Norm, (weight, bias): Dense, d_out: Between) {
+    pub(super) fn normed_linear(&mut self, x: &Matrix, norm: Norm, (weight, bias): Dense, d_out: Between) {
         let (normed, stats) = self.run().normed(x, norm);
         let (values, size) = (self.params.get(weight), self.run().size([x.rows(), x.columns()], weight));
         self.linear_weight(normed.values(), size, weight, Some(bias), d_out.values());

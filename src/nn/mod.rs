@@ -10,3 +10,4 @@ pub mod pos_embed;
 pub mod resnet;
 pub mod vit;
 pub mod work;
+pub mod xcit;

@@ -43,7 +43,7 @@ fn steps(cpu: &Cpu, depth: usize, batch: usize) -> anyhow::Result<(f64, f64)> {
     let mut registry = Registry::new();
     let network = ResNet::new(config, "", &mut registry);
     let (params, pool) = (registry.finish(0), Pool::new());
-    let pixels: Vec<u8> = (0..batch * SIDE * SIDE * 3).map(|i| (i * 2_654_435_761 >> 13) as u8).collect();
+    let pixels: Vec<u8> = (0..batch * SIDE * SIDE * 3).map(|i| ((i * 2_654_435_761) >> 13) as u8).collect();
     let mut grads = vec![0.0; params.values().len()];
     let mut times = Vec::new();
     for _ in 0..WARM_UP + STEPS {

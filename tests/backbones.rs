@@ -11,8 +11,10 @@ use dinoxide::config::ModelConfig;
 use dinoxide::nn::backbone::{Backbone, BackboneConfig};
 use dinoxide::nn::init::Registry;
 use dinoxide::nn::resnet::{Kind, ResNetConfig};
+use dinoxide::run::export::{ExportFormat, ExportRequest, ExportWhat, export};
 use dinoxide::run::input::Network;
 use dinoxide::run::model::{Metadata, Model, recognise};
+use dinoxide::run::verify_export::verify_export;
 use dinoxide_engine::kernels::Normalize;
 use running::{Outcome, Running, TINY, make_images, run};
 
@@ -68,10 +70,10 @@ fn layers_are_counted_from_the_top() {
 const ONLY_VITS: [&str; 6] =
     ["model.embed_dim", "model.depth", "model.num_heads", "model.patch_size", "model.image_size", "model.drop_path"];
 
-/// `dinoxide pretrain` of a ResNet.
-fn resnet(data: &Path, out: &Path) -> Command {
+/// `dinoxide pretrain` of another network than a ViT.
+fn pretrain_of(network: &str, data: &Path, out: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_dinoxide"));
-    command.arg("pretrain").arg(data).arg("-o").arg(out).args(["--model", "resnet18"]);
+    command.arg("pretrain").arg(data).arg("-o").arg(out).args(["--model", network]);
     for value in TINY.iter().filter(|value| !ONLY_VITS.iter().any(|key| value.starts_with(key))) {
         command.args(["--set", value]);
     }
@@ -83,12 +85,12 @@ fn a_resnet_is_trained_resumed_and_used() {
     let place = tempfile::tempdir().unwrap();
     let (data, whole, parts) = (place.path().join("data"), place.path().join("whole"), place.path().join("parts"));
     make_images(&data, 4);
-    run(resnet(&data, &whole)).expect(0);
-    let mut stopped = Running::start(resnet(&data, &parts));
+    run(pretrain_of("resnet18", &data, &whole)).expect(0);
+    let mut stopped = Running::start(pretrain_of("resnet18", &data, &parts));
     stopped.wait_for_step(&parts, 3);
     stopped.signal("INT");
     stopped.end();
-    run(resnet(&data, &parts)).expect(0);
+    run(pretrain_of("resnet18", &data, &parts)).expect(0);
     Outcome::of(&parts).assert_same(&Outcome::of(&whole), "after a stop");
 
     let model = Model::load(&whole, Network::Teacher).unwrap();
@@ -98,4 +100,43 @@ fn a_resnet_is_trained_resumed_and_used() {
     assert_eq!(model.params.get(counted), [6.0]);
     let student = Model::load(&whole, Network::Student).unwrap();
     assert_eq!(student.params.get(counted), [12.0]);
+}
+
+#[test]
+fn an_xcit_is_trained_and_exported() {
+    let place = tempfile::tempdir().unwrap();
+    let (data, out) = (place.path().join("data"), place.path().join("run"));
+    make_images(&data, 2);
+    let mut command = pretrain_of("xcit_small_12_p8", &data, &out);
+    command.args(["--epochs", "1", "--set", "model.drop_path=0.1"]);
+    run(command).expect(0);
+    let model = Model::load(&out, Network::Teacher).unwrap();
+    assert_eq!((model.backbone.dim(), model.backbone.stride(), model.backbone.grid(32, 48)), (384, 8, (4, 6)));
+    for (name, to) in [("timm", Some(ExportFormat::Timm)), ("weights.pth", None), ("weights.safetensors", None)] {
+        let out = place.path().join(name);
+        let request = ExportRequest {
+            run: place.path().join("run"),
+            out: out.clone(),
+            to,
+            what: ExportWhat::Backbone,
+            network: Network::Teacher,
+            outputs: Vec::new(),
+        };
+        export(&request).unwrap();
+        verify_export(&request.run, &out, Network::Teacher).unwrap();
+    }
+}
+
+#[test]
+fn sizes_that_only_a_vit_has_are_refused() {
+    let place = tempfile::tempdir().unwrap();
+    let data = place.path().join("data");
+    make_images(&data, 2);
+    for (network, key) in
+        [("resnet18", "model.depth=2"), ("resnet18", "model.drop_path=0.1"), ("xcit_small_12_p8", "model.patch_size=8")]
+    {
+        let mut command = pretrain_of(network, &data, &place.path().join("run"));
+        command.args(["--set", key]);
+        run(command).expect(2).saying(&[key.split('=').next().unwrap(), network, "leave"]);
+    }
 }

@@ -29,7 +29,7 @@ fn state(fixture: &Fixture) -> TrainState {
         last_layer: LastLayer::Normalized,
     };
     let (mut method, mut student) = Dino::new(DinoConfig {
-        backbone: vit_config(fixture, "global"),
+        backbone: vit_config(fixture, "global").into(),
         head,
         student_temp: 0.1,
         balance: Balance::Center { momentum: 0.9 },

@@ -7,23 +7,30 @@ use dinoxide::methods::Device;
 use dinoxide::methods::Method;
 use dinoxide::methods::dino::{Balance, Dino, DinoConfig};
 use dinoxide::nn::dino_head::{DinoHeadConfig, HeadNorm, LastLayer};
+use dinoxide::nn::resnet::ResNetConfig;
 use dinoxide::schedule::Scheduled;
 use dinoxide::train::optimizer::{Clip, Optimizer, Rule};
 use dinoxide::train::step::{Crops, TrainState};
 use dinoxide_engine::cpu::Cpu;
 use dinoxide_engine::params::Params;
 use dinoxide_engine::tensor::Pool;
-use support::{Fixture, assert_close, fill, filler_bytes, relative, vit_config};
+use support::{Fixture, assert_close, fill, filler_bytes, imagenet, relative, vit_config};
 
 /// f32 over twenty updates against f64; the acceptance bound.
 const LOSS_TOLERANCE: f64 = 1e-4;
+/// What the last scale of a ResNet's bottleneck is multiplied by, see `parity/generate/resnet.py`.
+const BRANCH: f32 = 0.25;
 /// AdamW divides by the root of the second moment, so entries with tiny gradients amplify f32 rounding.
 const WEIGHT_TOLERANCE: f64 = 2e-3;
 
 fn dino(fixture: &Fixture) -> (Dino, Params) {
     let last_layer = if fixture.case["norm_last_layer"] == true { LastLayer::Normalized } else { LastLayer::Free };
+    let backbone = match fixture.case.get("network").and_then(|name| name.as_str()) {
+        Some(name) => ResNetConfig::named(name, imagenet()).expect("a ResNet").into(),
+        None => vit_config(fixture, "global").into(),
+    };
     let config = DinoConfig {
-        backbone: vit_config(fixture, "global").into(),
+        backbone,
         head: DinoHeadConfig {
             in_dim: fixture.usize("dim"),
             out_dim: fixture.usize("out_dim"),
@@ -40,6 +47,9 @@ fn dino(fixture: &Fixture) -> (Dino, Params) {
     };
     let (mut method, mut student) = Dino::new(config);
     fill(&mut student);
+    for spec in student.layout().specs().to_vec().iter().filter(|spec| spec.name.ends_with("bn3.weight")) {
+        student.values_mut()[spec.range()].iter_mut().for_each(|value| *value *= BRANCH);
+    }
     method.teacher_mut().values_mut().copy_from_slice(student.values());
     (method, student)
 }
@@ -130,6 +140,13 @@ fn twenty_losses_of_a_small_vit_equal_pytorch() {
     check("small_adamw", Rule::AdamW);
 }
 
+/// PyTorch's own losses in f32 are off by up to 1.4e-5 and 5.8e-5 in these cases.
+#[test]
+fn twenty_losses_of_resnets_equal_pytorch() {
+    check("resnet18_adamw", Rule::AdamW);
+    check("resnet50_sgd", Rule::Sgd);
+}
+
 #[test]
 fn sgd_equals_pytorch() {
     check("small_sgd", Rule::Sgd);
@@ -152,7 +169,10 @@ fn micro_batches_train_like_the_whole_batch() {
 
 #[test]
 fn first_gradients_of_every_tensor_equal_pytorch() {
-    for case in ["vit_tiny_adamw", "small_adamw"] {
+    // PyTorch's own gradients in f32 are off by up to 6e-3 in the ResNets, half of them by 1.3e-3 and more: ReLUs whose input is nearly
+    // 0, and statistics of sixteen values. On smoother ground they agree to 5e-5: `parity_resnet.rs`.
+    let cases = [("vit_tiny_adamw", 2e-4), ("small_adamw", 2e-4), ("resnet18_adamw", 3e-2), ("resnet50_sgd", 3e-2)];
+    for (case, tolerance) in cases {
         let fixture = Fixture::open(&format!("twenty/{case}.safetensors"));
         // With SGD, rate 1 and neither decay, clipping nor momentum, the first update is the gradient.
         let (method, student) = dino(&fixture);
@@ -180,6 +200,7 @@ fn first_gradients_of_every_tensor_equal_pytorch() {
         // The momentum buffer of the first SGD step is the gradient itself.
         let ours = samples(&before, &state.optimizer.first);
         let theirs = fixture.values("grad.samples");
+        let mut errors = Vec::new();
         for (index, spec) in before.layout().specs().iter().enumerate() {
             let range = index * 16..(index + 1) * 16;
             let norm = fixture.values("grad.norm")[index];
@@ -188,7 +209,11 @@ fn first_gradients_of_every_tensor_equal_pytorch() {
             }
             let scale = theirs[range.clone()].iter().fold(0.0, |m: f64, v| m.max(v.abs()));
             let error = relative(ours[range.clone()].iter().copied(), &theirs[range]);
-            assert!(error <= 2e-4, "{case} {}: gradient off by {error:.1e} of {scale:.1e}", spec.name);
+            assert!(error <= tolerance, "{case} {}: gradient off by {error:.1e} of {scale:.1e}", spec.name);
+            errors.push(error);
         }
+        errors.sort_by(f64::total_cmp);
+        let middle = errors[errors.len() / 2];
+        assert!(middle <= tolerance / 5.0, "{case}: half of the gradients are off by {middle:.1e} and more");
     }
 }

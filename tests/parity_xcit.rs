@@ -135,7 +135,7 @@ fn check(name: &str) {
     let (cpu, pool) = (Cpu::new(), Pool::new());
     let mut tape = Tape::infer(&cpu, &params, &pool);
     tape.normalize_by(Statistics::Running);
-    let out = network.features(&mut tape, groups.images(&network)[0]);
+    let out = network.class_tokens(&mut tape, &groups.images(&network)[..1], None);
     assert_close("evaluation", out.values().iter().copied(), &fixture.values("evaluated"), TOLERANCE);
 }
 
@@ -177,11 +177,11 @@ fn parameters_are_counted_as_published() {
         ("xcit_medium_24_p8", 83_810_624),
     ] {
         let mut registry = Registry::new();
-        Xcit::new(XcitConfig::of_name(name, imagenet()).unwrap(), "", &mut registry);
+        Xcit::new(XcitConfig::named(name, imagenet()).unwrap(), "", &mut registry);
         let layout = registry.into_layout();
         let trained = layout.specs().iter().filter(|spec| spec.role == Role::Trained);
         assert_eq!(trained.map(|spec| spec.len).sum::<usize>(), expected, "{name}");
     }
-    assert!(XcitConfig::of_name("xcit_small_24_p16", imagenet()).is_none());
-    assert!(XcitConfig::of_name("xcit_small_12_p32", imagenet()).is_none());
+    assert!(XcitConfig::named("xcit_small_24_p16", imagenet()).is_none());
+    assert!(XcitConfig::named("xcit_small_12_p32", imagenet()).is_none());
 }

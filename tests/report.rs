@@ -301,6 +301,7 @@ fn the_nearest_published_network_is_found_by_width_then_patch() {
     assert_eq!(names("vit_base_patch16_224"), ("ViT-B/16", vec![400]));
     assert_eq!(names("vit_base_patch8_224"), ("ViT-B/8", vec![300]));
     assert_eq!(names("resnet18"), ("ResNet-50", vec![800]));
+    assert!(nearest(&ModelConfig { name: "xcit_small_12_p16".to_owned(), ..ModelConfig::default() }).is_empty());
     let last = nearest(&ModelConfig::default())[2];
     assert_eq!((last.knn, last.linear, last.place), (74.5, 77.0, "table 2"));
 }

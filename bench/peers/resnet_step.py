@@ -1,7 +1,8 @@
 """Milliseconds of forward and backward of torchvision's ResNet on random images, f32 or bf16 under autocast.
 
 Images and weights are channels-last, which is what PyTorch recommends on processors. Prints one JSON object: medians over
-`--steps` steps after `--warmup`. To hold against `cargo run --release --example resnet_step`.
+`--steps` steps after `--warmup`. To hold against
+`dinoxide bench step --model resnet50 --views 1x224 --no-head --batch 8`.
 """
 
 import argparse

@@ -63,6 +63,12 @@ const RESNET_STEM: [(&str, &str); 2] =
 /// Names of what brings a block's input to its output's shape.
 const RESNET_SHORTCUT: [(&str, &str); 2] =
     [("shortcut.convolution.", "downsample.0."), ("shortcut.normalization.", "downsample.1.")];
+/// What encodes the positions of an XCiT, here and in timm.
+const XCIT_POSITIONS: [&str; 2] = ["pos_embeder.token_projection.", "pos_embed.token_projection."];
+/// An XCiT's blocks of class attention; queries, keys and values in one, and apart in timm.
+const CLASS_BLOCKS: &str = "cls_attn_blocks.";
+const WHOLE: &str = ".attn.qkv.";
+const XCIT_PARTS: [&str; 3] = [".attn.q.", ".attn.k.", ".attn.v."];
 /// What transformers 5 calls the projection in memory.
 const IN_MEMORY: [(&str, &str); 1] = [("attention.o_proj.", "attn.proj.")];
 /// What newer versions of PyTorch call the two parts of a weight-normalised weight.
@@ -101,32 +107,85 @@ pub fn official(tensors: Vec<NamedTensor>) -> (Vec<NamedTensor>, Dialect) {
     let is_hugging = |tensor: &NamedTensor| without_task(&tensor.name).starts_with("embeddings.");
     if !tensors.iter().any(is_hugging) {
         let renamed = tensors.into_iter().map(|tensor| NamedTensor { name: plain(&tensor.name), ..tensor });
-        return (registers_of_timm(renamed.collect()), Dialect::Official);
+        return (registers_of_timm(xcit_of_timm(renamed.collect())), Dialect::Official);
     }
     let mut named: Vec<NamedTensor> = Vec::with_capacity(tensors.len());
-    let mut thirds: Vec<(String, [Option<NamedTensor>; 3])> = Vec::new();
+    let mut thirds = Thirds::default();
     for tensor in tensors {
         match renamed(without_task(&tensor.name)) {
             Renamed::Whole(name) => named.push(NamedTensor { name, ..tensor }),
-            Renamed::Third(name, which) => {
-                let place = thirds.iter().position(|(known, _)| *known == name).unwrap_or_else(|| {
-                    thirds.push((name, [None, None, None]));
-                    thirds.len() - 1
-                });
-                thirds[place].1[which] = Some(tensor);
-            }
+            Renamed::Third(name, which) => thirds.add(name, which, tensor),
         }
     }
-    for (name, parts) in thirds {
-        match parts {
-            [Some(query), Some(key), Some(value)] if same_rows(&query, &key) && same_rows(&query, &value) => {
-                named.push(joined(name, [query, key, value]));
-            }
-            // What is incomplete shows as missing and unexpected.
-            parts => named.extend(parts.into_iter().flatten()),
-        }
-    }
+    named.extend(thirds.joined());
     (named, Dialect::HuggingFace)
+}
+
+/// Queries, keys and values that wait for each other, by the name of all three together.
+#[derive(Default)]
+struct Thirds(Vec<(String, [Option<NamedTensor>; 3])>);
+
+impl Thirds {
+    fn add(&mut self, name: String, which: usize, tensor: NamedTensor) {
+        let place = self.0.iter().position(|(known, _)| *known == name).unwrap_or_else(|| {
+            self.0.push((name, [None, None, None]));
+            self.0.len() - 1
+        });
+        self.0[place].1[which] = Some(tensor);
+    }
+
+    /// All of them put together; what is incomplete keeps its names, and shows as missing and unexpected.
+    fn joined(self) -> impl Iterator<Item = NamedTensor> {
+        self.0.into_iter().flat_map(|(name, parts)| match parts {
+            [Some(query), Some(key), Some(value)] if same_rows(&query, &key) && same_rows(&query, &value) => {
+                vec![joined(name, [query, key, value])]
+            }
+            parts => parts.into_iter().flatten().collect(),
+        })
+    }
+}
+
+/// timm takes the queries, keys and values of an XCiT's class attention apart, and calls the encoder of positions otherwise.
+fn xcit_of_timm(tensors: Vec<NamedTensor>) -> Vec<NamedTensor> {
+    if !tensors.iter().any(|tensor| tensor.name.starts_with(XCIT_POSITIONS[1])) {
+        return tensors;
+    }
+    let mut named = Vec::with_capacity(tensors.len());
+    let mut thirds = Thirds::default();
+    for tensor in tensors {
+        if let Some(rest) = tensor.name.strip_prefix(XCIT_POSITIONS[1]) {
+            named.push(NamedTensor { name: format!("{}{rest}", XCIT_POSITIONS[0]), ..tensor });
+            continue;
+        }
+        let part = |(which, part): (usize, &&str)| {
+            let (block, kind) = tensor.name.strip_prefix(CLASS_BLOCKS)?.split_once(*part)?;
+            Some((which, format!("{CLASS_BLOCKS}{block}{WHOLE}{kind}")))
+        };
+        match XCIT_PARTS.iter().enumerate().find_map(part) {
+            Some((which, name)) => thirds.add(name, which, tensor),
+            None => named.push(tensor),
+        }
+    }
+    named.extend(thirds.joined());
+    named
+}
+
+/// The tensors of an XCiT under the names of timm.
+pub fn timm_xcit(tensors: Vec<NamedTensor>) -> Vec<NamedTensor> {
+    let mut named = Vec::with_capacity(tensors.len());
+    for tensor in tensors {
+        if let Some(rest) = tensor.name.strip_prefix(XCIT_POSITIONS[0]) {
+            named.push(NamedTensor { name: format!("{}{rest}", XCIT_POSITIONS[1]), ..tensor });
+            continue;
+        }
+        match tensor.name.strip_prefix(CLASS_BLOCKS).and_then(|rest| rest.split_once(WHOLE)) {
+            Some((block, kind)) => {
+                named.extend(taken_apart(&tensor, XCIT_PARTS.map(|part| format!("{CLASS_BLOCKS}{block}{part}{kind}"))));
+            }
+            None => named.push(tensor),
+        }
+    }
+    named
 }
 
 /// Gives the tensors of a network the names of transformers, and takes queries, keys and values apart.

@@ -7,6 +7,7 @@ use dinoxide_views::recipe::{MAX_BLUR_RADIUS, MAX_COUNT, MAX_SIZE};
 
 use super::ModelConfig;
 use super::{Config, ConfigError, Partial};
+use crate::nn::backbone::Backbone;
 
 /// Shortest time that a run can be planned for: measuring its speed takes a part of it.
 const SHORTEST_RUN: Duration = Duration::from_secs(10);
@@ -121,7 +122,7 @@ fn model(config: &Config, check: &Checker<'_>) -> Result<(), ConfigError> {
     check.positive("model.mlp_ratio", model.mlp_ratio)
 }
 
-/// A network that is no ViT has none of a ViT's sizes.
+/// A network that is no ViT has none of a ViT's sizes, and a ResNet no branches to drop or to compute again.
 fn other_network(config: &Config, check: &Checker<'_>) -> Result<(), ConfigError> {
     let model = &config.model;
     if model.plain(config.data.channels).is_none() {
@@ -139,15 +140,16 @@ fn other_network(config: &Config, check: &Checker<'_>) -> Result<(), ConfigError
     ];
     let given = only_vits.into_iter().find_map(|(key, value)| Some((key, value?.to_string())));
     let ratio = (model.mlp_ratio != plain.mlp_ratio).then(|| ("model.mlp_ratio", model.mlp_ratio.to_string()));
-    let drop_path = (model.drop_path > 0.0).then(|| ("model.drop_path", model.drop_path.to_string()));
-    let recompute = config.run.recompute.then(|| ("run.recompute", "true".to_owned()));
+    let is_resnet = matches!(model.plain(config.data.channels), Some(Backbone::ResNet(_)));
+    let drop_path = (is_resnet && model.drop_path > 0.0).then(|| ("model.drop_path", model.drop_path.to_string()));
+    let recompute = (is_resnet && config.run.recompute).then(|| ("run.recompute", "true".to_owned()));
     match given.or(ratio).or(drop_path).or(recompute) {
         None => Ok(()),
         Some((key, value)) => Err(ConfigError::Conflict {
             key: key.to_owned(),
             value,
             other: format!("`model.name` = \"{}\"", model.name),
-            hint: format!("only ViTs have it; leave `{key}` away"),
+            hint: format!("other networks have it; leave `{key}` away"),
         }),
     }
 }

@@ -74,7 +74,10 @@ pub const KEYS: &[Key] = &[
     found("data.std", "channel standard deviations; or \"imagenet\", \"measured\"", &[AUTO, MEASURED, IMAGENET]),
     free("data.workers", "threads that decode and augment").open(),
     free("data.cache_mb", "memory for decoded images, MiB").open(),
-    fixed("model.name", "vit_tiny, vit_small, vit_base, or a ResNet such as resnet50"),
+    fixed(
+        "model.name",
+        "vit_tiny, vit_small, vit_base, a ResNet such as resnet50, or an XCiT such as xcit_small_12_p16",
+    ),
     fixed("model.patch_size", "side of a patch, pixels"),
     fixed("model.image_size", "image side whose patch grid has its own position embeddings, pixels"),
     fixed("model.embed_dim", "width, where it differs from the named model's"),

@@ -7,6 +7,7 @@ use crate::nn::backbone::{Backbone, BackboneConfig};
 use crate::nn::init::Registry;
 use crate::nn::resnet::ResNetConfig;
 use crate::nn::vit::{Extras, VitConfig};
+use crate::nn::xcit::XcitConfig;
 
 /// Sizes of a transformer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +29,9 @@ const VITS: [(&str, Shape); 3] = [
 /// Named ResNets: torchvision's, and twice and four times as wide ones (BYOL, SimCLR, SwAV).
 const RESNETS: [&str; 7] = ["resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnet50w2", "resnet50w4"];
 
+/// Named XCiTs (El-Nouby et al. 2021), those that DINO was released with.
+const XCITS: [&str; 4] = ["xcit_small_12_p16", "xcit_small_12_p8", "xcit_medium_24_p16", "xcit_medium_24_p8"];
+
 impl ModelConfig {
     /// Width, depth and heads of a ViT after overrides; `None` for another network, or if the name is unknown.
     pub fn shape(&self) -> Option<Shape> {
@@ -42,7 +46,8 @@ impl ModelConfig {
     /// The network for images with this mean and deviation of each channel; `None` if the name is unknown.
     pub fn backbone(&self, normalize: Normalize) -> Option<BackboneConfig> {
         let Some(Shape { embed_dim, depth, num_heads }) = self.shape() else {
-            return ResNetConfig::named(&self.name, normalize).map(BackboneConfig::from);
+            let xcit = XcitConfig::named(&self.name, normalize.clone()).map(BackboneConfig::from);
+            return xcit.or_else(|| Some(ResNetConfig::named(&self.name, normalize)?.into()));
         };
         let (image_size, patch_size, mlp_ratio) = (self.image_size, self.patch_size, self.mlp_ratio);
         let extras = Extras::default();
@@ -62,12 +67,16 @@ impl ModelConfig {
 
     /// Crops have sides of whole multiples of this, pixels.
     pub fn unit(&self) -> usize {
-        if self.shape().is_some() { self.patch_size } else { 1 }
+        match self.plain(1) {
+            Some(Backbone::Vit(_)) => self.patch_size,
+            Some(Backbone::Xcit(network)) => network.config().patch_size,
+            Some(Backbone::ResNet(_)) | None => 1,
+        }
     }
 
     /// All names.
     pub fn names() -> impl Iterator<Item = &'static str> {
-        VITS.into_iter().map(|(name, _)| name).chain(RESNETS)
+        VITS.into_iter().map(|(name, _)| name).chain(RESNETS).chain(XCITS)
     }
 
     /// Every named model, ViTs for images of 224 px in patches of 16.
@@ -80,6 +89,7 @@ impl ModelConfig {
         let config = match network {
             BackboneConfig::Vit(config) => config,
             BackboneConfig::ResNet(config) => return Self { name: config.name(), ..Self::default() },
+            BackboneConfig::Xcit(config) => return Self { name: config.name(), ..Self::default() },
         };
         let [first, ..] = VITS;
         let nearest = VITS.into_iter().min_by_key(|(_, named)| named.embed_dim.abs_diff(config.embed_dim));

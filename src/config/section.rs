@@ -76,7 +76,7 @@ pub enum ExifMode {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ModelConfig {
-    /// `vit_tiny`, `vit_small`, `vit_base`, or one of the ResNets, such as `resnet50`.
+    /// `vit_tiny`, `vit_small`, `vit_base`, a ResNet such as `resnet50`, or an XCiT such as `xcit_small_12_p16`.
     pub name: String,
     /// Side of a ViT's patch, pixels.
     pub patch_size: usize,

@@ -12,6 +12,7 @@ use super::init::Registry;
 use super::resnet::{ResNet, ResNetConfig};
 use super::vit::{Vit, VitConfig};
 use super::work::Work;
+use super::xcit::{Xcit, XcitConfig};
 
 /// Sizes of a network.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,6 +21,8 @@ pub enum BackboneConfig {
     Vit(VitConfig),
     /// A residual network.
     ResNet(ResNetConfig),
+    /// A cross-covariance image transformer.
+    Xcit(XcitConfig),
 }
 
 /// A network: names and sizes; the values live in the tape's parameters.
@@ -29,6 +32,8 @@ pub enum Backbone {
     Vit(Vit),
     /// A residual network.
     ResNet(ResNet),
+    /// A cross-covariance image transformer.
+    Xcit(Xcit),
 }
 
 /// Side in pixels of what a value of a ResNet's last stage stands for.
@@ -40,6 +45,7 @@ impl BackboneConfig {
         match self {
             Self::Vit(config) => config.embed_dim,
             Self::ResNet(config) => config.features(),
+            Self::Xcit(config) => config.embed_dim,
         }
     }
 
@@ -48,6 +54,7 @@ impl BackboneConfig {
         match self {
             Self::Vit(config) => &config.normalize,
             Self::ResNet(config) => &config.normalize,
+            Self::Xcit(config) => &config.normalize,
         }
     }
 
@@ -55,7 +62,7 @@ impl BackboneConfig {
     pub fn vit(&self) -> Option<&VitConfig> {
         match self {
             Self::Vit(config) => Some(config),
-            Self::ResNet(_) => None,
+            Self::ResNet(_) | Self::Xcit(_) => None,
         }
     }
 
@@ -80,12 +87,19 @@ impl From<ResNetConfig> for BackboneConfig {
     }
 }
 
+impl From<XcitConfig> for BackboneConfig {
+    fn from(config: XcitConfig) -> Self {
+        Self::Xcit(config)
+    }
+}
+
 impl Backbone {
     /// Registers all tensors under `prefix` (for example `backbone.`), initialised as the network's reference does.
     pub fn new(config: BackboneConfig, prefix: &str, registry: &mut Registry) -> Self {
         match config {
             BackboneConfig::Vit(config) => Self::Vit(Vit::new(config, prefix, registry)),
             BackboneConfig::ResNet(config) => Self::ResNet(ResNet::new(config, prefix, registry)),
+            BackboneConfig::Xcit(config) => Self::Xcit(Xcit::new(config, prefix, registry)),
         }
     }
 
@@ -94,6 +108,7 @@ impl Backbone {
         match self {
             Self::Vit(network) => network.config().clone().into(),
             Self::ResNet(network) => network.config().clone().into(),
+            Self::Xcit(network) => network.config().clone().into(),
         }
     }
 
@@ -101,7 +116,7 @@ impl Backbone {
     pub fn vit(&self) -> Option<&Vit> {
         match self {
             Self::Vit(network) => Some(network),
-            Self::ResNet(_) => None,
+            Self::ResNet(_) | Self::Xcit(_) => None,
         }
     }
 
@@ -110,6 +125,7 @@ impl Backbone {
         match self {
             Self::Vit(network) => network.config().embed_dim,
             Self::ResNet(network) => network.config().features(),
+            Self::Xcit(network) => network.config().embed_dim,
         }
     }
 
@@ -118,15 +134,17 @@ impl Backbone {
         match self {
             Self::Vit(network) => network.config().normalize.mean.len(),
             Self::ResNet(network) => network.config().normalize.mean.len(),
+            Self::Xcit(network) => network.config().normalize.mean.len(),
         }
     }
 
-    /// Features of groups of equally sized images, one row for each image in the order of the groups: `[Σ images, D]`. A ViT's are
-    /// its class tokens, a ResNet's the means over the last stage.
+    /// Features of groups of equally sized images, one row for each image in the order of the groups: `[Σ images, D]`. Those of a ViT
+    /// and an XCiT are class tokens, those of a ResNet means over the last stage.
     pub fn features(&self, tape: &mut Tape<'_>, groups: &[Images<'_>], drop: Option<&KeptBranches>) -> Matrix {
         match self {
             Self::Vit(network) => network.class_tokens(tape, groups, drop),
             Self::ResNet(network) => network.features(tape, groups),
+            Self::Xcit(network) => network.class_tokens(tape, groups, drop),
         }
     }
 
@@ -135,6 +153,7 @@ impl Backbone {
         match self {
             Self::Vit(network) => network.tokens(tape, images),
             Self::ResNet(network) => network.tokens(tape, images),
+            Self::Xcit(network) => network.tokens(tape, images),
         }
     }
 
@@ -143,6 +162,7 @@ impl Backbone {
         match self {
             Self::Vit(network) => network.patches(1, height, width).grid(),
             Self::ResNet(network) => network.grid(height, width),
+            Self::Xcit(network) => network.grid(height, width),
         }
     }
 
@@ -151,6 +171,7 @@ impl Backbone {
         match self {
             Self::Vit(network) => network.config().patch_size,
             Self::ResNet(_) => RESNET_STRIDE,
+            Self::Xcit(network) => network.config().patch_size,
         }
     }
 
@@ -159,6 +180,7 @@ impl Backbone {
         match self {
             Self::Vit(network) => network.patches(images, height, width),
             Self::ResNet(network) => network.patches(images, height, width),
+            Self::Xcit(network) => network.patches(images, height, width),
         }
     }
 
@@ -167,6 +189,7 @@ impl Backbone {
         match self {
             Self::Vit(network) => network.drop_path(draw, views, images),
             Self::ResNet(_) => None,
+            Self::Xcit(network) => network.drop_path(draw, views, images),
         }
     }
 
@@ -175,16 +198,17 @@ impl Backbone {
         match self {
             Self::Vit(network) => network.layers_above(name),
             Self::ResNet(network) => network.layers_above(name),
+            Self::Xcit(network) => network.layers_above(name),
         }
     }
 
-    /// Operations of the features of groups of equally sized images, of which drop path of this rate in the last block leaves out its
-    /// share.
+    /// Operations of the features of groups of equally sized images, of which drop path of this rate leaves out its share.
     pub fn work(&self, groups: &[Patches], drop_path: f64) -> Work {
         let draw = DropPath { rate: drop_path, seed: 0, step: 0, first_image: 0 };
         match self {
             Self::Vit(network) => network.work(groups, |block| 1.0 - draw.block_rate(block, network.config().depth)),
             Self::ResNet(network) => network.work(groups),
+            Self::Xcit(network) => network.work(groups, 1.0 - drop_path),
         }
     }
 
@@ -193,6 +217,7 @@ impl Backbone {
         match self {
             Self::Vit(network) => network.kept_values(groups, keep),
             Self::ResNet(network) => network.kept_values(groups),
+            Self::Xcit(network) => network.kept_values(groups, keep),
         }
     }
 }

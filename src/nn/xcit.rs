@@ -12,13 +12,14 @@ use std::rc::Rc;
 use dinoxide_engine::kernels::{Activation, Grid, Normalize, Patches, Segment, Window};
 use dinoxide_engine::params::ParamId;
 use dinoxide_engine::tape::{
-    BatchNorm, ConvNorm, Convolution, CrossCovarianceParams, Dense, Heads, Images, Norm, Tape,
+    BatchNorm, ConvNorm, Convolution, CrossCovarianceParams, Dense, Heads, Images, Keep, Norm, Tape,
 };
 use dinoxide_engine::tensor::Matrix;
 
 use super::drop_path::{DropPath, Kept, KeptBranches};
 use super::init::{Init, Registry};
 use super::vit::LAYER_NORM_EPS;
+use super::work::Work;
 
 /// Added to the variances of batch normalisations (PyTorch's default).
 const BATCH_NORM_EPS: f64 = 1e-5;
@@ -34,6 +35,12 @@ const BRANCHES: usize = 3;
 const STEM: Window = Window { kernel: 3, stride: 2, padding: 1 };
 /// Features of a position along one axis.
 const FREQUENCIES: usize = 32;
+
+/// What DINO was released with: name without the patch, width, blocks, LayerScale at the start.
+pub const RELEASED: [(&str, usize, usize, f64); 2] =
+    [("xcit_small_12", 384, 12, 1.0), ("xcit_medium_24", 512, 24, 1e-5)];
+/// Patches of these.
+pub const PATCHES: [usize; 2] = [16, 8];
 
 /// Sizes of an XCiT.
 #[derive(Debug, Clone, PartialEq)]
@@ -54,19 +61,17 @@ pub struct XcitConfig {
 
 impl XcitConfig {
     /// The network of that name: `xcit_small_12_p16`, `xcit_small_12_p8`, `xcit_medium_24_p16` or `xcit_medium_24_p8`.
-    pub fn of_name(name: &str, normalize: Normalize) -> Option<Self> {
+    pub fn named(name: &str, normalize: Normalize) -> Option<Self> {
         let (size, patch) = name.rsplit_once("_p")?;
-        let patch_size = match patch {
-            "16" => 16,
-            "8" => 8,
-            _ => return None,
-        };
-        let (embed_dim, depth, layer_scale) = match size {
-            "xcit_small_12" => (384, 12, 1.0),
-            "xcit_medium_24" => (512, 24, 1e-5),
-            _ => return None,
-        };
+        let patch_size = PATCHES.into_iter().find(|side| side.to_string() == patch)?;
+        let (_, embed_dim, depth, layer_scale) = RELEASED.into_iter().find(|(name, ..)| *name == size)?;
         Some(Self { patch_size, embed_dim, depth, num_heads: 8, layer_scale, normalize })
+    }
+
+    /// Its name, such as `xcit_small_12_p16`; `xcit` and the patch for other sizes than the released ones.
+    pub fn name(&self) -> String {
+        let released = RELEASED.into_iter().find(|(_, dim, depth, _)| (*dim, *depth) == (self.embed_dim, self.depth));
+        format!("{}_p{}", released.map_or("xcit", |(name, ..)| name), self.patch_size)
     }
 }
 
@@ -125,7 +130,7 @@ struct ClassBlock {
     gammas: [ParamId; 2],
 }
 
-/// The patches of equally sized images: `[images·H·W, D]`.
+/// Patches of equally sized images, `[images·H·W, D]`.
 #[derive(Debug, Clone)]
 struct Shape {
     grid: Grid,
@@ -156,18 +161,90 @@ impl Xcit {
     /// numbered in that order too.
     pub fn class_tokens(&self, tape: &mut Tape<'_>, groups: &[Images<'_>], drop: Option<&KeptBranches>) -> Matrix {
         let mut first = 0;
-        let mut features = Vec::with_capacity(groups.len());
-        for group in groups {
+        let features = groups.iter().map(|group| {
             let sequences = first..first + group.patches.images;
             first = sequences.end;
-            features.push(self.group(tape, *group, drop.map(|drop| drop.part(sequences)).as_ref()));
-        }
-        if features.len() == 1 { features.remove(0) } else { tape.stack(&features) }
+            self.group(tape, *group, drop.map(|drop| drop.part(sequences)).as_ref())
+        });
+        let features: Vec<Matrix> = features.collect();
+        tape.stack(&features)
     }
 
-    /// Features of a group of equally sized images: their class tokens, `[images, D]`.
-    pub fn features(&self, tape: &mut Tape<'_>, images: Images<'_>) -> Matrix {
-        self.group(tape, images, None)
+    /// Class token and patches of each image after the final norm: `[images, 1 + N, D]`.
+    pub fn tokens(&self, tape: &mut Tape<'_>, images: Images<'_>) -> Vec<f32> {
+        let (x, heads) = self.collected(tape, images, None);
+        let (_, all) = self.class_attention(tape, x, &heads, self.class_blocks.len());
+        tape.layer_norm(&all, self.norm).values().to_vec()
+    }
+
+    /// Rows and columns of the patches of an image.
+    pub fn grid(&self, height: usize, width: usize) -> (usize, usize) {
+        let pixels = Grid { images: 1, height, width };
+        let grid = self.stem.iter().fold(pixels, |grid, layer| grid.windows(layer.conv.window));
+        (grid.height, grid.width)
+    }
+
+    /// Operations on groups of equally sized images; `keep` is the share of images that take a block's attention and MLP.
+    pub fn work(&self, groups: &[Patches], keep: f64) -> Work {
+        let (width, hidden) = (self.config.embed_dim, MLP_RATIO * self.config.embed_dim);
+        let mut work = Work::default();
+        for group in groups {
+            let mut grid = Grid { images: group.images, height: group.height, width: group.width };
+            let mut inputs = group.channels;
+            for (number, layer) in self.stem.iter().enumerate() {
+                grid = grid.windows(layer.conv.window);
+                let outputs = width >> (self.stem.len() - 1 - number);
+                let mut product = Work::default();
+                product.product(grid.pixels(), inputs * STEM.kernel * STEM.kernel, outputs);
+                // Pixels need no gradient.
+                product.backward = if number == 0 { product.forward } else { product.backward };
+                work.add(product, 1.0);
+                inputs = outputs;
+            }
+            let (rows, all) = (grid.pixels(), grid.pixels() + grid.images);
+            let mut block = Work::default();
+            block.product(rows, width, 3 * width);
+            // Channels against channels of a head, over all patches, twice.
+            (0..2).for_each(|_| block.product(rows, width, width / self.config.num_heads));
+            block.product(rows, width, width);
+            block.product(rows, width, hidden);
+            block.product(rows, hidden, width);
+            block.repeated = block.forward;
+            work.add(block, keep * self.blocks.len() as f64);
+            let mut class = Work::default();
+            class.product(all, width, 3 * width);
+            class.attention(grid.images, [1, all / grid.images.max(1)], width);
+            class.product(grid.images, width, width + 2 * hidden);
+            work.add(class, self.class_blocks.len() as f64);
+        }
+        work
+    }
+
+    /// Values that the gradient of these images keeps, about: for each patch and block the inputs of the branches, queries, keys, values,
+    /// both steps of the local interaction, and one row of the MLP's hidden width.
+    pub fn kept_values(&self, groups: &[Patches], keep: Keep) -> f64 {
+        let patches = |group: &Patches| {
+            let (rows, columns) = self.grid(group.height, group.width);
+            group.images * rows * columns
+        };
+        let (block, depth) = ((11 + MLP_RATIO) as f64, (self.blocks.len() + CLASS_BLOCKS) as f64);
+        let rows = if keep == Keep::Inputs { depth + block } else { depth * block };
+        // The stem has most of its values before its last convolution: half as wide, four times as many.
+        (groups.iter().map(patches).sum::<usize>() * self.config.embed_dim) as f64 * (rows + 16.0)
+    }
+
+    /// How many layers are above the tensor `name` (without a prefix), as learning rates that decay by layers count them: blocks of class
+    /// attention come after the others.
+    pub fn layers_above(&self, name: &str) -> usize {
+        let number = |prefix: &str| name.strip_prefix(prefix)?.split('.').next()?.parse::<usize>().ok();
+        match (number("blocks."), number("cls_attn_blocks.")) {
+            (Some(block), _) => self.blocks.len() + CLASS_BLOCKS - block.min(self.blocks.len()),
+            (None, Some(block)) => CLASS_BLOCKS - block.min(CLASS_BLOCKS),
+            (None, None) if name.starts_with("norm.") => 0,
+            // Beside the blocks of class attention stands the class token.
+            (None, None) if name == "cls_token" => CLASS_BLOCKS + 1,
+            (None, None) => self.blocks.len() + CLASS_BLOCKS + 1,
+        }
     }
 
     /// Draws the stochastic depth of one step for `views` views of `images` images.
@@ -181,6 +258,13 @@ impl Xcit {
     }
 
     fn group(&self, tape: &mut Tape<'_>, images: Images<'_>, drop: Option<&KeptBranches>) -> Matrix {
+        let (x, heads) = self.collected(tape, images, drop);
+        let (class, _) = self.class_attention(tape, x, &heads, CLASS_BLOCKS - 1);
+        tape.layer_norm(&class, self.norm)
+    }
+
+    /// The patches after their blocks with a class token before them: `[B·(N + 1), D]`.
+    fn collected(&self, tape: &mut Tape<'_>, images: Images<'_>, drop: Option<&KeptBranches>) -> (Matrix, Heads) {
         let (mut x, shape) = self.embed(tape, images);
         for (number, block) in self.blocks.iter().enumerate() {
             let kept = [0, 1, 2].map(|branch| drop.and_then(|drop| drop.of(number, branch)).cloned());
@@ -190,8 +274,7 @@ impl Xcit {
         let count = shape.grid.images;
         let x = tape.prepend(&x, count, self.cls_token); // [B·(N + 1), D]
         let heads = Heads { queries: 1, ..sequences(self.config.num_heads, count, x.rows() / count.max(1)) };
-        let class = self.class_attention(tape, x, &heads);
-        tape.layer_norm(&class, self.norm)
+        (x, heads)
     }
 
     /// The patches of the images with their positions.
@@ -208,19 +291,17 @@ impl Xcit {
             grid = grid.windows(conv.window);
         }
         let cells = grid.height * grid.width;
-        let coordinates = tape.constant(&self.coordinates([grid.height, grid.width]), cells, 2 * FREQUENCIES);
+        let sides = [grid.height, grid.width];
+        let waves = Rc::clone(self.grids.borrow_mut().entry(sides).or_insert_with(|| coordinates(sides)));
+        let coordinates = tape.constant(&waves, cells, 2 * FREQUENCIES);
         let positions = tape.linear(&coordinates, self.positions.0, Some(self.positions.1)); // [N, D]
         let x = tape.add_to_each(&x, &positions);
         (x, Shape { grid, heads: sequences(self.config.num_heads, count, cells) })
     }
 
-    /// See [`coordinates`].
-    fn coordinates(&self, sides: [usize; 2]) -> Rc<[f32]> {
-        Rc::clone(self.grids.borrow_mut().entry(sides).or_insert_with(|| coordinates(sides)))
-    }
-
-    /// The class tokens of sequences after all blocks of class attention: `[B·(N + 1), D]` to `[B, D]`.
-    fn class_attention(&self, tape: &mut Tape<'_>, mut x: Matrix, heads: &Heads) -> Matrix {
+    /// The class tokens of sequences after all blocks of class attention, `[B·(N + 1), D]` to `[B, D]`, and all tokens after the first
+    /// `patches` of them: nobody may read those after the last.
+    fn class_attention(&self, tape: &mut Tape<'_>, mut x: Matrix, heads: &Heads, patches: usize) -> (Matrix, Matrix) {
         let rows: Rc<[u32]> = heads.segments.iter().map(|segment| segment.start as u32).collect();
         let mut class = tape.gather_rows(&x, Rc::clone(&rows));
         for (number, block) in self.class_blocks.iter().enumerate() {
@@ -231,13 +312,12 @@ impl Xcit {
             class = tape.layer_norm(&class, block.norm2);
             let hidden = tape.mlp(&class, None, &[block.fc1], block.fc2);
             class = tape.residual(&class, &hidden, Some(block.gammas[1]));
-            // Nobody reads the patches after the last block.
-            if number + 1 < self.class_blocks.len() {
+            if number < patches {
                 x = block.patches(tape, &x);
                 x = tape.replace_rows(&x, Rc::clone(&rows), &class);
             }
         }
-        class
+        (class, x)
     }
 }
 

@@ -133,7 +133,9 @@ pub enum RunError {
         width: usize,
     },
     /// The graph has no LayerScale, registers or SwiGLU yet.
-    #[error("networks of DINOv2 are not written as ONNX files yet; write them with `--to timm` or `--to hf`")]
+    #[error(
+        "networks of DINOv2 and XCiTs are not written as ONNX files yet; write them with `--to timm` or `--to torch`"
+    )]
     NoOnnxFormat,
     /// The format holds a backbone and nothing else.
     #[error(
@@ -198,7 +200,7 @@ pub enum RunError {
         model: String,
     },
     /// A format has no such network.
-    #[error("{format} has no {network}; write the weights with `--to torch`, `--to safetensors` or `--to onnx`")]
+    #[error("{format} has no {network}; write the weights with `--to torch` or `--to safetensors`")]
     NoSuchNetwork {
         /// The format.
         format: &'static str,

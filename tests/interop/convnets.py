@@ -1,4 +1,4 @@
-"""ResNets of torchvision, timm and transformers: their weights here, ours there, and back with the same bits."""
+"""ResNets of torchvision, timm and transformers, XCiTs of timm: their weights here, ours there, and back with the same bits."""
 
 import subprocess
 import sys
@@ -74,6 +74,30 @@ def of_transformers(program: Program, folder: Path, image: Path) -> None:
     program.run("verify-export", folder / "hf-resnet", folder / "hf-resnet-back")
     same("transformers → ours → transformers, ResNet",
          load_file(folder / "hf-resnet-back/model.safetensors"), load_file(folder / "hf-resnet/model.safetensors"))
+
+
+def of_xcits(program: Program, folder: Path) -> None:
+    """timm's names differ from the official ones."""
+    image = folder / "xcit.png"
+    photo(image, 96, 64)
+    torch.manual_seed(7)
+    for name in ("xcit_small_12_p16", "xcit_small_12_p8"):
+        model = with_statistics(timm.create_model(f"{name}_224", num_classes=0).eval())
+        for key, value in model.named_parameters():
+            if key.endswith("temperature") or ".gamma" in key:
+                value.add_(torch.rand_like(value))
+        save_file(model.state_dict(), folder / f"{name}.safetensors")
+        ours = program.features(folder / f"{name}.safetensors", image, "--image-size", "96x64")
+        agree(f"import of timm's {name}", ours, model(pixels(image)))
+        for to, out in (("timm", f"{name}-timm"), ("torch", f"{name}-out.pth")):
+            program.run("export", folder / f"{name}.safetensors", "--to", to, "-o", folder / out)
+            program.run("verify-export", folder / f"{name}.safetensors", folder / out)
+        same(f"timm → ours → timm, {name}", load_file(folder / f"{name}-timm/model.safetensors"), dict(model.state_dict()))
+        loaded = timm.create_model(f"local-dir:{folder / f'{name}-timm'}", pretrained=True).eval()
+        agree(f"{name} in timm", ours, loaded(pixels(image)))
+        # timm reads the official file as well, under the name of its own network.
+        from_official = timm.create_model(f"{name}_224", num_classes=0, checkpoint_path=str(folder / f"{name}-out.pth")).eval()
+        agree(f"{name}, official names, in timm", ours, from_official(pixels(image)))
 
 
 def with_statistics(model: torch.nn.Module) -> torch.nn.Module:

@@ -22,7 +22,7 @@ import transformers
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from convnets import of_resnets
+from convnets import of_resnets, of_xcits
 from program import MEAN, ROOT, STD, Program, agree, photo, pixels, same, shaken
 
 
@@ -224,6 +224,7 @@ def main() -> None:
         from_others(program, folder)
         of_dinov2(program, folder)
         of_resnets(program, folder)
+        of_xcits(program, folder)
         round_trips(program, folder)
         to_others(program, folder)
         wrong_files(program, folder)

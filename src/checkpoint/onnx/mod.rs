@@ -60,6 +60,10 @@ pub fn write(
     let (graph, wanted) = match backbone {
         BackboneConfig::Vit(config) => vit::graph(config, outputs, input.clone()).finish("vit"),
         BackboneConfig::ResNet(config) => resnet::graph(config, outputs, input.clone()).finish("resnet"),
+        BackboneConfig::Xcit(_) => {
+            let hint = "write a `.pth` or safetensors file";
+            return Err(CheckpointError::Format { path: path.to_path_buf(), found: "no format for an XCiT yet", hint });
+        }
     };
     let values = values(path, wanted, weights)?;
     let text = |(key, value): (&str, &str)| StringStringEntryProto { key: key.to_owned(), value: value.to_owned() };

@@ -5,7 +5,7 @@
 //! | `mod.rs` | what is written for which format |
 //! | `describe.rs` | the descriptions that timm and transformers want beside the weights |
 //! | `dinov2.rs` | what differs for the networks of DINOv2 |
-//! | `resnet.rs` | what describes a ResNet |
+//! | `resnet.rs`, `xcit.rs` | what describes a ResNet, an XCiT |
 //! | `official.rs` | the checkpoint from which the official program goes on |
 
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ use super::console::{Console, Figures, Verbosity};
 use super::input::Network;
 use super::model::{Model, is_ours, is_run, metadata, name_of, open_run, tensors};
 use crate::checkpoint::atomic::write_atomic;
-use crate::checkpoint::dialect::{HuggingFaceModel, hugging_face};
+use crate::checkpoint::dialect::{HuggingFaceModel, hugging_face, timm_xcit};
 use crate::checkpoint::names::is_counter;
 use crate::checkpoint::onnx::Output;
 use crate::checkpoint::torch_save::Item;
@@ -30,6 +30,7 @@ mod describe;
 mod dinov2;
 mod official;
 mod resnet;
+mod xcit;
 
 /// Weights in a folder.
 const WEIGHTS: &str = "model.safetensors";
@@ -142,6 +143,7 @@ fn for_timm(model: &Model) -> Result<(Vec<NamedTensor>, Value), RunError> {
     match &model.backbone.config() {
         BackboneConfig::Vit(config) => Ok((dinov2::for_timm(tensors), describe::timm(config, images))),
         BackboneConfig::ResNet(config) => Ok((tensors, resnet::timm(config, images)?)),
+        BackboneConfig::Xcit(config) => Ok((timm_xcit(tensors), xcit::timm(config, images)?)),
     }
 }
 
@@ -155,13 +157,16 @@ fn for_hugging_face(model: &Model) -> Result<(Vec<NamedTensor>, Value), RunError
         }
         BackboneConfig::Vit(config) => (tensors, HuggingFaceModel::Vit, describe::vit_model(config)),
         BackboneConfig::ResNet(config) => (tensors, HuggingFaceModel::ResNet, resnet::hugging_face_model(config)),
+        BackboneConfig::Xcit(config) => {
+            return Err(RunError::NoSuchNetwork { format: "transformers", network: config.name() });
+        }
     };
     Ok((hugging_face(tensors, kind), config))
 }
 
 fn onnx_file(out: &Path, model: &Model, outputs: &[Output]) -> Result<usize, RunError> {
     let config = model.backbone.config();
-    if config.vit().is_some_and(dinov2::is_dinov2) {
+    if config.vit().is_some_and(dinov2::is_dinov2) || matches!(config, BackboneConfig::Xcit(_)) {
         return Err(RunError::NoOnnxFormat);
     }
     if config.vit().is_none() && outputs.contains(&Output::Attention) {

@@ -3,7 +3,7 @@
 //! | file | gives |
 //! |---|---|
 //! | `mod.rs` | a trained network with everything needed to show it images |
-//! | `convnet.rs` | the sizes of convolutional networks from their tensors |
+//! | `convnet.rs` | the sizes of ResNets and XCiTs from their tensors |
 //! | `recognise.rs` | the sizes of a network from the names and shapes of its tensors, and the metadata that states them |
 //! | `initial.rs` | weights to start a run from |
 //!

@@ -33,7 +33,7 @@ const USUAL_MLP_RATIO: usize = 4;
 
 /// The sizes of the network that these tensors belong to.
 ///
-/// Those of a ResNet follow from the shapes. Of a ViT width, depth, patch, stored grid and MLP follow from shapes. The number of heads does not: it is read from `texts`, or
+/// Those of a ResNet and an XCiT follow from the shapes. Of a ViT width, depth, patch, stored grid and MLP follow from shapes. The number of heads does not: it is read from `texts`, or
 /// is the one that gives heads of 64.
 ///
 /// # Errors
@@ -41,6 +41,9 @@ const USUAL_MLP_RATIO: usize = 4;
 pub fn recognise(tensors: &[NamedTensor], texts: &Metadata, path: &Path) -> Result<BackboneConfig, RunError> {
     let shapes: Shapes<'_> = tensors.iter().map(|tensor| (tensor.name.as_str(), tensor.shape.as_slice())).collect();
     if let Some(config) = convnet::resnet(&shapes, |channels| normalize(texts, channels)) {
+        return Ok(config.into());
+    }
+    if let Some(config) = convnet::xcit(&shapes, |channels| normalize(texts, channels)) {
         return Ok(config.into());
     }
     vit(tensors, texts, path).map(BackboneConfig::from)
@@ -129,6 +132,7 @@ pub(in crate::run) fn name_of(config: &BackboneConfig) -> String {
     let config = match config {
         BackboneConfig::Vit(config) => config,
         BackboneConfig::ResNet(config) => return config.name(),
+        BackboneConfig::Xcit(config) => return config.name(),
     };
     let name = match config.embed_dim {
         192 => "vit_tiny",

@@ -137,6 +137,19 @@ pub(super) fn python(trained: &Trained<'_>) -> Result<String, RunError> {
             ),
             trained.folder.config.views.global.size as usize,
         ),
+        BackboneConfig::Xcit(xcit) => {
+            // timm has names of its own for some of the tensors.
+            let side = trained.folder.config.views.global.size;
+            return Ok(format!(
+                "# once, in a shell: dinoxide export {run} --to timm -o {run}/timm\n\
+                 from timm import create_model\n\
+                 \n\
+                 model = create_model(\"local-dir:{run}/timm\", pretrained=True).eval()   # {}\n\
+                 # images: {values} in 0..1, [N, {channels}, {side}, {side}], minus {mean:?}, divided by {std:?}\n\
+                 # features = model(images)   # [N, {dim}]",
+                xcit.name()
+            ));
+        }
     };
     Ok(format!(
         "# once, in a shell: dinoxide export {run} -o {weights}\n\

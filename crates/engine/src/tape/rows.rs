@@ -8,11 +8,14 @@ use crate::params::ParamId;
 use crate::tensor::{Matrix, Slot};
 
 impl Tape<'_> {
-    /// Matrices of the same width on top of each other: `[Σ R, D]`.
+    /// Matrices of the same width on top of each other, `[Σ R, D]`; a single one is taken as it is.
     ///
     /// # Panics
     /// If there are none, or their widths differ.
     pub fn stack(&mut self, parts: &[Matrix]) -> Matrix {
+        if let [only] = parts {
+            return only.clone();
+        }
         let width = parts[0].columns();
         assert!(parts.iter().all(|part| part.columns() == width), "matrices on top of each other are equally wide");
         let mut out = self.pool.take(parts.iter().map(|part| part.values().len()).sum());
@@ -49,7 +52,7 @@ impl Tape<'_> {
         let (slot, each) = (x.slot(), each.slot());
         self.push(out, width, move |back, d_out| {
             let mut d_each = back.pool.zeros(len);
-            back.kernels.add_column_sums(&d_out, &mut d_each);
+            back.kernels.add_column_sums(d_out[..].into(), &mut d_each);
             back.give(each, Rc::new(d_each));
             back.give(slot, d_out);
         })

@@ -75,35 +75,6 @@ impl Tape<'_> {
         self.push(out, width, move |back, d_out| back.tokens(&packed, with, &d_out))
     }
 
-    /// The rows of all parts, one part after the other; a single part is taken as it is.
-    ///
-    /// # Panics
-    /// If the parts differ in width, or there is none.
-    pub fn stack(&mut self, parts: &[Matrix]) -> Matrix {
-        if let [only] = parts {
-            return only.clone();
-        }
-        let width = parts.first().map_or(0, Matrix::columns);
-        assert!(width > 0 && parts.iter().all(|part| part.columns() == width), "all parts have the same width");
-        let mut out = self.pool.take(parts.iter().map(|part| part.values().len()).sum());
-        let mut rest = &mut out[..];
-        for part in parts {
-            let (to, tail) = rest.split_at_mut(part.values().len());
-            to.copy_from_slice(part.values());
-            rest = tail;
-        }
-        let slots: Vec<(Slot, usize)> = parts.iter().map(|part| (part.slot(), part.values().len())).collect();
-        self.push(out, width, move |back, d_out| {
-            let mut begin = 0;
-            for (slot, len) in &slots {
-                let mut d_part = back.pool.take(*len);
-                d_part.copy_from_slice(&d_out[begin..begin + len]);
-                back.give(*slot, Rc::new(d_part));
-                begin += len;
-            }
-        })
-    }
-
     /// `extra` zeros before the values of each image.
     fn padded(&self, values: &[f32], images: usize, extra: usize) -> Buffer {
         let mut padded = self.pool.zeros(values.len() + images * extra);

@@ -169,10 +169,12 @@ fn micro_batches_train_like_the_whole_batch() {
 
 #[test]
 fn first_gradients_of_every_tensor_equal_pytorch() {
-    // PyTorch's own gradients in f32 are off by up to 6e-3 in the ResNets, half of them by 1.3e-3 and more: ReLUs whose input is nearly
-    // 0, and statistics of sixteen values. On smoother ground they agree to 5e-5: `parity_resnet.rs`.
-    let cases = [("vit_tiny_adamw", 2e-4), ("small_adamw", 2e-4), ("resnet18_adamw", 3e-2), ("resnet50_sgd", 3e-2)];
-    for (case, tolerance) in cases {
+    // In a ResNet a value that f32 has on the other side of a ReLU's zero changes the gradients of all layers before it: PyTorch's own
+    // are off by up to 6e-3, with images of noise and statistics of few values. Behind it, from `layer4` on, they are not.
+    let is_before = |name: &str| !name.contains("layer4.") && !name.starts_with("head.");
+    for (case, loose) in
+        [("vit_tiny_adamw", None), ("small_adamw", None), ("resnet18_adamw", Some(6e-2)), ("resnet50_sgd", Some(6e-2))]
+    {
         let fixture = Fixture::open(&format!("twenty/{case}.safetensors"));
         // With SGD, rate 1 and neither decay, clipping nor momentum, the first update is the gradient.
         let (method, student) = dino(&fixture);
@@ -200,7 +202,6 @@ fn first_gradients_of_every_tensor_equal_pytorch() {
         // The momentum buffer of the first SGD step is the gradient itself.
         let ours = samples(&before, &state.optimizer.first);
         let theirs = fixture.values("grad.samples");
-        let mut errors = Vec::new();
         for (index, spec) in before.layout().specs().iter().enumerate() {
             let range = index * 16..(index + 1) * 16;
             let norm = fixture.values("grad.norm")[index];
@@ -209,11 +210,8 @@ fn first_gradients_of_every_tensor_equal_pytorch() {
             }
             let scale = theirs[range.clone()].iter().fold(0.0, |m: f64, v| m.max(v.abs()));
             let error = relative(ours[range.clone()].iter().copied(), &theirs[range]);
+            let tolerance = loose.filter(|_| is_before(&spec.name)).unwrap_or(2e-4);
             assert!(error <= tolerance, "{case} {}: gradient off by {error:.1e} of {scale:.1e}", spec.name);
-            errors.push(error);
         }
-        errors.sort_by(f64::total_cmp);
-        let middle = errors[errors.len() / 2];
-        assert!(middle <= tolerance / 5.0, "{case}: half of the gradients are off by {middle:.1e} and more");
     }
 }

@@ -6,6 +6,7 @@ use dinoxide_views::pixel::MAX_CHANNELS;
 use dinoxide_views::recipe::{MAX_BLUR_RADIUS, MAX_COUNT, MAX_SIZE};
 
 use super::ModelConfig;
+use super::network::{LARGEST, MOST_BLOCKS};
 use super::{Config, ConfigError, Partial};
 use crate::nn::backbone::Backbone;
 
@@ -116,6 +117,10 @@ fn model(config: &Config, check: &Checker<'_>) -> Result<(), ConfigError> {
     check.at_least("model.embed_dim", shape.embed_dim, 1)?;
     check.at_least("model.depth", shape.depth, 1)?;
     check.at_least("model.num_heads", shape.num_heads, 1)?;
+    check.require(shape.depth <= MOST_BLOCKS, "model.depth", shape.depth, &format!("at most {MOST_BLOCKS}"))?;
+    for (key, size) in [("model.image_size", model.image_size), ("model.embed_dim", shape.embed_dim)] {
+        check.require(size <= LARGEST, key, size, &format!("at most {LARGEST}"))?;
+    }
     let divides = shape.embed_dim.is_multiple_of(shape.num_heads);
     let allowed = format!("a divisor of the width {}", shape.embed_dim);
     check.require(divides, "model.num_heads", shape.num_heads, &allowed)?;

@@ -29,6 +29,10 @@ const VITS: [(&str, Shape); 3] = [
 /// Named ResNets: torchvision's, and twice and four times as wide ones (BYOL, SimCLR, SwAV).
 const RESNETS: [&str; 7] = ["resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnet50w2", "resnet50w4"];
 
+/// More blocks, or wider ones, are a mistake.
+pub(super) const MOST_BLOCKS: usize = 1 << 10;
+pub(super) const LARGEST: usize = 1 << 16;
+
 /// Named XCiTs (El-Nouby et al. 2021), those that DINO was released with.
 const XCITS: [&str; 4] = ["xcit_small_12_p16", "xcit_small_12_p8", "xcit_medium_24_p16", "xcit_medium_24_p8"];
 
@@ -43,13 +47,17 @@ impl ModelConfig {
         })
     }
 
-    /// The network for images with this mean and deviation of each channel; `None` if the name is unknown.
+    /// The network for images with this mean and deviation of each channel; `None` if the name is unknown or a size is none.
     pub fn backbone(&self, normalize: Normalize) -> Option<BackboneConfig> {
         let Some(Shape { embed_dim, depth, num_heads }) = self.shape() else {
             let xcit = XcitConfig::named(&self.name, normalize.clone()).map(BackboneConfig::from);
             return xcit.or_else(|| Some(ResNetConfig::named(&self.name, normalize)?.into()));
         };
         let (image_size, patch_size, mlp_ratio) = (self.image_size, self.patch_size, self.mlp_ratio);
+        let sizes = [image_size, patch_size, embed_dim, num_heads];
+        if depth > MOST_BLOCKS || !sizes.into_iter().all(|size| (1..=LARGEST).contains(&size)) {
+            return None;
+        }
         let extras = Extras::default();
         Some(VitConfig { image_size, patch_size, embed_dim, depth, num_heads, mlp_ratio, normalize, extras }.into())
     }

@@ -28,6 +28,9 @@ SETTINGS = {
     "step": ("step --views 2x224,8x96 --out-dim 65536 --batch 8", "dino_step.py", "--batch 8"),
     "laptop": ("step --model vit_tiny_patch8_64 --views 2x64,8x32 --out-dim 4096 --batch 32", "dino_step.py",
                "--arch vit_tiny --patch 8 --image 64,32 --out-dim 4096 --batch 32"),
+    "resnet50": ("step --model resnet50 --views 1x224 --no-head --batch 8", "backbone_step.py", "--batch 8"),
+    "xcit": ("step --model xcit_small_12_p16 --views 1x224 --no-head --batch 8", "backbone_step.py",
+             "--arch xcit_small_12_p16_224 --batch 8"),
     "infer8": ("infer --batch 8", "infer.py", "--batch 8"),
     "infer1": ("infer --batch 1", "infer.py", "--batch 1"),
     "views": ("views --views 2x224,8x96", "views.py", "--views 2x224,8x96"),
@@ -38,6 +41,8 @@ PEER_OPTIONS = {
     "fast": "--fast",
     "fused": "--fast --fused-attention",
     "compile": "--fast --compile",
+    "compile-only": "--compile",
+    "eager": "",
     "torch": "--engine torch",
     "onnxruntime": "--engine onnxruntime",
     "openvino": "--engine openvino",
@@ -49,6 +54,7 @@ PEER_OPTIONS = {
 # Peers of each program, the usual one first.
 PEERS_OF = {
     "dino_step.py": ("official", "fast", "fused", "compile"),
+    "backbone_step.py": ("eager", "compile-only"),
     "infer.py": ("torch", "onnxruntime", "openvino"),
     "views.py": ("pil", "torchvision", "albumentations", "opencv"),
 }

@@ -6,7 +6,7 @@ mod running;
 use std::path::Path;
 use std::process::Command;
 
-use dinoxide::checkpoint::NamedTensor;
+use dinoxide::checkpoint::{NamedTensor, read_any};
 use dinoxide::config::ModelConfig;
 use dinoxide::nn::backbone::{Backbone, BackboneConfig};
 use dinoxide::nn::init::Registry;
@@ -93,6 +93,23 @@ fn a_resnet_is_trained_resumed_and_used() {
     run(pretrain_of("resnet18", &data, &parts)).expect(0);
     Outcome::of(&parts).assert_same(&Outcome::of(&whole), "after a stop");
 
+    // Each trained tensor has two moments and a count, under the numbers that the official program gives.
+    let checkpoint = place.path().join("checkpoint.pth");
+    let what = ExportWhat::Full;
+    let (network, outputs) = (Network::Teacher, Vec::new());
+    export(&ExportRequest { run: whole.clone(), out: checkpoint.clone(), to: None, what, network, outputs }).unwrap();
+    // 20 convolutions, 40 scales and shifts; three layers of the head, and the prototypes, whose lengths are fixed.
+    assert_eq!(read_any(&checkpoint).unwrap().tensor_count("optimizer"), 3 * (60 + 6 + 1));
+    let look = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_dinoxide"));
+        command.arg(arguments[0]).arg(&whole).arg(&data).args(&arguments[1..]);
+        command.arg("-o").arg(place.path().join(arguments[0]));
+        run(command)
+    };
+    // Smaller than what a value of the last stage stands for.
+    look(&["pca", "--image-size", "16"]).expect(0);
+    look(&["attention"]).expect(1).saying(&["`resnet18` has no attention", "dinoxide pca"]);
+
     let model = Model::load(&whole, Network::Teacher).unwrap();
     assert_eq!(model.backbone.config().dim(), 512);
     let counted = model.params.layout().find("bn1.num_batches_tracked").unwrap();
@@ -133,7 +150,7 @@ fn sizes_that_only_a_vit_has_are_refused() {
     let data = place.path().join("data");
     make_images(&data, 2);
     for (network, key) in
-        [("resnet18", "model.depth=2"), ("resnet18", "model.drop_path=0.1"), ("xcit_small_12_p8", "model.patch_size=8")]
+        [("resnet18", "model.depth=2"), ("resnet18", "model.drop_path=0.1"), ("xcit_small_12_p8", "model.patch_size=4")]
     {
         let mut command = pretrain_of(network, &data, &place.path().join("run"));
         command.args(["--set", key]);

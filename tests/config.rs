@@ -404,3 +404,14 @@ fn auto_leaves_length_and_batch_to_the_program() {
     // Also over the value of a recipe.
     assert_ne!(plan(&["recipe=dino", "run.epochs=auto"], &facts(5000, 64)).0.run.epochs, 100);
 }
+
+#[test]
+fn recipes_of_a_vit_serve_other_networks() {
+    for (recipe, network) in [("dino", "resnet50"), ("cifar10-2cores", "resnet18"), ("dino", "xcit_small_12_p16")] {
+        let sets = [format!("recipe={recipe}"), format!("model.name={network}"), "data.train=[\"photos\"]".to_owned()];
+        let sets: Vec<&str> = sets.iter().map(String::as_str).collect();
+        let (config, _) = resolve(&given(&sets).on_recipe().unwrap(), &facts(5000, 300)).unwrap();
+        assert_eq!((config.recipe.as_str(), config.model.name.as_str()), (recipe, network));
+        assert_eq!(config.model.drop_path > 0.0, network.starts_with("xcit"), "{recipe}");
+    }
+}

@@ -77,6 +77,18 @@ fn the_weights_of_a_folder_bring_its_descriptions() {
     }
     let error = verify_export(&run, &out, Network::Teacher).unwrap_err().to_string();
     assert!(error.contains("brought to size"), "{error}");
+    // ConvNext's processor, as transformers' ResNets have it.
+    for (text, expected) in [
+        (r#"{"size": 224, "crop_pct": 0.875}"#, EvalTransform::ResizeCrop { resize: 256, crop: 224 }),
+        (
+            r#"{"size": {"shortest_edge": 224}, "crop_pct": 0.875}"#,
+            EvalTransform::ResizeCrop { resize: 256, crop: 224 },
+        ),
+        (r#"{"size": {"shortest_edge": 384}, "crop_pct": 0.875}"#, EvalTransform::Exact { width: 384, height: 384 }),
+    ] {
+        fs::write(out.join("preprocessor_config.json"), text).unwrap();
+        assert_eq!(Model::load(&out, Network::Teacher).unwrap().transform, expected, "{text}");
+    }
 }
 
 #[test]

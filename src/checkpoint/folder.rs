@@ -21,6 +21,8 @@ pub const DESCRIPTIONS: [&str; 2] = [CONFIG, PREPROCESSOR];
 const INDEX: &str = "model.safetensors.index.json";
 /// Weights, the best ones first.
 const WEIGHTS: [&str; 4] = ["model.safetensors", "pytorch_model.bin", "model.pth", INDEX];
+/// From this side on ConvNext's processor cuts nothing off.
+const CONVNEXT_UNCUT: u64 = 384;
 /// A configuration beyond this is none.
 const MAX_CONFIG_BYTES: u64 = 16 << 20;
 
@@ -118,12 +120,25 @@ pub(super) fn stated(folder: &Path) -> Result<BTreeMap<String, String>> {
         let shorter = images.get("size").and_then(|size| number(size, "shortest_edge"));
         let crop = images.get("crop_size").filter(|_| is_cut);
         let crop = crop.and_then(|size| number(size, "height").or_else(|| size.as_u64()));
+        let number_alone = images.get("size").and_then(Value::as_u64);
+        let share = images.get("crop_pct").and_then(Value::as_f64).filter(|share| *share > 0.0);
+        // ConvNext's processor, which transformers' ResNets have: small images are a share of larger ones, others are not cut.
+        if let (Some(side), Some(share)) = (shorter.or(number_alone), share) {
+            match side < CONVNEXT_UNCUT {
+                true => {
+                    put("eval_resize", Some(((side as f64 / share) as u64).to_string()));
+                    put("eval_crop", Some(side.to_string()));
+                }
+                false => put("eval_size", Some(format!("{side}x{side}"))),
+            }
+            return Ok(texts);
+        }
         put("eval_resize", shorter.map(|side| side.to_string()));
         put("eval_crop", crop.or(shorter).map(|side| side.to_string()));
         // A size of both sides, or a single number, is the very size of the image.
         let exact = images.get("size").filter(|_| shorter.is_none()).and_then(|size| {
             let both = number(size, "width").zip(number(size, "height"));
-            both.or_else(|| size.as_u64().map(|side| (side, side)))
+            both.or_else(|| number_alone.map(|side| (side, side)))
         });
         put("eval_size", exact.map(|(width, height)| format!("{width}x{height}")));
     }

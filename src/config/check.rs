@@ -6,9 +6,9 @@ use dinoxide_views::pixel::MAX_CHANNELS;
 use dinoxide_views::recipe::{MAX_BLUR_RADIUS, MAX_COUNT, MAX_SIZE};
 
 use super::ModelConfig;
-use super::network::{LARGEST, MOST_BLOCKS};
+use super::network::{LARGEST, LARGEST_RATIO};
 use super::{Config, ConfigError, Partial};
-use crate::nn::backbone::Backbone;
+use crate::nn::backbone::{Backbone, MOST_BLOCKS};
 
 /// Shortest time that a run can be planned for: measuring its speed takes a part of it.
 const SHORTEST_RUN: Duration = Duration::from_secs(10);
@@ -124,7 +124,9 @@ fn model(config: &Config, check: &Checker<'_>) -> Result<(), ConfigError> {
     let divides = shape.embed_dim.is_multiple_of(shape.num_heads);
     let allowed = format!("a divisor of the width {}", shape.embed_dim);
     check.require(divides, "model.num_heads", shape.num_heads, &allowed)?;
-    check.positive("model.mlp_ratio", model.mlp_ratio)
+    check.positive("model.mlp_ratio", model.mlp_ratio)?;
+    let allowed = format!("at most {LARGEST_RATIO}");
+    check.require(model.mlp_ratio <= LARGEST_RATIO, "model.mlp_ratio", model.mlp_ratio, &allowed)
 }
 
 /// A network that is no ViT has none of a ViT's sizes, and a ResNet no branches to drop or to compute again.

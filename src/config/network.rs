@@ -3,7 +3,7 @@
 use dinoxide_engine::kernels::Normalize;
 
 use super::ModelConfig;
-use crate::nn::backbone::{Backbone, BackboneConfig};
+use crate::nn::backbone::{Backbone, BackboneConfig, MOST_BLOCKS};
 use crate::nn::init::Registry;
 use crate::nn::resnet::ResNetConfig;
 use crate::nn::vit::{Extras, VitConfig};
@@ -29,9 +29,14 @@ const VITS: [(&str, Shape); 3] = [
 /// Named ResNets: torchvision's, and twice and four times as wide ones (BYOL, SimCLR, SwAV).
 const RESNETS: [&str; 7] = ["resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnet50w2", "resnet50w4"];
 
-/// More blocks, or wider ones, are a mistake.
-pub(super) const MOST_BLOCKS: usize = 1 << 10;
+/// Wider blocks and larger images are a mistake.
 pub(super) const LARGEST: usize = 1 << 16;
+
+/// Largest hidden width of an MLP as a multiple of the width.
+pub(super) const LARGEST_RATIO: f64 = 64.0;
+/// What only ViTs can be told; an XCiT has stochastic depth and recomputation too.
+pub(super) const ONLY_VITS: [&str; 6] =
+    ["model.patch_size", "model.image_size", "model.embed_dim", "model.depth", "model.num_heads", "model.mlp_ratio"];
 
 /// Named XCiTs (El-Nouby et al. 2021), those that DINO was released with.
 const XCITS: [&str; 4] = ["xcit_small_12_p16", "xcit_small_12_p8", "xcit_medium_24_p16", "xcit_medium_24_p8"];
@@ -55,7 +60,10 @@ impl ModelConfig {
         };
         let (image_size, patch_size, mlp_ratio) = (self.image_size, self.patch_size, self.mlp_ratio);
         let sizes = [image_size, patch_size, embed_dim, num_heads];
-        if depth > MOST_BLOCKS || !sizes.into_iter().all(|size| (1..=LARGEST).contains(&size)) {
+        if depth > MOST_BLOCKS
+            || mlp_ratio > LARGEST_RATIO
+            || !sizes.into_iter().all(|size| (1..=LARGEST).contains(&size))
+        {
             return None;
         }
         let extras = Extras::default();

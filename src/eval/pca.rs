@@ -47,6 +47,9 @@ impl Pca {
             mean.iter_mut().zip(row).for_each(|(sum, value)| *sum += f64::from(*value));
         }
         mean.iter_mut().for_each(|sum| *sum /= rows as f64);
+        if rows < dim && rows > count {
+            return Self::of_few(features, mean, count);
+        }
         let covariance = covariance(features, &mean);
         let total = (0..dim).map(|place| covariance[(place, place)]).sum();
         let eigen = covariance.self_adjoint_eigen(Side::Lower).map_err(|_| EvalError::NoDecomposition)?;
@@ -56,6 +59,32 @@ impl Pca {
         let axes = leading.iter().flat_map(|&place| signed((0..dim).map(|row| vectors[(row, place)]).collect()));
         let axes = axes.collect();
         // Rounding may leave an empty direction a little below zero.
+        let variances = leading.iter().map(|&place| values[place].max(0.0)).collect();
+        Ok(Self { mean, axes, variances, total })
+    }
+
+    /// The same for fewer rows than dimensions: the products of rows with each other have the same eigenvalues, and an axis is the sum of the
+    /// rows that its eigenvector weighs.
+    fn of_few(features: &[f32], mean: Vec<f64>, count: usize) -> Result<Self, EvalError> {
+        let dim = mean.len();
+        let block = centred(features, &mean);
+        let rows = block.len() / dim;
+        let block = MatRef::from_row_major_slice(&block, rows, dim);
+        let mut products = Mat::zeros(rows, rows);
+        matmul(products.as_mut(), Accum::Replace, block, block.transpose(), 1.0 / (rows - 1) as f64, Par::Seq);
+        let total = (0..rows).map(|place| products[(place, place)]).sum();
+        let eigen = products.self_adjoint_eigen(Side::Lower).map_err(|_| EvalError::NoDecomposition)?;
+        let (vectors, values) = (eigen.U(), eigen.S().column_vector());
+        let leading: Vec<usize> = (0..rows).rev().take(count).collect();
+        let mut axes = Vec::with_capacity(leading.len() * dim);
+        for &place in &leading {
+            let axis: Vec<f64> =
+                (0..dim).map(|at| (0..rows).map(|row| vectors[(row, place)] * block[(row, at)]).sum()).collect();
+            let length = axis.iter().map(|value| value * value).sum::<f64>().sqrt();
+            // An empty direction has no rows to be made of; nothing lies along it.
+            let scale = if length > 0.0 { length.recip() } else { 0.0 };
+            axes.extend(signed(axis.into_iter().map(|value| value * scale).collect()));
+        }
         let variances = leading.iter().map(|&place| values[place].max(0.0)).collect();
         Ok(Self { mean, axes, variances, total })
     }

@@ -36,6 +36,8 @@ pub enum Backbone {
     Xcit(Xcit),
 }
 
+/// More blocks than any network has.
+pub const MOST_BLOCKS: usize = 1 << 10;
 /// Side in pixels of what a value of a ResNet's last stage stands for.
 const RESNET_STRIDE: usize = 32;
 
@@ -118,6 +120,11 @@ impl Backbone {
             Self::Vit(network) => Some(network),
             Self::ResNet(_) | Self::Xcit(_) => None,
         }
+    }
+
+    /// Whether a batch is normalised by its own statistics, so that images change each other's features in training.
+    pub fn has_batch_norm(&self) -> bool {
+        self.vit().is_none()
     }
 
     /// Width of the features, D.

@@ -25,7 +25,7 @@ const FAMILY: &str = "resnet";
 /// Layers of the networks in the paper's table 1.
 const DEPTHS: [usize; 5] = [18, 34, 50, 101, 152];
 /// The widest one that has a name.
-const WIDEST: usize = 4;
+pub const WIDEST: usize = 4;
 
 /// What a block is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -70,8 +70,10 @@ impl XcitConfig {
 
     /// Its name, such as `xcit_small_12_p16`; `xcit` and the patch for other sizes than the released ones.
     pub fn name(&self) -> String {
-        let released = RELEASED.into_iter().find(|(_, dim, depth, _)| (*dim, *depth) == (self.embed_dim, self.depth));
-        format!("{}_p{}", released.map_or("xcit", |(name, ..)| name), self.patch_size)
+        let name = |size: &str| format!("{size}_p{}", self.patch_size);
+        let mut released = RELEASED.into_iter().map(|(size, ..)| name(size));
+        let known = released.find(|name| Self::named(name, self.normalize.clone()).is_some_and(|known| known == *self));
+        known.unwrap_or_else(|| name("xcit"))
     }
 }
 
@@ -131,7 +133,7 @@ struct ClassBlock {
 }
 
 /// Patches of equally sized images, `[images·H·W, D]`.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 struct Shape {
     grid: Grid,
     heads: Heads,
@@ -229,7 +231,6 @@ impl Xcit {
         };
         let (block, depth) = ((11 + MLP_RATIO) as f64, (self.blocks.len() + CLASS_BLOCKS) as f64);
         let rows = if keep == Keep::Inputs { depth + block } else { depth * block };
-        // The stem has most of its values before its last convolution: half as wide, four times as many.
         (groups.iter().map(patches).sum::<usize>() * self.config.embed_dim) as f64 * (rows + 16.0)
     }
 
@@ -295,8 +296,7 @@ impl Xcit {
         let waves = Rc::clone(self.grids.borrow_mut().entry(sides).or_insert_with(|| coordinates(sides)));
         let coordinates = tape.constant(&waves, cells, 2 * FREQUENCIES);
         let positions = tape.linear(&coordinates, self.positions.0, Some(self.positions.1)); // [N, D]
-        let x = tape.add_to_each(&x, &positions);
-        (x, Shape { grid, heads: sequences(self.config.num_heads, count, cells) })
+        (tape.add_to_each(&x, &positions), Shape { grid, heads: sequences(self.config.num_heads, count, cells) })
     }
 
     /// The class tokens of sequences after all blocks of class attention, `[B·(N + 1), D]` to `[B, D]`, and all tokens after the first

@@ -172,7 +172,7 @@ pub enum RunError {
         path: PathBuf,
     },
     /// The weights are those of another kind of network.
-    #[error("`{}` does not hold a ViT: {reason}; give the weights of a DINO ViT under their official names", path.display())]
+    #[error("`{}` holds no ViT, ResNet or XCiT that is known: {reason}; `dinoxide inspect` says what it holds", path.display())]
     NotAVit {
         /// The file.
         path: PathBuf,

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::probe::IMAGES as PROBE_IMAGES;
 use crate::config::Config;
 use crate::schedule::warmup_steps;
 
@@ -301,7 +302,8 @@ impl Monitor {
         let patience = steps.min((share * total as f64) as usize).max(1);
         let warmup = warmup_steps(config.optim.warmup_epochs, steps_per_epoch);
         let from = warmup.min(total.saturating_sub(2 * patience));
-        let dim = config.model.dim().max(1);
+        // Features of so many images span no more directions.
+        let dim = config.model.dim().clamp(1, PROBE_IMAGES);
         let (memory, continues_weights) = (Memory::default(), config.model.init.is_some());
         Self { scale: Scale::of(config), patience, from, memory, dim, continues_weights }
     }

@@ -12,7 +12,7 @@ use crate::methods::Device;
 use crate::train::step::TrainState;
 
 /// Images of the probe: twice as many as a small network has dimensions.
-const IMAGES: usize = 384;
+pub(super) const IMAGES: usize = 384;
 /// Images per forward pass.
 const BATCH: usize = 64;
 

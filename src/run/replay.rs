@@ -24,7 +24,7 @@ pub struct Replay {
     pub fails_again: Option<String>,
     /// Loss, where the step goes through.
     pub loss: Option<f64>,
-    /// The tensors of the student before the step, then the tokens after each block for the global crops.
+    /// The tensors of the student before the step, then a ViT's tokens after each block for the global crops, another network's features.
     pub values: Vec<Extent>,
     /// Norms of the gradients that were computed; nothing where it did not come to that. None is one that is not finite.
     pub grad_norms: Vec<(String, Option<f64>)>,

@@ -24,7 +24,9 @@ pub(super) fn seen(
         Some(transform) => transform.apply(image),
         None => own_size(console, name, image, patch_size),
     };
-    let covered = |side: u32| side - side % patch_size as u32;
+    // A network without patches sees what is smaller than its stride.
+    let patch = patch_size as u32;
+    let covered = |side: u32| if side < patch { side } else { side - side % patch };
     sized.crop(Crop { x: 0, y: 0, width: covered(sized.width), height: covered(sized.height) })
 }
 

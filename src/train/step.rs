@@ -2,7 +2,7 @@
 //!
 //! `set schedule → teacher → student → loss → gradient (per micro-batch, summed) → clip → update → average → centre`, in the order
 //! of `main_dino.py:train_one_epoch`. Gradients, the centre and the average see the whole batch, so splitting it into
-//! micro-batches changes memory and not the result.
+//! micro-batches changes memory and not the result, except where batch normalisation has statistics of a micro-batch.
 
 use std::time::Instant;
 

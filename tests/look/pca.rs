@@ -36,6 +36,17 @@ fn components_equal_scikit_learn_with_their_signs() {
 }
 
 #[test]
+fn few_features_of_many_dimensions_have_the_same_components() {
+    let (rows, dim) = (9, 40);
+    let features = filler("few", rows * dim, 1.0, 0.5);
+    // All components are taken from the covariance, three from the products of rows.
+    let (all, few) = (Pca::fit(&features, dim, dim).unwrap(), Pca::fit(&features, dim, 3).unwrap());
+    let close = |a: &[f64], b: &[f64]| a.iter().zip(b).all(|(a, b)| (a - b).abs() <= 1e-9);
+    assert!(close(few.axes(), all.axes()) && few.axes().len() == 3 * dim);
+    assert!(close(few.variances(), all.variances()) && close(&few.explained(), &all.explained()));
+}
+
+#[test]
 fn odd_features_are_refused_or_harmless() {
     assert!(Pca::fit(&[], 3, 3).is_err());
     assert!(Pca::fit(&[1.0; 7], 3, 3).is_err());

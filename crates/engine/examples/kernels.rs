@@ -1,5 +1,5 @@
 //! Measures the kernels on the shapes of one training step: ViT-S/16, 2×224 + 8×96 crops, batch 8, 65,536 prototypes; and on
-//! those of ResNet-50 at 224 pixels, 8 images.
+//! those of ResNet-50 and XCiT-S at 224 pixels, 8 images.
 //!
 //! `cargo run --release -p dinoxide-engine --example kernels [filter] [bf16]` prints the median of ten runs after two to
 //! warm up, on all cores, in `f32` or with products of bf16.
@@ -27,6 +27,7 @@ fn main() {
     bench.products();
     bench.convolutions();
     bench.attentions();
+    bench.cross_covariances();
     bench.rows();
     bench.head();
     bench.updates();
@@ -277,6 +278,29 @@ impl Bench {
             let saved = AttentionBackward { d_out: &d_out, log_sum_exp: &log_sum_exp };
             self.time(&format!("attention {name}: backward"), Work::Flops(2.5 * flops), || {
                 self.cpu.attention_backward(op, saved, (&mut d_qkv).into());
+            });
+        }
+    }
+
+    /// XCiT-S/16's and /8's, 8 images.
+    fn cross_covariances(&self) {
+        for (name, count, len) in [("224/16", 8, 196), ("224/8", 8, 784), ("96/16", 64, 36)] {
+            let (heads, head_dim) = (8, 48);
+            let segments: Vec<Segment> = (0..count).map(|index| Segment { start: index * len, len }).collect();
+            let [full, d_out] = [3, 1].map(|parts| values(count * len * parts * heads * head_dim));
+            let half: Vec<bf16> = full.iter().map(|value| bf16::from_f32(*value)).collect();
+            let (mut out, mut d_qkv, mut half_d_qkv) = (d_out.clone(), full.clone(), half.clone());
+            let (qkv, segments, temperature) = (self.between(&full, &half), &segments[..], &[1.0; 8][..]);
+            let op = CrossCovariance { qkv, heads, head_dim, segments, temperature, eps: 1e-12 };
+            let flops = 4.0 * (count * len * heads * head_dim * head_dim) as f64;
+            self.time(&format!("cross_covariance {name}: forward"), Work::Flops(flops), || {
+                self.cpu.cross_covariance(op, &mut out);
+            });
+            self.time(&format!("cross_covariance {name}: backward"), Work::Flops(2.5 * flops), || match qkv {
+                Values::Full(_) => self.cpu.cross_covariance_backward(op, &d_out, (&mut d_qkv).into(), None),
+                Values::Half(_) => {
+                    self.cpu.cross_covariance_backward(op, &d_out, ValuesMut::Half(&mut half_d_qkv), None);
+                }
             });
         }
     }

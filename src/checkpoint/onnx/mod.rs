@@ -10,7 +10,7 @@
 //! | `weights.rs` | the weights of such a file, to be compared |
 //!
 //! The one input is `pixel_values`, `[batch, channels, height, width]`: pixels scaled to 0…1, minus the mean, over the
-//! deviation, of each channel. Batch, height and width are free; what is left of a side beyond whole patches is cut off.
+//! deviation, of each channel. Batch, height and width are free; what is left of a side beyond whole patches of a ViT is cut off.
 //! A matrix is stored transposed, since runtimes multiply with constants on the right, and is called `….weight.transposed`;
 //! every other weight has the network's name and values.
 

@@ -179,10 +179,12 @@ pub(in crate::config) fn batch(draft: &mut Draft<'_>) -> Result<(), ConfigError>
     let batch = draft.config.run.batch;
     let fits = (draft.facts.memory_bytes as f64 * tuned::ACTIVATION_SHARE / bytes_per_image(&draft.config)) as usize;
     let micro = batch.min(fits.max(1));
-    let reason = if micro == batch {
-        "the whole batch fits into memory"
-    } else {
-        "what fits into half the memory; accumulated exactly"
+    let config = &draft.config;
+    let mixes = config.head.use_bn || config.model.plain(config.data.channels).is_some_and(|net| net.has_batch_norm());
+    let reason = match (micro == batch, mixes) {
+        (true, _) => "the whole batch fits into memory",
+        (false, false) => "what fits into half the memory; accumulated exactly",
+        (false, true) => "what fits into half the memory; accumulated, each part normalised by itself",
     };
     draft.choose("run.micro_batch", whole(micro), reason)
 }

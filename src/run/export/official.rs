@@ -9,7 +9,12 @@ use super::{full_parts, state_dict};
 use crate::checkpoint::torch_save::{self, Item};
 use crate::checkpoint::{Loaded, NamedTensor, TensorFile, TensorRef};
 use crate::config::{Config, OptimizerName};
+use crate::methods::dino::{BACKBONE, DinoConfig, HEAD};
+use crate::nn::backbone::Backbone;
+use crate::nn::dino_head::DinoHead;
+use crate::nn::init::Registry;
 use crate::run::RunError;
+use crate::run::model::dino_config;
 use crate::run::status::Status;
 
 /// Prefix that `DistributedDataParallel` gives to all names.
@@ -24,24 +29,42 @@ pub fn write(run: &Path, out: &Path) -> Result<usize, RunError> {
     let (config, loaded) = full_parts(run)?;
     let part = |name: &str| loaded.parts.get(name).ok_or_else(|| RunError::NoCheckpoint { path: run.to_path_buf() });
     let (student, teacher, method) = (part("student")?, part("teacher")?, part("method")?);
+    let order = names(&dino_config(&config)?);
+    let [student, teacher] = [student, teacher].map(|part| in_order(part, &order));
     let updates = loaded.state.get("updates").and_then(|updates| updates.as_array());
     let steps = updates.into_iter().flatten().map(|count| count.as_u64().unwrap_or_default() as f32);
     let steps: Vec<f32> = steps.collect();
-    let is_normalised = teacher.tensors.iter().any(|tensor| tensor.name.ends_with(STATISTICS[0]));
+    let is_normalised = teacher.iter().any(|tensor| tensor.name.ends_with(STATISTICS[0]));
     let mut entries = vec![
-        ("student", state_dict(&student.tensors, WRAPPER)),
-        ("teacher", state_dict(&teacher.tensors, if is_normalised { WRAPPER } else { "" })),
+        ("student", state_dict(&student, WRAPPER)),
+        ("teacher", state_dict(&teacher, if is_normalised { WRAPPER } else { "" })),
         ("epoch", Item::Int(epochs(run, &loaded)?)),
         ("args", arguments(&config)),
     ];
     if let Some(optim) = loaded.parts.get("optim") {
-        entries.push(("optimizer", optimizer(&config, &student.tensors, optim, &steps)));
+        entries.push(("optimizer", optimizer(&config, &student, optim, &steps)));
     }
     if !method.tensors.is_empty() {
         entries.push(("dino_loss", state_dict(&method.tensors, "")));
     }
     torch_save::write(out, &Item::dict(entries))?;
-    Ok(student.tensors.len() + teacher.tensors.len())
+    Ok(student.len() + teacher.len())
+}
+
+/// The names of a network's tensors with its head, in the order in which the optimizer and the official program have them.
+fn names(config: &DinoConfig) -> Vec<String> {
+    let mut registry = Registry::new();
+    Backbone::new(config.backbone.clone(), BACKBONE, &mut registry);
+    DinoHead::new(&config.head, HEAD, &mut registry);
+    registry.into_layout().specs().iter().map(|spec| spec.name.clone()).collect()
+}
+
+/// The tensors in the order of their names; files have counters first.
+fn in_order(part: &TensorFile, names: &[String]) -> Vec<NamedTensor> {
+    let place = |tensor: &NamedTensor| names.iter().position(|name| *name == tensor.name).unwrap_or(usize::MAX);
+    let mut tensors = part.tensors.clone();
+    tensors.sort_by_cached_key(place);
+    tensors
 }
 
 /// Epochs done, which is the number of the next one.

@@ -77,12 +77,10 @@ impl InitialWeights {
     pub fn facts(&self) -> Option<InitFacts> {
         let backbone = self.backbone.as_ref()?;
         let normalize = backbone.normalize();
-        Some(InitFacts {
-            model: ModelConfig::of(backbone),
-            mean: normalize.mean.clone(),
-            std: normalize.std.clone(),
-            head: self.head.clone(),
-        })
+        let model = ModelConfig::of(backbone);
+        // A ResNet or an XCiT of other sizes than those that have a name cannot be configured.
+        model.backbone(normalize.clone())?;
+        Some(InitFacts { model, mean: normalize.mean.clone(), std: normalize.std.clone(), head: self.head.clone() })
     }
 
     /// Puts the weights into `student`.

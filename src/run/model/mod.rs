@@ -120,7 +120,10 @@ impl Model {
         let (width, height) = transform.size();
         let tokens = match self.backbone.vit() {
             Some(vit) => vit.patches(1, height as usize, width as usize).per_image() + vit.config().leading_tokens(),
-            None => (width as usize * height as usize).div_ceil(PIXELS_OF_A_TOKEN),
+            None => {
+                let (rows, columns) = self.backbone.grid(height as usize, width as usize);
+                (width as usize * height as usize).div_ceil(PIXELS_OF_A_TOKEN).max(rows * columns)
+            }
         };
         (TOKENS_AT_ONCE / tokens).clamp(1, MOST_IMAGES_AT_ONCE)
     }

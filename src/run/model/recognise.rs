@@ -12,7 +12,7 @@ use super::convnet::{self, Shapes};
 use crate::checkpoint::NamedTensor;
 use crate::checkpoint::family::family;
 use crate::config::DataConfig;
-use crate::nn::backbone::BackboneConfig;
+use crate::nn::backbone::{BackboneConfig, MOST_BLOCKS};
 use crate::nn::pos_embed::Resampling;
 use crate::nn::vit::{Extras, Ffn, LAYER_NORM_EPS, MaskToken, VitConfig};
 use crate::run::RunError;
@@ -91,6 +91,9 @@ fn vit(tensors: &[NamedTensor], texts: &Metadata, path: &Path) -> Result<VitConf
     let depth = block_count(&shapes);
     if depth == 0 {
         return Err(wrong("it has no `blocks.0`".to_owned()));
+    }
+    if depth > MOST_BLOCKS {
+        return Err(wrong(format!("it has {depth} blocks, more than {MOST_BLOCKS}")));
     }
     Ok(VitConfig {
         image_size: grid * patch_size,

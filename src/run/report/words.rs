@@ -6,6 +6,7 @@ use dinoxide_views::pixel::RGB;
 use super::early_rise::EarlyRise;
 use super::numbers::Numbers;
 use crate::nn::backbone::BackboneConfig;
+use crate::nn::vit::VitConfig;
 use crate::report::page::{Verdict, VerdictState};
 use crate::run::RunError;
 use crate::run::health::{Finding, Pulse, Scale};
@@ -98,7 +99,7 @@ pub(super) fn early_rise(trained: &Trained<'_>, numbers: &Numbers, state: Verdic
     let losses: Vec<f64> = numbers.steps.iter().map(|step| step.loss).collect();
     let EarlyRise { first, peak, row, last } = super::early_rise(&losses)?;
     Some(format!(
-        "The loss rose from {first:.2} to {peak:.2} by epoch {:.1} and then fell to {last:.2}: normal for a ViT, since the teacher, and \
+        "The loss rose from {first:.2} to {peak:.2} by epoch {:.1} and then fell to {last:.2}: normal, since the teacher, and \
          with it what is asked of the student, changes while both learn.",
         numbers.steps[row].epoch
     ))
@@ -116,50 +117,55 @@ pub(super) fn python(trained: &Trained<'_>) -> Result<String, RunError> {
     let kind = if channels == RGB { "RGB".to_owned() } else { format!("{channels} channels") };
     let range = &trained.folder.config.data.range;
     let values = if range.is_empty() { kind } else { format!("{kind}, {range:?} stretched to lie") };
-    let weights = format!("{run}/backbone.safetensors");
-    let (open, side) = match &backbone {
-        BackboneConfig::Vit(vit) => (
+    let (open, features) = match &backbone {
+        BackboneConfig::Vit(vit) => (of_vit(vit, &run.to_string()), "model(images)"),
+        // Neither timm nor torchvision has it.
+        BackboneConfig::ResNet(resnet) if resnet.width > 1 => (
             format!(
-                "from timm.models.vision_transformer import VisionTransformer\n\
+                "# once, in a shell: dinoxide export {run} --to hf -o {run}/hf\n\
+                 from transformers import AutoModel\n\
                  \n\
-                 model = VisionTransformer(img_size={}, patch_size={}, in_chans={channels}, embed_dim={dim}, depth={},\n\
-                 \x20                         num_heads={}, mlp_ratio={}, num_classes=0, global_pool=\"token\")\n",
-                vit.image_size, vit.patch_size, vit.depth, vit.num_heads, vit.mlp_ratio
+                 model = AutoModel.from_pretrained(\"{run}/hf\")\n"
             ),
-            vit.image_size,
+            "model(images).pooler_output.flatten(1)",
         ),
-        BackboneConfig::ResNet(resnet) => (
+        BackboneConfig::ResNet(_) | BackboneConfig::Xcit(_) => (
             format!(
-                "from timm import create_model\n\
-                 \n\
-                 model = create_model(\"{}\", in_chans={channels}, num_classes=0)   # torchvision's names are the same\n",
-                resnet.name()
-            ),
-            trained.folder.config.views.global.size as usize,
-        ),
-        BackboneConfig::Xcit(xcit) => {
-            // timm has names of its own for some of the tensors.
-            let side = trained.folder.config.views.global.size;
-            return Ok(format!(
                 "# once, in a shell: dinoxide export {run} --to timm -o {run}/timm\n\
-                 from timm import create_model\n\
+                 import timm\n\
                  \n\
-                 model = create_model(\"local-dir:{run}/timm\", pretrained=True).eval()   # {}\n\
-                 # images: {values} in 0..1, [N, {channels}, {side}, {side}], minus {mean:?}, divided by {std:?}\n\
-                 # features = model(images)   # [N, {dim}]",
-                xcit.name()
-            ));
-        }
+                 model = timm.create_model(\"local-dir:{run}/timm\", pretrained=True)\n"
+            ),
+            "model(images)",
+        ),
     };
+    let side = backbone.vit().map_or(trained.folder.config.views.global.size as usize, |vit| vit.image_size);
     Ok(format!(
+        "{open}model.eval()\n\
+         # images: {values} in 0..1, [N, {channels}, {side}, {side}], minus {mean:?}, divided by {std:?}\n\
+         # features = {features}   # [N, {dim}]"
+    ))
+}
+
+/// timm's class with the sizes spelled out, and the weights in it.
+fn of_vit(vit: &VitConfig, run: &str) -> String {
+    let weights = format!("{run}/backbone.safetensors");
+    format!(
         "# once, in a shell: dinoxide export {run} -o {weights}\n\
          from safetensors.torch import load_file\n\
-         {open}\
-         model.load_state_dict(load_file({weights:?}))\n\
-         model.eval()\n\
-         # images: {values} in 0..1, [N, {channels}, {side}, {side}], minus {mean:?}, divided by {std:?}\n\
-         # features = model(images)   # [N, {dim}]"
-    ))
+         from timm.models.vision_transformer import VisionTransformer\n\
+         \n\
+         model = VisionTransformer(img_size={}, patch_size={}, in_chans={}, embed_dim={}, depth={},\n\
+         \x20                         num_heads={}, mlp_ratio={}, num_classes=0, global_pool=\"token\")\n\
+         model.load_state_dict(load_file({weights:?}))\n",
+        vit.image_size,
+        vit.patch_size,
+        vit.normalize.mean.len(),
+        vit.embed_dim,
+        vit.depth,
+        vit.num_heads,
+        vit.mlp_ratio
+    )
 }
 
 /// What to try next.
@@ -181,7 +187,10 @@ pub(super) fn next_steps(trained: &Trained<'_>, numbers: &Numbers) -> Vec<String
         );
     }
     steps.push(format!("Features of your images: dinoxide embed {run} IMAGES -o features.npz"));
-    steps.push(format!("Where it looks in an image: dinoxide attention {run} IMAGES"));
+    steps.push(match config.model.shape() {
+        Some(_) => format!("Where it looks in an image: dinoxide attention {run} IMAGES"),
+        None => format!("What is alike to it: dinoxide pca {run} IMAGES"),
+    });
     steps.push(format!("Weights for other programs: dinoxide export {run} -o backbone.safetensors"));
     steps
 }

@@ -1,4 +1,4 @@
-"""Milliseconds of forward and backward of torchvision's ResNet on random images, f32 or bf16 under autocast.
+"""Milliseconds of forward and backward of a backbone on random images, torchvision's or timm's, f32 or bf16 under autocast.
 
 Images and weights are channels-last, which is what PyTorch recommends on processors. Prints one JSON object: medians over
 `--steps` steps after `--warmup`. To hold against
@@ -10,6 +10,7 @@ import json
 import statistics
 import time
 
+import timm
 import torch
 import torchvision
 
@@ -26,8 +27,11 @@ def main() -> None:
     torch.manual_seed(0)
     torch.set_num_threads(args.threads)
     layout = torch.contiguous_format if args.contiguous else torch.channels_last
-    network = torchvision.models.get_model(args.arch, weights=None)
-    network.fc = torch.nn.Identity()
+    if args.arch.startswith("resnet"):
+        network = torchvision.models.get_model(args.arch, weights=None)
+        network.fc = torch.nn.Identity()
+    else:
+        network = timm.create_model(args.arch, num_classes=0)
     network = network.train().to(memory_format=layout)
     run = torch.compile(network) if args.compile else network
     images = torch.randn(args.batch, 3, args.image, args.image).to(memory_format=layout)

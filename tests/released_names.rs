@@ -249,3 +249,57 @@ fn resnet_of_dino() {
     checkpoint.extend(prefixed(&head(2048, 60_000), "module."));
     assert_eq!(places(&checkpoint, 8, "checkpoint").1, config);
 }
+
+/// An XCiT without its classifier.
+fn xcit(width: usize, depth: usize, patch: usize) -> Names {
+    let mut names = vec![("cls_token".to_owned(), vec![1, 1, width])];
+    let layers = if patch == 16 { 4 } else { 3 };
+    let mut inputs = 3;
+    for layer in 0..layers {
+        let (outputs, place) = (width >> (layers - 1 - layer), format!("patch_embed.proj.{}", 2 * layer));
+        normed(&mut names, &format!("{place}.0"), &format!("{place}.1"), [outputs, inputs, 3, 3]);
+        inputs = outputs;
+    }
+    with_bias(&mut names, "pos_embeder.token_projection", &[width, 64, 1, 1]);
+    for block in 0..depth {
+        let part = |part: &str| format!("blocks.{block}.{part}");
+        names.extend(["gamma1", "gamma2", "gamma3"].map(|gamma| (part(gamma), vec![width])));
+        names.push((part("attn.temperature"), vec![8, 1, 1]));
+        ["norm1", "norm2", "norm3"].iter().for_each(|norm| with_bias(&mut names, &part(norm), &[width]));
+        with_bias(&mut names, &part("attn.qkv"), &[3 * width, width]);
+        with_bias(&mut names, &part("attn.proj"), &[width, width]);
+        with_bias(&mut names, &part("mlp.fc1"), &[4 * width, width]);
+        with_bias(&mut names, &part("mlp.fc2"), &[width, 4 * width]);
+        normed(&mut names, &part("local_mp.conv1"), &part("local_mp.bn"), [width, 1, 3, 3]);
+        names.push((part("local_mp.conv1.bias"), vec![width]));
+        with_bias(&mut names, &part("local_mp.conv2"), &[width, 1, 3, 3]);
+    }
+    for block in 0..2 {
+        let part = |part: &str| format!("cls_attn_blocks.{block}.{part}");
+        names.extend(["gamma1", "gamma2"].map(|gamma| (part(gamma), vec![width])));
+        ["norm1", "norm2"].iter().for_each(|norm| with_bias(&mut names, &part(norm), &[width]));
+        with_bias(&mut names, &part("attn.qkv"), &[3 * width, width]);
+        with_bias(&mut names, &part("attn.proj"), &[width, width]);
+        with_bias(&mut names, &part("mlp.fc1"), &[4 * width, width]);
+        with_bias(&mut names, &part("mlp.fc2"), &[width, 4 * width]);
+    }
+    with_bias(&mut names, "norm", &[width]);
+    names
+}
+
+#[test]
+fn xcits_of_dino() {
+    for (what, width, depth, patch, parameters) in [
+        ("xcit_small_12_p16", 384, 12, 16, 25_868_304),
+        ("xcit_small_12_p8", 384, 12, 8, 25_828_032),
+        ("xcit_medium_24_p16", 512, 24, 16, 83_882_752),
+        ("xcit_medium_24_p8", 512, 24, 8, 83_810_624),
+    ] {
+        let backbone = xcit(width, depth, patch);
+        let (count, config) = places(&backbone, 0, what);
+        assert_eq!((count, config.parameters()), (backbone.len(), parameters), "{what}");
+        let mut checkpoint = prefixed(&backbone, "module.backbone.");
+        checkpoint.extend(prefixed(&head(width, 65_536), "module."));
+        assert_eq!(places(&checkpoint, 8, what).1, config);
+    }
+}

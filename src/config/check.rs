@@ -5,10 +5,9 @@ use std::time::Duration;
 use dinoxide_views::pixel::MAX_CHANNELS;
 use dinoxide_views::recipe::{MAX_BLUR_RADIUS, MAX_COUNT, MAX_SIZE};
 
-use super::ModelConfig;
 use super::network::{LARGEST, LARGEST_RATIO};
-use super::{Config, ConfigError, Partial};
-use crate::nn::backbone::{Backbone, MOST_BLOCKS};
+use super::{Config, ConfigError, ModelConfig, Partial, write};
+use crate::nn::backbone::MOST_BLOCKS;
 
 /// Shortest time that a run can be planned for: measuring its speed takes a part of it.
 const SHORTEST_RUN: Duration = Duration::from_secs(10);
@@ -132,29 +131,17 @@ fn model(config: &Config, check: &Checker<'_>) -> Result<(), ConfigError> {
 /// A network that is no ViT has none of a ViT's sizes, and a ResNet no branches to drop or to compute again.
 fn other_network(config: &Config, check: &Checker<'_>) -> Result<(), ConfigError> {
     let model = &config.model;
-    if model.plain(config.data.channels).is_none() {
+    if model.dim() == 0 {
         let known = ModelConfig::names().collect::<Vec<_>>().join(", ");
         let allowed = format!("{known}; a ViT also with sizes as in `vit_tiny_patch16_96`");
         return check.require(false, "model.name", &model.name, &allowed);
     }
-    let plain = ModelConfig::default();
-    let only_vits = [
-        ("model.patch_size", (model.patch_size != plain.patch_size).then_some(model.patch_size)),
-        ("model.image_size", (model.image_size != plain.image_size).then_some(model.image_size)),
-        ("model.embed_dim", model.embed_dim),
-        ("model.depth", model.depth),
-        ("model.num_heads", model.num_heads),
-    ];
-    let given = only_vits.into_iter().find_map(|(key, value)| Some((key, value?.to_string())));
-    let ratio = (model.mlp_ratio != plain.mlp_ratio).then(|| ("model.mlp_ratio", model.mlp_ratio.to_string()));
-    let is_resnet = matches!(model.plain(config.data.channels), Some(Backbone::ResNet(_)));
-    let drop_path = (is_resnet && model.drop_path > 0.0).then(|| ("model.drop_path", model.drop_path.to_string()));
-    let recompute = (is_resnet && config.run.recompute).then(|| ("run.recompute", "true".to_owned()));
-    match given.or(ratio).or(drop_path).or(recompute) {
+    let (given, plain) = (write::leaves(config)?, write::leaves(&Config::default())?);
+    match model.foreign_keys().iter().find(|key| given.get(**key) != plain.get(**key)) {
         None => Ok(()),
-        Some((key, value)) => Err(ConfigError::Conflict {
-            key: key.to_owned(),
-            value,
+        Some(key) => Err(ConfigError::Conflict {
+            key: (*key).to_owned(),
+            value: given.get(*key).map(ToString::to_string).unwrap_or_default(),
             other: format!("`model.name` = \"{}\"", model.name),
             hint: format!("other networks have it; leave `{key}` away"),
         }),

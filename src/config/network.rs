@@ -34,9 +34,19 @@ pub(super) const LARGEST: usize = 1 << 16;
 
 /// Largest hidden width of an MLP as a multiple of the width.
 pub(super) const LARGEST_RATIO: f64 = 64.0;
-/// What only ViTs can be told; an XCiT has stochastic depth and recomputation too.
-pub(super) const ONLY_VITS: [&str; 6] =
-    ["model.patch_size", "model.image_size", "model.embed_dim", "model.depth", "model.num_heads", "model.mlp_ratio"];
+/// Keys that a ResNet has no use for, and first of them those that an XCiT has none for either.
+const FOREIGN: [&str; 8] = [
+    "model.patch_size",
+    "model.image_size",
+    "model.embed_dim",
+    "model.depth",
+    "model.num_heads",
+    "model.mlp_ratio",
+    "model.drop_path",
+    "run.recompute",
+];
+/// How many of these only ViTs have a use for.
+const ONLY_VITS: usize = 6;
 
 /// Named XCiTs (El-Nouby et al. 2021), those that DINO was released with.
 const XCITS: [&str; 4] = ["xcit_small_12_p16", "xcit_small_12_p8", "xcit_medium_24_p16", "xcit_medium_24_p8"];
@@ -70,23 +80,41 @@ impl ModelConfig {
         Some(VitConfig { image_size, patch_size, embed_dim, depth, num_heads, mlp_ratio, normalize, extras }.into())
     }
 
-    /// The network for images of so many channels, where their values do not matter.
+    /// The sizes for images of so many channels, where their values do not matter.
+    fn sizes(&self, channels: usize) -> Option<BackboneConfig> {
+        self.backbone(Normalize { mean: vec![0.0; channels], std: vec![1.0; channels] })
+    }
+
+    /// The same as a network, to count what it costs.
     pub(super) fn plain(&self, channels: usize) -> Option<Backbone> {
-        let config = self.backbone(Normalize { mean: vec![0.0; channels], std: vec![1.0; channels] })?;
-        Some(Backbone::new(config, "", &mut Registry::new()))
+        Some(Backbone::new(self.sizes(channels)?, "", &mut Registry::new()))
     }
 
     /// Width of the features, D; 0 if the name is unknown.
     pub fn dim(&self) -> usize {
-        self.plain(1).map_or(0, |backbone| backbone.dim())
+        self.sizes(1).map_or(0, |config| config.dim())
     }
 
     /// Crops have sides of whole multiples of this, pixels.
     pub fn unit(&self) -> usize {
-        match self.plain(1) {
-            Some(Backbone::Vit(_)) => self.patch_size,
-            Some(Backbone::Xcit(network)) => network.config().patch_size,
-            Some(Backbone::ResNet(_)) | None => 1,
+        match self.sizes(1) {
+            Some(BackboneConfig::Vit(config)) => config.patch_size,
+            Some(BackboneConfig::Xcit(config)) => config.patch_size,
+            Some(BackboneConfig::ResNet(_)) | None => 1,
+        }
+    }
+
+    /// Whether it normalises batches, so that a micro-batch is not a part of the batch alone.
+    pub fn has_batch_norm(&self) -> bool {
+        self.sizes(1).is_some_and(|config| config.has_batch_norm())
+    }
+
+    /// Keys that this network has no use for.
+    pub(super) fn foreign_keys(&self) -> &'static [&'static str] {
+        match self.sizes(1) {
+            Some(BackboneConfig::Vit(_)) | None => &[],
+            Some(BackboneConfig::Xcit(_)) => &FOREIGN[..ONLY_VITS],
+            Some(BackboneConfig::ResNet(_)) => &FOREIGN,
         }
     }
 
@@ -133,6 +161,6 @@ impl ModelConfig {
 
     /// Trained parameters of the backbone for images of so many channels; 0 if the name is unknown.
     pub fn parameters(&self, channels: usize) -> usize {
-        self.plain(channels).map_or(0, |backbone| backbone.config().parameters())
+        self.sizes(channels).map_or(0, |config| config.parameters())
     }
 }

@@ -7,10 +7,8 @@ use std::path::{Path, PathBuf};
 use toml::Value;
 use toml::de::{DeTable, DeValue};
 
-use super::network::ONLY_VITS;
 use super::span::Span;
 use super::{Config, ConfigError, ModelConfig, key, recipe};
-use crate::nn::backbone::Backbone;
 
 /// Where a value was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,20 +92,12 @@ impl Partial {
         if let Some(views) = self.text("views.recipe").filter(|name| !name.is_empty()) {
             base.read(recipe::views_text(views)?, |_| Origin::Recipe(views.to_owned()), Path::new(views))?;
         }
-        base.leave_out_what_only_vits_have(&self);
-        Ok(base.overlaid(self))
-    }
-
-    /// Leaves out what a recipe says of its ViT where another network is asked for.
-    fn leave_out_what_only_vits_have(&mut self, asked: &Self) {
-        let Some(name) = asked.text("model.name") else { return };
-        let model = ModelConfig { name: name.to_owned(), ..ModelConfig::default() };
-        let resnets = ["model.drop_path", "run.recompute"];
-        match model.plain(1) {
-            None | Some(Backbone::Vit(_)) => {}
-            Some(Backbone::Xcit(_)) => ONLY_VITS.iter().for_each(|key| drop(self.values.remove(key))),
-            Some(Backbone::ResNet(_)) => ONLY_VITS.iter().chain(&resnets).for_each(|key| drop(self.values.remove(key))),
+        // What a recipe says of its ViT is not said of another network that is asked for.
+        let asked = self.text("model.name").unwrap_or_default().to_owned();
+        for key in (ModelConfig { name: asked, ..ModelConfig::default() }).foreign_keys() {
+            base.values.remove(key);
         }
+        Ok(base.overlaid(self))
     }
 
     /// Gives `key` a value, after checking that the key exists and the value has the right type.

@@ -68,6 +68,11 @@ impl BackboneConfig {
         }
     }
 
+    /// Whether a batch is normalised by its own statistics, so that images change each other's features in training.
+    pub fn has_batch_norm(&self) -> bool {
+        self.vit().is_none()
+    }
+
     /// Parameters that are trained.
     pub fn parameters(&self) -> usize {
         let mut registry = Registry::new();
@@ -122,27 +127,14 @@ impl Backbone {
         }
     }
 
-    /// Whether a batch is normalised by its own statistics, so that images change each other's features in training.
-    pub fn has_batch_norm(&self) -> bool {
-        self.vit().is_none()
-    }
-
     /// Width of the features, D.
     pub fn dim(&self) -> usize {
-        match self {
-            Self::Vit(network) => network.config().embed_dim,
-            Self::ResNet(network) => network.config().features(),
-            Self::Xcit(network) => network.config().embed_dim,
-        }
+        self.config().dim()
     }
 
     /// Channels of the images.
     pub fn channels(&self) -> usize {
-        match self {
-            Self::Vit(network) => network.config().normalize.mean.len(),
-            Self::ResNet(network) => network.config().normalize.mean.len(),
-            Self::Xcit(network) => network.config().normalize.mean.len(),
-        }
+        self.config().normalize().mean.len()
     }
 
     /// Features of groups of equally sized images, one row for each image in the order of the groups: `[Σ images, D]`. Those of a ViT

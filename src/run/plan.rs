@@ -93,15 +93,15 @@ impl Plan<'_> {
         }
         if self.config.run.micro_batch < self.config.run.batch {
             let sinkhorn = self.config.dino.centering == Centering::SinkhornKnopp;
-            let vit = self.config.model.shape().is_some();
-            if !vit {
+            let in_backbone = self.config.model.has_batch_norm();
+            if in_backbone {
                 let name = &self.config.model.name;
                 warnings.push(format!(
                     "batch normalisation of `{name}` sees one micro-batch at a time, so accumulating is not quite the large batch"
                 ));
             }
             let across_images = [
-                (vit && self.config.head.use_bn, "batch normalisation sees", "head.use_bn=false"),
+                (!in_backbone && self.config.head.use_bn, "batch normalisation sees", "head.use_bn=false"),
                 (sinkhorn, "Sinkhorn-Knopp balances", "dino.centering=centering"),
             ];
             warnings.extend(across_images.into_iter().filter(|(used, ..)| *used).map(|(_, who, exact)| {

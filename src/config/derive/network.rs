@@ -180,7 +180,7 @@ pub(in crate::config) fn batch(draft: &mut Draft<'_>) -> Result<(), ConfigError>
     let fits = (draft.facts.memory_bytes as f64 * tuned::ACTIVATION_SHARE / bytes_per_image(&draft.config)) as usize;
     let micro = batch.min(fits.max(1));
     let config = &draft.config;
-    let mixes = config.head.use_bn || config.model.plain(config.data.channels).is_some_and(|net| net.has_batch_norm());
+    let mixes = config.head.use_bn || config.model.has_batch_norm();
     let reason = match (micro == batch, mixes) {
         (true, _) => "the whole batch fits into memory",
         (false, false) => "what fits into half the memory; accumulated exactly",

@@ -33,11 +33,11 @@ const USUAL_MLP_RATIO: usize = 4;
 
 /// The sizes of the network that these tensors belong to.
 ///
-/// Those of a ResNet and an XCiT follow from the shapes. Of a ViT width, depth, patch, stored grid and MLP follow from shapes. The number of heads does not: it is read from `texts`, or
-/// is the one that gives heads of 64.
+/// Those of a ResNet and an XCiT follow from the shapes. Of a ViT width, depth, patch, stored grid and MLP
+/// do; the number of heads is read from `texts`, or is the one that gives heads of 64.
 ///
 /// # Errors
-/// If the tensors are those of neither, or of a ViT without a square position grid, or the number of heads cannot be told.
+/// If the tensors are those of none of the three, or of a ViT without a square position grid, or the number of heads cannot be told.
 pub fn recognise(tensors: &[NamedTensor], texts: &Metadata, path: &Path) -> Result<BackboneConfig, RunError> {
     let shapes: Shapes<'_> = tensors.iter().map(|tensor| (tensor.name.as_str(), tensor.shape.as_slice())).collect();
     if let Some(config) = convnet::resnet(&shapes, |channels| normalize(texts, channels)) {
@@ -46,11 +46,10 @@ pub fn recognise(tensors: &[NamedTensor], texts: &Metadata, path: &Path) -> Resu
     if let Some(config) = convnet::xcit(&shapes, |channels| normalize(texts, channels)) {
         return Ok(config.into());
     }
-    vit(tensors, texts, path).map(BackboneConfig::from)
+    vit(tensors, &shapes, texts, path).map(BackboneConfig::from)
 }
 
-fn vit(tensors: &[NamedTensor], texts: &Metadata, path: &Path) -> Result<VitConfig, RunError> {
-    let shapes: Shapes<'_> = tensors.iter().map(|tensor| (tensor.name.as_str(), tensor.shape.as_slice())).collect();
+fn vit(tensors: &[NamedTensor], shapes: &Shapes<'_>, texts: &Metadata, path: &Path) -> Result<VitConfig, RunError> {
     let wrong = |reason: String| RunError::NotAVit { path: path.to_path_buf(), reason };
     let patches = shapes.get("patch_embed.proj.weight").copied();
     let (embed_dim, channels, patch_size) = match (patches, shapes.get("cls_token").copied()) {
@@ -80,7 +79,7 @@ fn vit(tensors: &[NamedTensor], texts: &Metadata, path: &Path) -> Result<VitConf
         Some(shape) => return Err(wrong(format!("`pos_embed` is {shape:?}, not [1, 1 + positions, width]"))),
         None => USUAL_GRID,
     };
-    let extras = extras(&shapes, texts);
+    let extras = extras(shapes, texts);
     let hidden = match (shapes.get("blocks.0.mlp.fc1.weight"), shapes.get("blocks.0.mlp.w3.weight")) {
         (Some(&&[hidden, _]), _) | (None, Some(&&[_, hidden])) => hidden,
         _ => USUAL_MLP_RATIO * embed_dim,
@@ -88,7 +87,7 @@ fn vit(tensors: &[NamedTensor], texts: &Metadata, path: &Path) -> Result<VitConf
     if hidden == 0 {
         return Err(wrong("its MLPs have no width".to_owned()));
     }
-    let depth = block_count(&shapes);
+    let depth = block_count(shapes);
     if depth == 0 {
         return Err(wrong("it has no `blocks.0`".to_owned()));
     }

@@ -18,7 +18,7 @@ pub const STEM: usize = 64;
 /// The pooling after the stem.
 const POOL: Window = Window { kernel: 3, stride: 2, padding: 1 };
 /// How much wider a bottleneck's output is than its middle.
-pub const EXPANSION: usize = 4;
+const EXPANSION: usize = 4;
 
 /// What names begin with.
 const FAMILY: &str = "resnet";
@@ -82,10 +82,74 @@ impl ResNetConfig {
         format!("{FAMILY}{depth}{width}")
     }
 
+    /// The layer before all blocks.
+    pub fn stem(&self) -> LayerSizes {
+        let names = ["conv1", "bn1"].map(str::to_owned);
+        LayerSizes::new(names, [self.normalize.mean.len(), STEM * self.width], [7, 2])
+    }
+
+    /// All blocks, in their order.
+    pub fn block_sizes(&self) -> Vec<BlockSizes> {
+        let mut inputs = STEM * self.width;
+        let mut blocks = Vec::new();
+        for (stage, count) in self.blocks.into_iter().enumerate() {
+            let middle = (STEM * self.width) << stage;
+            for number in 0..count {
+                let stride = if number == 0 && stage > 0 { 2 } else { 1 };
+                let name = format!("layer{}.{number}.", stage + 1);
+                let (sizes, outputs): (Vec<[usize; 4]>, usize) = match self.kind {
+                    Kind::Basic => (vec![[inputs, middle, 3, stride], [middle, middle, 3, 1]], middle),
+                    Kind::Bottleneck => {
+                        let outputs = EXPANSION * middle;
+                        (vec![[inputs, middle, 1, 1], [middle, middle, 3, stride], [middle, outputs, 1, 1]], outputs)
+                    }
+                };
+                let layers = (1..).zip(sizes).map(|(layer, [from, to, kernel, stride])| {
+                    let names = [format!("{name}conv{layer}"), format!("{name}bn{layer}")];
+                    LayerSizes::new(names, [from, to], [kernel, stride])
+                });
+                let names = [format!("{name}downsample.0"), format!("{name}downsample.1")];
+                let downsample =
+                    (stride > 1 || inputs != outputs).then(|| LayerSizes::new(names, [inputs, outputs], [1, stride]));
+                blocks.push(BlockSizes { layers: layers.collect(), downsample });
+                inputs = outputs;
+            }
+        }
+        blocks
+    }
+
     /// Width of the features, D: 512 or 2048 times the width.
     pub fn features(&self) -> usize {
         let expansion = if self.kind == Kind::Bottleneck { EXPANSION } else { 1 };
         8 * STEM * self.width * expansion
+    }
+}
+
+/// Names and sizes of a convolution and the batch normalisation after it.
+#[derive(Debug, Clone)]
+pub struct LayerSizes {
+    /// torchvision's name of the convolution.
+    pub conv: String,
+    /// That of the normalisation.
+    pub norm: String,
+    /// Channels before and after.
+    pub channels: [usize; 2],
+    /// The convolution's windows.
+    pub window: Window,
+}
+
+/// Those of a residual block.
+#[derive(Debug, Clone)]
+pub struct BlockSizes {
+    /// Its layers one after the other.
+    pub layers: Vec<LayerSizes>,
+    /// What brings its input to their shape, if anything has to.
+    pub downsample: Option<LayerSizes>,
+}
+
+impl LayerSizes {
+    fn new([conv, norm]: [String; 2], channels: [usize; 2], [kernel, stride]: [usize; 2]) -> Self {
+        Self { conv, norm, channels, window: Window { kernel, stride, padding: kernel / 2 } }
     }
 }
 
@@ -117,20 +181,12 @@ impl ResNet {
     /// Registers all tensors under `prefix`, initialised as torchvision does: convolutions normal with a variance of 2 over the values
     /// that an input reaches, scales 1.
     pub fn new(config: ResNetConfig, prefix: &str, registry: &mut Registry) -> Self {
-        let mut make = Maker { registry, prefix };
-        let mut inputs = STEM * config.width;
-        let stem = make.layer(["conv1", "bn1"], [config.normalize.mean.len(), inputs], [7, 2]);
-        let mut blocks = Vec::new();
-        for (stage, count) in config.blocks.into_iter().enumerate() {
-            let middle = (STEM * config.width) << stage;
-            for number in 0..count {
-                let stride = if number == 0 && stage > 0 { 2 } else { 1 };
-                let name = format!("layer{}.{number}.", stage + 1);
-                let (block, outputs) = make.block(&name, config.kind, [inputs, middle], stride);
-                blocks.push(block);
-                inputs = outputs;
-            }
-        }
+        let stem = layer(&config.stem(), prefix, registry);
+        let block = |sizes: &BlockSizes| Block {
+            layers: sizes.layers.iter().map(|sizes| layer(sizes, prefix, registry)).collect(),
+            downsample: sizes.downsample.as_ref().map(|sizes| layer(sizes, prefix, registry)),
+        };
+        let blocks = config.block_sizes().iter().map(block).collect();
         Self { config, stem, blocks }
     }
 
@@ -266,46 +322,14 @@ impl Block {
     }
 }
 
-/// Registers layers under torchvision's names.
-struct Maker<'a> {
-    registry: &'a mut Registry,
-    prefix: &'a str,
-}
-
-impl Maker<'_> {
-    /// A block with `middle` channels inside, and the number of its output's channels.
-    fn block(&mut self, name: &str, kind: Kind, [inputs, middle]: [usize; 2], stride: usize) -> (Block, usize) {
-        let (sizes, outputs): (Vec<[usize; 4]>, usize) = match kind {
-            Kind::Basic => (vec![[inputs, middle, 3, stride], [middle, middle, 3, 1]], middle),
-            Kind::Bottleneck => {
-                let outputs = EXPANSION * middle;
-                (vec![[inputs, middle, 1, 1], [middle, middle, 3, stride], [middle, outputs, 1, 1]], outputs)
-            }
-        };
-        let layers = sizes.into_iter().enumerate().map(|(number, [from, to, kernel, stride])| {
-            let names = [format!("{name}conv{}", number + 1), format!("{name}bn{}", number + 1)];
-            self.layer([&names[0], &names[1]], [from, to], [kernel, stride])
-        });
-        let layers = layers.collect();
-        let downsample = (stride > 1 || inputs != outputs).then(|| {
-            let names = [format!("{name}downsample.0"), format!("{name}downsample.1")];
-            self.layer([&names[0], &names[1]], [inputs, outputs], [1, stride])
-        });
-        (Block { layers, downsample }, outputs)
-    }
-
-    fn layer(&mut self, [conv, norm]: [&str; 2], [inputs, outputs]: [usize; 2], [kernel, stride]: [usize; 2]) -> Layer {
-        let shape = [outputs, inputs, kernel, kernel];
-        // `kaiming_normal_(mode="fan_out", nonlinearity="relu")`.
-        let std = (2.0 / (outputs * kernel * kernel) as f64).sqrt();
-        let name = format!("{}{conv}.weight", self.prefix);
-        let weight = self.registry.trained(name, &shape, Init::TruncNormal(std));
-        let norm = self.registry.batch_norm(&format!("{}{norm}", self.prefix), outputs);
-        let channels = [inputs, outputs];
-        Layer {
-            channels,
-            conv: Convolution { weight, bias: None, window: Window { kernel, stride, padding: kernel / 2 } },
-            norm,
-        }
-    }
+/// Registers a layer.
+fn layer(sizes: &LayerSizes, prefix: &str, registry: &mut Registry) -> Layer {
+    let LayerSizes { conv, norm, channels, window } = sizes;
+    let [inputs, outputs] = *channels;
+    let shape = [outputs, inputs, window.kernel, window.kernel];
+    // `kaiming_normal_(mode="fan_out", nonlinearity="relu")`.
+    let std = (2.0 / (outputs * window.kernel * window.kernel) as f64).sqrt();
+    let weight = registry.trained(format!("{prefix}{conv}.weight"), &shape, Init::TruncNormal(std));
+    let norm = registry.batch_norm(&format!("{prefix}{norm}"), outputs);
+    Layer { channels: *channels, conv: Convolution { weight, bias: None, window: *window }, norm }
 }

@@ -2,18 +2,10 @@
 
 use super::graph::{Attribute, Dim, Graph, Order, Value};
 use super::vit::Output;
-use crate::nn::resnet::{EPS, EXPANSION, Kind, ResNetConfig, STEM};
+use crate::nn::resnet::{BlockSizes, EPS, LayerSizes, ResNetConfig};
 
 struct Network {
     graph: Graph,
-}
-
-/// A convolution: channels before and after, side of its kernel, stride.
-#[derive(Clone, Copy)]
-struct Conv {
-    channels: [usize; 2],
-    kernel: usize,
-    stride: usize,
 }
 
 /// The graph of a ResNet with the output `features`, `[batch, D]`, and the tokens if they are asked for.
@@ -22,20 +14,11 @@ pub(super) fn graph(config: &ResNetConfig, outputs: &[Output], input_doc: String
     let channels = config.normalize.mean.len();
     let dims = [Dim::Free("batch"), Dim::Fixed(channels), Dim::Free("height"), Dim::Free("width")];
     let pixels = network.graph.input("pixel_values", &dims, input_doc);
-    let mut inputs = STEM * config.width;
-    let stem = Conv { channels: [channels, inputs], kernel: 7, stride: 2 };
-    let x = network.conv_norm(["conv1", "bn1"], stem, &pixels);
+    let x = network.conv_norm(&config.stem(), &pixels);
     let x = network.graph.node("Relu", &[&x], &[]);
     let (three, two, one) = (Attribute::Ints(&[3, 3]), Attribute::Ints(&[2, 2]), Attribute::Ints(&[1, 1, 1, 1]));
-    let mut x = network.graph.node("MaxPool", &[&x], &[("kernel_shape", three), ("strides", two), ("pads", one)]);
-    for (stage, count) in config.blocks.into_iter().enumerate() {
-        let middle = (STEM * config.width) << stage;
-        for number in 0..count {
-            let stride = if number == 0 && stage > 0 { 2 } else { 1 };
-            (x, inputs) =
-                network.block(&format!("layer{}.{number}.", stage + 1), config.kind, [inputs, middle, stride], &x);
-        }
-    }
+    let x = network.graph.node("MaxPool", &[&x], &[("kernel_shape", three), ("strides", two), ("pads", one)]);
+    let x = config.block_sizes().iter().fold(x, |x, block| network.block(block, &x));
     network.outputs(&x, config.features(), outputs);
     network.graph
 }
@@ -59,41 +42,26 @@ impl Network {
         }
     }
 
-    /// A block with `middle` channels inside, and the number of its output's channels.
-    fn block(&mut self, name: &str, kind: Kind, [inputs, middle, stride]: [usize; 3], x: &Value) -> (Value, usize) {
-        let conv = |from: usize, to: usize, kernel: usize, stride: usize| Conv { channels: [from, to], kernel, stride };
-        let (layers, outputs) = match kind {
-            Kind::Basic => (vec![conv(inputs, middle, 3, stride), conv(middle, middle, 3, 1)], middle),
-            Kind::Bottleneck => {
-                let outputs = EXPANSION * middle;
-                let layers =
-                    vec![conv(inputs, middle, 1, 1), conv(middle, middle, 3, stride), conv(middle, outputs, 1, 1)];
-                (layers, outputs)
-            }
-        };
-        let mut skip = x.clone();
-        if stride > 1 || inputs != outputs {
-            let names = [format!("{name}downsample.0"), format!("{name}downsample.1")];
-            skip = self.conv_norm([&names[0], &names[1]], conv(inputs, outputs, 1, stride), x);
-        }
-        let (last, mut out) = (layers.len(), x.clone());
-        for (number, layer) in (1..).zip(layers) {
-            let names = [format!("{name}conv{number}"), format!("{name}bn{number}")];
-            out = self.conv_norm([&names[0], &names[1]], layer, &out);
-            if number == last {
+    fn block(&mut self, block: &BlockSizes, x: &Value) -> Value {
+        let skip = block.downsample.as_ref().map_or_else(|| x.clone(), |layer| self.conv_norm(layer, x));
+        let mut out = x.clone();
+        for (number, layer) in (1..).zip(&block.layers) {
+            out = self.conv_norm(layer, &out);
+            if number == block.layers.len() {
                 out = self.graph.node("Add", &[&out, &skip], &[]);
             }
             out = self.graph.node("Relu", &[&out], &[]);
         }
-        (out, outputs)
+        out
     }
 
-    fn conv_norm(&mut self, [conv, norm]: [&str; 2], layer: Conv, x: &Value) -> Value {
-        let Conv { channels: [inputs, outputs], kernel, stride } = layer;
+    fn conv_norm(&mut self, layer: &LayerSizes, x: &Value) -> Value {
+        let LayerSizes { conv, norm, channels: [inputs, outputs], window } = layer;
+        let (inputs, outputs, kernel) = (*inputs, *outputs, window.kernel);
         let graph = &mut self.graph;
         graph.enter(conv);
         let weight = graph.weight(format!("{conv}.weight"), &[outputs, inputs, kernel, kernel], Order::Kept);
-        let (sides, strides, pads) = ([kernel as i64; 2], [stride as i64; 2], [(kernel / 2) as i64; 4]);
+        let (sides, strides, pads) = ([kernel as i64; 2], [window.stride as i64; 2], [window.padding as i64; 4]);
         let attributes = [
             ("kernel_shape", Attribute::Ints(&sides)),
             ("strides", Attribute::Ints(&strides)),

@@ -1,5 +1,6 @@
 //! What timm and transformers are told about a network, and how its images are made.
 
+use dinoxide_engine::kernels::Normalize;
 use dinoxide_views::EvalTransform;
 use serde_json::{Map, Value, json};
 
@@ -21,14 +22,7 @@ const TIMM_MLP_RATIO: f64 = 4.0;
 pub fn timm(config: &VitConfig, images: Value) -> Value {
     if is_dinov2(config) {
         let (architecture, arguments) = timm_model(config);
-        return json!({
-            "architecture": architecture,
-            "num_classes": 0,
-            "num_features": config.embed_dim,
-            "global_pool": "token",
-            "model_args": arguments,
-            "pretrained_cfg": images,
-        });
+        return of_timm(architecture, [config.embed_dim.into(), "token".into()], arguments, images);
     }
     let sizes = (config.embed_dim, config.depth, config.num_heads);
     let known = TIMM.into_iter().find(|(_, width, depth, heads)| (*width, *depth, *heads) == sizes);
@@ -48,17 +42,31 @@ pub fn timm(config: &VitConfig, images: Value) -> Value {
         arguments.insert("depth".to_owned(), json!(config.depth));
         arguments.insert("num_heads".to_owned(), json!(config.num_heads));
     }
+    let name = format!("{name}_patch{TIMM_PATCH}_{TIMM_IMAGE}");
+    of_timm(&name, [config.embed_dim.into(), "token".into()], Value::Object(arguments), images)
+}
+
+/// timm's `config.json`: the network, the width of its features and how they come about, arguments if there are any, and images.
+pub fn of_timm(architecture: &str, [width, pool]: [Value; 2], arguments: Value, images: Value) -> Value {
     let mut description = json!({
-        "architecture": format!("{name}_patch{TIMM_PATCH}_{TIMM_IMAGE}"),
+        "architecture": architecture,
         "num_classes": 0,
-        "num_features": config.embed_dim,
-        "global_pool": "token",
+        "num_features": width,
+        "global_pool": pool,
         "pretrained_cfg": images,
     });
-    if !arguments.is_empty() {
-        description["model_args"] = Value::Object(arguments);
+    if arguments.as_object().is_some_and(|arguments| !arguments.is_empty()) {
+        description["model_args"] = arguments;
     }
     description
+}
+
+/// The argument for images of other channels than three; none otherwise.
+pub fn channels_of_timm(normalize: &Normalize) -> Value {
+    match normalize.mean.len() {
+        3 => json!({}),
+        channels => json!({ "in_chans": channels }),
+    }
 }
 
 /// How timm is to bring images to size, as its `pretrained_cfg` has it.

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::describe::{channels_of_timm, of_timm};
 use crate::nn::resnet::{Kind, ResNetConfig, STEM};
 use crate::run::RunError;
 
@@ -15,17 +16,8 @@ pub fn timm(config: &ResNetConfig, images: Value) -> Result<Value, RunError> {
     if config.width != 1 || !is_table {
         return Err(RunError::NoSuchNetwork { format: "timm", network: name });
     }
-    let mut description = json!({
-        "architecture": name,
-        "num_classes": 0,
-        "num_features": config.features(),
-        "global_pool": "avg",
-        "pretrained_cfg": images,
-    });
-    let channels = config.normalize.mean.len();
-    if channels != 3 {
-        description["model_args"] = json!({ "in_chans": channels });
-    }
+    let arguments = channels_of_timm(&config.normalize);
+    let mut description = of_timm(&name, [config.features().into(), "avg".into()], arguments, images);
     description["pretrained_cfg"]["first_conv"] = json!("conv1");
     description["pretrained_cfg"]["classifier"] = json!("fc");
     description["pretrained_cfg"]["fixed_input_size"] = json!(false);

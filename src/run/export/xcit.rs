@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::describe::{channels_of_timm, of_timm};
 use crate::nn::xcit::XcitConfig;
 use crate::run::RunError;
 
@@ -14,17 +15,8 @@ pub fn timm(config: &XcitConfig, images: Value) -> Result<Value, RunError> {
     if XcitConfig::named(&name, config.normalize.clone()).is_none() {
         return Err(RunError::NoSuchNetwork { format: "timm", network: name });
     }
-    let mut description = json!({
-        "architecture": format!("{name}_224"),
-        "num_classes": 0,
-        "num_features": config.embed_dim,
-        "global_pool": "token",
-        "pretrained_cfg": images,
-    });
-    let channels = config.normalize.mean.len();
-    if channels != 3 {
-        description["model_args"] = json!({ "in_chans": channels });
-    }
+    let (name, arguments) = (format!("{name}_224"), channels_of_timm(&config.normalize));
+    let mut description = of_timm(&name, [config.embed_dim.into(), "token".into()], arguments, images);
     description["pretrained_cfg"]["first_conv"] = json!("patch_embed.proj.0.0");
     description["pretrained_cfg"]["fixed_input_size"] = json!(false);
     Ok(description)

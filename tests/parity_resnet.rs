@@ -8,7 +8,7 @@ use dinoxide_engine::cpu::Cpu;
 use dinoxide_engine::params::{Params, Role};
 use dinoxide_engine::tape::{Images, Statistics, Tape};
 use dinoxide_engine::tensor::Pool;
-use support::{Fixture, assert_close, fill, filler, filler_bytes, imagenet};
+use support::{Fixture, assert_close, assert_statistics, fill, filler, filler_bytes, gradient_errors, imagenet};
 
 /// f32 against f64.
 const TOLERANCE: f64 = 2e-5;
@@ -51,22 +51,7 @@ fn check(name: &str, config: ResNetConfig, gradient: f64) {
         assert_close(&format!("features of group {group}"), out.values().iter().copied(), &expected, TOLERANCE);
         tape.backward_from(&out, &filler(&format!("grad.{group}"), out.values().len(), 1.0, 0.0), &mut grads);
     }
-    let specs = params.layout().specs().to_vec();
-    let mut errors = Vec::new();
-    for spec in specs.iter().filter(|spec| spec.role == Role::Trained) {
-        let along = filler(&format!("along.{}", spec.name), spec.len, 1.0, 0.0);
-        let own = || grads[spec.range()].iter().map(|value| f64::from(*value));
-        let dot: f64 = own().zip(&along).map(|(a, b)| a * f64::from(*b)).sum();
-        let length = own().map(|value| value * value).sum::<f64>().sqrt();
-        let expected = fixture.values(&format!("grad.{}", spec.name));
-        // The first number is a sum of terms of both signs, as large as the second one's.
-        for (ours, theirs) in [dot, length].into_iter().zip(&expected) {
-            let error = (ours - theirs).abs() / expected[1].abs();
-            assert!(error <= gradient, "`{}`: {ours} and {theirs}, off by {error}", spec.name);
-            errors.push(error);
-        }
-    }
-    errors.sort_by(f64::total_cmp);
+    let errors = gradient_errors(&params, &grads, &fixture, gradient);
     let middle = errors[errors.len() / 2];
     assert!(middle <= TOLERANCE, "half of all gradients are off by more than {middle}");
     let statistics = both.take_statistics();
@@ -74,13 +59,7 @@ fn check(name: &str, config: ResNetConfig, gradient: f64) {
     for (id, values) in statistics {
         params.get_mut(id).copy_from_slice(&values);
     }
-    for spec in specs.iter().filter(|spec| spec.role == Role::Statistic && !spec.shape.is_empty()) {
-        let values = &params.values()[spec.range()];
-        let mean = values.iter().map(|value| f64::from(*value)).sum::<f64>() / values.len() as f64;
-        let length = values.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt();
-        let expected = fixture.values(&format!("after.{}", spec.name));
-        assert_close(&spec.name, [mean as f32, length as f32], &expected, TOLERANCE);
-    }
+    assert_statistics(&params, &fixture, TOLERANCE);
     let mut tape = Tape::infer(&cpu, &params, &pool);
     tape.normalize_by(Statistics::Running);
     let out = network.features(&mut tape, &[images(0)]);

@@ -10,7 +10,7 @@ use dinoxide_engine::cpu::Cpu;
 use dinoxide_engine::params::{ParamId, Params, Role};
 use dinoxide_engine::tape::{Images, Keep, Statistics, Tape};
 use dinoxide_engine::tensor::Pool;
-use support::{Fixture, assert_close, filler, filler_bytes, imagenet, parameter};
+use support::{Fixture, assert_close, assert_statistics, filler, filler_bytes, gradient_errors, imagenet, parameter};
 
 /// f32 against f64: PyTorch's own features in f32 are off by up to 1e-6.
 const TOLERANCE: f64 = 2e-5;
@@ -103,35 +103,13 @@ fn check(name: &str) {
     let groups = Groups::of(&fixture);
     let expected: Vec<f64> = (0..groups.0.len()).flat_map(|group| fixture.values(&format!("out.{group}"))).collect();
     assert_close("features", features, &expected, TOLERANCE);
-    let specs = params.layout().specs().to_vec();
-    let mut errors = Vec::new();
-    for spec in specs.iter().filter(|spec| spec.role == Role::Trained) {
-        let along = filler(&format!("along.{}", spec.name), spec.len, 1.0, 0.0);
-        let own = || grads[spec.range()].iter().map(|value| f64::from(*value));
-        let dot: f64 = own().zip(&along).map(|(a, b)| a * f64::from(*b)).sum();
-        let length = own().map(|value| value * value).sum::<f64>().sqrt();
-        let expected = fixture.values(&format!("grad.{}", spec.name));
-        // The first number is a sum of terms of both signs, as large as the second one's.
-        for (ours, theirs) in [dot, length].into_iter().zip(&expected) {
-            // A branch that all images skip has no gradient at all.
-            let error = (ours - theirs).abs() / expected[1].max(f64::MIN_POSITIVE);
-            assert!(error <= GRADIENT_TOLERANCE, "`{}`: {ours} and {theirs}, off by {error}", spec.name);
-            errors.push(error);
-        }
-    }
-    errors.sort_by(f64::total_cmp);
+    let errors = gradient_errors(&params, &grads, &fixture, GRADIENT_TOLERANCE);
     let most = errors[errors.len() * 9 / 10];
     assert!(most <= TOLERANCE, "a tenth of all gradients is off by more than {most}");
     for (id, values) in statistics {
         params.get_mut(id).copy_from_slice(&values);
     }
-    for spec in specs.iter().filter(|spec| spec.role == Role::Statistic && !spec.shape.is_empty()) {
-        let values = &params.values()[spec.range()];
-        let mean = values.iter().map(|value| f64::from(*value)).sum::<f64>() / values.len() as f64;
-        let length = values.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt();
-        let expected = fixture.values(&format!("after.{}", spec.name));
-        assert_close(&spec.name, [mean as f32, length as f32], &expected, TOLERANCE);
-    }
+    assert_statistics(&params, &fixture, TOLERANCE);
     let (cpu, pool) = (Cpu::new(), Pool::new());
     let mut tape = Tape::infer(&cpu, &params, &pool);
     tape.normalize_by(Statistics::Running);

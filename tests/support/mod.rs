@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use dinoxide::nn::init::Registry;
 use dinoxide::nn::vit::{Extras, Vit, VitConfig};
 use dinoxide_engine::kernels::Normalize;
-use dinoxide_engine::params::Params;
+use dinoxide_engine::params::{Params, Role, TensorSpec};
 use rayon::prelude::*;
 use safetensors::{Dtype, SafeTensors};
 
@@ -159,4 +159,38 @@ pub fn relative(ours: impl IntoIterator<Item = f32>, theirs: &[f64]) -> f64 {
 pub fn assert_close(what: &str, ours: impl IntoIterator<Item = f32>, theirs: &[f64], tolerance: f64) {
     let error = relative(ours, theirs);
     assert!(error <= tolerance, "{what}: relative difference {error:.2e} above {tolerance:.1e}");
+}
+
+/// How far gradients are from a fixture that has two numbers for each: the product with the filler `along.{name}`, and the length. Shares
+/// of the length, in ascending order.
+pub fn gradient_errors(params: &Params, grads: &[f32], fixture: &Fixture, tolerance: f64) -> Vec<f64> {
+    let mut errors = Vec::new();
+    for spec in params.layout().specs().iter().filter(|spec| spec.role == Role::Trained) {
+        let along = filler(&format!("along.{}", spec.name), spec.len, 1.0, 0.0);
+        let own = || grads[spec.range()].iter().map(|value| f64::from(*value));
+        let dot: f64 = own().zip(&along).map(|(a, b)| a * f64::from(*b)).sum();
+        let length = own().map(|value| value * value).sum::<f64>().sqrt();
+        let expected = fixture.values(&format!("grad.{}", spec.name));
+        // The first number is a sum of terms of both signs, as large as the second one's.
+        for (ours, theirs) in [dot, length].into_iter().zip(&expected) {
+            // A branch that all images skip has no gradient at all.
+            let error = (ours - theirs).abs() / expected[1].max(f64::MIN_POSITIVE);
+            assert!(error <= tolerance, "`{}`: {ours} and {theirs}, off by {error}", spec.name);
+            errors.push(error);
+        }
+    }
+    errors.sort_by(f64::total_cmp);
+    errors
+}
+
+/// Asserts that mean and length of every running statistic are those of a fixture.
+pub fn assert_statistics(params: &Params, fixture: &Fixture, tolerance: f64) {
+    let is_statistic = |spec: &&TensorSpec| spec.role == Role::Statistic && !spec.shape.is_empty();
+    for spec in params.layout().specs().iter().filter(is_statistic) {
+        let values = &params.values()[spec.range()];
+        let mean = values.iter().map(|value| f64::from(*value)).sum::<f64>() / values.len() as f64;
+        let length = values.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt();
+        let expected = fixture.values(&format!("after.{}", spec.name));
+        assert_close(&spec.name, [mean as f32, length as f32], &expected, tolerance);
+    }
 }

@@ -116,14 +116,20 @@ fn dense<E: Real>(k: &dyn Kernels<E>, (rows, inputs, outputs): (usize, usize, us
     ]
 }
 
-fn attention<E: Real>(k: &dyn Kernels<E>, lens: &[usize], head_dim: usize) -> Vec<Named> {
-    let heads = 3;
+/// Sequences of these lengths one after the other, and the number of rows.
+fn packed(lens: &[usize]) -> (Vec<Segment>, usize) {
     let mut tokens = 0;
     let mut segments = Vec::new();
     for &len in lens {
         segments.push(Segment { start: tokens, len });
         tokens += len;
     }
+    (segments, tokens)
+}
+
+fn attention<E: Real>(k: &dyn Kernels<E>, lens: &[usize], head_dim: usize) -> Vec<Named> {
+    let heads = 3;
+    let (segments, tokens) = packed(lens);
     let qkv = values(tokens * 3 * heads * head_dim, 5);
     let op = Attention { qkv: Values::Half(&qkv), heads, head_dim, segments: &segments, queries: usize::MAX };
     let d_out = wide::<E>(&values(tokens * heads * head_dim, 6));

@@ -6,19 +6,14 @@ use dinoxide_engine::reference::Reference;
 use dinoxide_engine::values::{Values, ValuesMut};
 use half::bf16;
 
-use super::{EXACT, Named, Real, WEIGHTED, agree, full, half, values, wide};
+use super::{EXACT, Named, Real, WEIGHTED, agree, full, half, packed, values, wide};
 
 /// Lengths of sequences, and widths of heads. The gradient of a single token's query is a difference of equal terms.
 const HEADS: [(&[usize], usize); 4] = [(&[5, 17], 64), (&[196, 36], 48), (&[65, 130], 16), (&[50], 7)];
 
 fn cross_covariance<E: Real>(k: &dyn Kernels<E>, lens: &[usize], head_dim: usize) -> Vec<Named> {
     let heads = 3;
-    let mut tokens = 0;
-    let mut segments = Vec::new();
-    for &len in lens {
-        segments.push(Segment { start: tokens, len });
-        tokens += len;
-    }
+    let (segments, tokens) = packed(lens);
     let qkv = values(tokens * 3 * heads * head_dim, 5);
     let temperature: Vec<E> = wide(&[4.0, -2.0, 1.0].map(bf16::from_f32));
     let (qkv, segments, temperature) = (Values::Half(&qkv), &segments[..], &temperature[..]);

@@ -190,13 +190,8 @@ fn clamped_l2_norms_agree() {
     assert_eq!((out, norms, d_x), ([0.0; 5], [1e-3], [2.0f32 / 1e-3; 5]));
 }
 
-fn attention<E: Real>(
-    k: &dyn Kernels<E>,
-    v: &mut Values,
-    (heads, head_dim): (usize, usize),
-    lens: &[usize],
-    queries: usize,
-) -> Results<E> {
+/// Sequences of these lengths, the last one first and with rows between them that belong to none; and the number of rows.
+fn scattered(lens: &[usize]) -> (Vec<Segment>, usize) {
     let mut segments: Vec<Segment> = Vec::new();
     let mut start = 1;
     for &len in lens {
@@ -204,7 +199,17 @@ fn attention<E: Real>(
         start += len + 2;
     }
     segments.reverse();
-    let tokens = start + 1;
+    (segments, start + 1)
+}
+
+fn attention<E: Real>(
+    k: &dyn Kernels<E>,
+    v: &mut Values,
+    (heads, head_dim): (usize, usize),
+    lens: &[usize],
+    queries: usize,
+) -> Results<E> {
+    let (segments, tokens) = scattered(lens);
     let (qkv, d_out) = (v.next::<E>(tokens * 3 * heads * head_dim), v.next::<E>(tokens * heads * head_dim));
     let op = Attention { qkv: (&qkv).into(), heads, head_dim, segments: &segments, queries };
     let (mut out, mut log_sum_exp) =

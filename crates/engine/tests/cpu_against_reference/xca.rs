@@ -2,7 +2,7 @@
 
 use dinoxide_engine::kernels::*;
 
-use super::{Real, Results, Values};
+use super::{Real, Results, Values, scattered};
 
 fn cross_covariance<E: Real>(
     k: &dyn Kernels<E>,
@@ -11,14 +11,7 @@ fn cross_covariance<E: Real>(
     lens: &[usize],
     eps: f64,
 ) -> Results<E> {
-    let mut segments: Vec<Segment> = Vec::new();
-    let mut start = 1;
-    for &len in lens {
-        segments.push(Segment { start, len });
-        start += len + 2;
-    }
-    segments.reverse();
-    let tokens = start + 1;
+    let (segments, tokens) = scattered(lens);
     let (qkv, d_out) = (v.next::<E>(tokens * 3 * heads * head_dim), v.next::<E>(tokens * heads * head_dim));
     let temperature = v.unscaled::<E>(heads, -8.0..8.0);
     let op =

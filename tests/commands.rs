@@ -12,8 +12,9 @@ use dinoxide::run::attention::{AttentionRequest, attention};
 use dinoxide::run::embed::{EmbedRequest, EmbedWhat, embed};
 use dinoxide::run::export::{ExportFormat, ExportRequest, ExportWhat, export};
 use dinoxide::run::input::{ImageSize, Network};
-use dinoxide::run::knn::{KnnRequest, knn};
 use dinoxide::run::model::Model;
+use dinoxide::run::protocols::knn::{KnnReport, KnnRequest, knn};
+use dinoxide::run::protocols::{Manner, Outcome, ProtocolRequest};
 use dinoxide_engine::cpu::Cpu;
 use dinoxide_engine::tensor::Pool;
 use dinoxide_views::{EvalTransform, Reading, decode_file};
@@ -138,33 +139,53 @@ fn knn_classifies_fewer_than_a_hundred_images_of_three_classes() {
     let place = tempfile::tempdir().unwrap();
     let model = run_folder(place.path(), 32);
     let (train, val) = (labelled(place.path(), "train", 8), labelled(place.path(), "val", 3));
-    let request = KnnRequest {
+    let protocol = ProtocolRequest {
         model,
-        train: train.clone(),
-        val: train,
-        k: vec![1, 10, 200],
-        temperature: 0.07,
+        network: Network::Teacher,
         image_size: None,
         precision: Precision::F32,
-        network: Network::Teacher,
+        out: place.path().join("eval-knn"),
+        manner: Manner::Fitting,
     };
+    let request = KnnRequest { protocol, train: train.clone(), val: train, k: vec![1, 10, 200], temperature: 0.07 };
+    let report = |request: &KnnRequest| knn(request).unwrap().result;
     // Every image is its own nearest neighbour.
-    let report = knn(&request).unwrap();
-    assert_eq!((report.train, report.val, report.classes), (24, 24, 3));
-    assert_eq!(report.top1.keys().copied().collect::<Vec<_>>(), [1, 10, 200]);
-    assert_eq!(report.top1[&1], 100.0);
-    assert_eq!(report.top5[&200], 100.0);
-    let cold = knn(&KnnRequest { temperature: 1e-6, k: vec![20], ..request.clone() }).unwrap();
+    let itself = report(&request);
+    assert_eq!((itself.train, itself.val, itself.classes), (24, 24, 3));
+    assert_eq!(itself.top1.keys().copied().collect::<Vec<_>>(), [1, 10, 200]);
+    assert_eq!(itself.top1[&1], 100.0);
+    assert_eq!(itself.top5[&200], 100.0);
+    let cold = report(&KnnRequest { temperature: 1e-6, k: vec![20], ..request.clone() });
     assert_eq!(cold.top1[&20], 100.0);
-    let report = knn(&KnnRequest { val: val.clone(), ..request.clone() }).unwrap();
-    assert_eq!((report.train, report.val), (24, 9));
-    let json = serde_json::to_value(&report).unwrap();
-    let keys: Vec<_> = json.as_object().unwrap().keys().map(String::as_str).collect();
-    assert_eq!(keys, ["classes", "seconds", "top1", "top5", "train", "val"]);
-    assert!(json["top1"]["200"].is_number());
+    let outcome: Outcome<KnnReport> = knn(&KnnRequest { val: val.clone(), ..request.clone() }).unwrap();
+    assert_eq!((outcome.result.train, outcome.result.val), (24, 9));
+    let written = std::fs::read(request.protocol.out.join("results.json")).unwrap();
+    let json: serde_json::Value = serde_json::from_slice(&written).unwrap();
+    assert_eq!(json, serde_json::to_value(&outcome).unwrap());
+    assert_eq!((json["protocol"].as_str(), json["val"].as_u64()), (Some("knn"), Some(9)));
+    assert!(json["top1"]["200"].is_number() && json["seconds"].as_f64() >= Some(0.0));
     assert!(knn(&KnnRequest { temperature: 0.0, ..request.clone() }).is_err());
     picture(&val.join("dog/0.png"), (40, 36), 1, 1);
     assert!(knn(&KnnRequest { val, ..request }).unwrap_err().to_string().contains("`dog`"));
+}
+
+#[test]
+fn what_differs_from_the_original_program_is_said_and_can_be_forbidden() {
+    let place = tempfile::tempdir().unwrap();
+    let (model, images) = (run_folder(place.path(), 32), labelled(place.path(), "train", 2));
+    let outcome = |manner| {
+        let (network, image_size, precision) = (Network::Teacher, None, Precision::F32);
+        let out = place.path().join("eval-knn");
+        let protocol = ProtocolRequest { model: model.clone(), network, image_size, precision, out, manner };
+        let (train, val) = (images.clone(), images.clone());
+        knn(&KnnRequest { protocol, train, val, k: vec![1], temperature: 0.07 }).unwrap()
+    };
+
+    let deviations = outcome(Manner::Fitting).deviations;
+
+    assert_eq!(deviations.len(), 2, "{deviations:?}");
+    assert!(deviations[0].contains("EXIF") && deviations[1].contains("centre 224x224"), "{deviations:?}");
+    assert_eq!(outcome(Manner::Reference).deviations, [""; 0]);
 }
 
 #[test]

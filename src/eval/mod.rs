@@ -16,6 +16,7 @@ pub mod nearest;
 pub mod pca;
 pub mod pca_maps;
 pub mod pixels;
+pub mod published;
 pub mod representation;
 
 pub use error::EvalError;

@@ -14,13 +14,7 @@ const SKIPPED_SHOWN: usize = 10;
 /// Says what the user should know about a model and how its images are brought to size.
 pub(super) fn introduce(console: &Console, model: &Model, transform: EvalTransform) {
     model.notices.iter().for_each(|notice| console.warn(notice));
-    let size = match transform {
-        EvalTransform::ResizeCrop { resize, crop } if resize == crop => {
-            format!("shorter side to {resize}, centre square")
-        }
-        EvalTransform::ResizeCrop { resize, crop } => format!("shorter side to {resize}, centre {crop}x{crop}"),
-        EvalTransform::Exact { width, height } => format!("resized to {width}x{height}"),
-    };
+    let size = words(transform);
     let config = model.backbone.config();
     let network = match config.vit() {
         Some(vit) => format!(
@@ -30,6 +24,17 @@ pub(super) fn introduce(console: &Console, model: &Model, transform: EvalTransfo
         None => format!("{} of width {}", name_of(&config), config.dim()),
     };
     console.say(&format!("{network}; images: {size}"));
+}
+
+/// A transform in words.
+pub(super) fn words(transform: EvalTransform) -> String {
+    match transform {
+        EvalTransform::ResizeCrop { resize, crop } if resize == crop => {
+            format!("shorter side to {resize}, centre square")
+        }
+        EvalTransform::ResizeCrop { resize, crop } => format!("shorter side to {resize}, centre {crop}x{crop}"),
+        EvalTransform::Exact { width, height } => format!("resized to {width}x{height}"),
+    }
 }
 
 /// Decodes the images of a source ahead of the model.

@@ -49,6 +49,8 @@ pub(super) struct Look {
 /// Features of the images that could be read.
 pub(super) struct Gallery {
     pub images: Vec<SourceImage>,
+    /// Their places in the source.
+    pub indices: Vec<usize>,
     /// [N, D]
     pub features: Vec<f32>,
     /// Width of a feature.
@@ -63,15 +65,22 @@ impl Look {
     /// # Errors
     /// If the model cannot be loaded or the folder cannot be written to.
     pub fn open(request: &LookRequest) -> Result<Self, RunError> {
+        Self::with(&request.model, request.network, request.precision, &request.out)
+    }
+
+    /// The same, of these.
+    ///
+    /// # Errors
+    /// As [`Look::open`].
+    pub fn with(model: &Path, network: Network, precision: Precision, out: &Path) -> Result<Self, RunError> {
         let console = Console::new(Verbosity::Normal, Figures::Talk);
-        let model = Model::load(&request.model, request.network)?;
-        let out = &request.out;
+        let model = Model::load(model, network)?;
         if out.is_file() {
-            return Err(RunError::NotAFolder { path: out.clone() });
+            return Err(RunError::NotAFolder { path: out.to_path_buf() });
         }
         std::fs::create_dir_all(out).map_err(RunError::file("create", out))?;
         tempfile::tempfile_in(out).map_err(RunError::file("write to", out))?;
-        let cpu = cpu(request.precision, &console);
+        let cpu = cpu(precision, &console);
         Ok(Self { console, model, cpu })
     }
 
@@ -103,7 +112,7 @@ impl Look {
         let dim = self.model.backbone.dim();
         let skipped = images.skipped().len();
         let images = found.indices.iter().map(|index| source.images[*index].clone()).collect();
-        Ok(Gallery { images, features, dim, skipped })
+        Ok(Gallery { images, indices: found.indices, features, dim, skipped })
     }
 
     /// A small copy of an image whose longer side is `side` pixels; gray if it cannot be read any more.

@@ -1,0 +1,80 @@
+//! `dinoxide eval`: one file per protocol, and here what they share.
+
+mod knn;
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use serde::Serialize;
+
+use super::{Ending, SeenArgs, print_json};
+use crate::run::console::print_line;
+use crate::run::protocols::{Manner, Outcome, ProtocolRequest};
+
+/// Measure how good frozen features are.
+#[derive(Debug, Args)]
+pub(super) struct EvalArgs {
+    #[command(subcommand)]
+    protocol: Protocol,
+}
+
+#[derive(Debug, Subcommand)]
+enum Protocol {
+    Knn(knn::KnnArgs),
+}
+
+/// What every protocol takes.
+#[derive(Debug, Args)]
+struct ProtocolArgs {
+    /// Run folder, or file or folder of weights
+    model: PathBuf,
+    /// Folder for results.json, tables and pictures [default: eval-PROTOCOL]
+    #[arg(short, long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    seen: SeenArgs,
+    /// Do all as the original program does: its image size, f32, no rotation by EXIF
+    #[arg(long, conflicts_with_all = ["image_size", "precision"])]
+    reference_exact: bool,
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl ProtocolArgs {
+    /// What to do, with a folder of the protocol's name unless another is given; and whether the result is printed as JSON.
+    fn request(self, protocol: &str) -> (ProtocolRequest, bool) {
+        let Self { model, out, seen, reference_exact, json } = self;
+        let SeenArgs { image_size, network, precision } = seen;
+        let out = out.unwrap_or_else(|| PathBuf::from(format!("eval-{protocol}")));
+        let manner = if reference_exact { Manner::Reference } else { Manner::Fitting };
+        (ProtocolRequest { model, network, image_size, precision, out, manner }, json)
+    }
+}
+
+pub(super) fn run(arguments: EvalArgs) -> anyhow::Result<Ending> {
+    match arguments.protocol {
+        Protocol::Knn(arguments) => knn::run(arguments),
+    }
+}
+
+/// Prints an outcome: as JSON, or as words, `table` being those of its figures.
+fn show<R: Serialize>(outcome: &Outcome<R>, json: bool, table: impl FnOnce(&R)) -> anyhow::Result<Ending> {
+    if json {
+        print_json(outcome)?;
+        return Ok(Ending::Done);
+    }
+    table(&outcome.result);
+    if !outcome.published.is_empty() {
+        print_line("published:");
+    }
+    for row in outcome.published {
+        print_line(&format!("  {:>6.1}  {}, {} ({})", row.value, row.network, row.figure, row.source));
+    }
+    if !outcome.deviations.is_empty() {
+        print_line("differs from the original program:");
+    }
+    outcome.deviations.iter().for_each(|deviation| print_line(&format!("  {deviation}")));
+    outcome.files.iter().for_each(|file| print_line(&file.display().to_string()));
+    Ok(Ending::Done)
+}

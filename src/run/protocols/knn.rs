@@ -1,0 +1,90 @@
+//! `dinoxide eval knn`: accuracy of a weighted k-NN on frozen features.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use dinoxide_views::{EvalTransform, Source};
+use serde::Serialize;
+
+use super::{Outcome, ProtocolRequest, Session};
+use crate::eval::knn::{KnnBank, KnnScore};
+use crate::eval::labels::Labels;
+use crate::eval::published;
+use crate::run::RunError;
+use crate::run::device::among_threads;
+
+/// What to do.
+#[derive(Debug, Clone)]
+pub struct KnnRequest {
+    /// Network, folder of the results.
+    pub protocol: ProtocolRequest,
+    /// Labelled folder whose images vote.
+    pub train: PathBuf,
+    /// Labelled folder whose images are classified.
+    pub val: PathBuf,
+    /// Numbers of neighbours.
+    pub k: Vec<usize>,
+    /// Temperature of the votes.
+    pub temperature: f64,
+}
+
+/// The accuracies.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct KnnReport {
+    /// Top-1 by number of neighbours, percent.
+    pub top1: BTreeMap<usize, f64>,
+    /// Top-5 by number of neighbours, percent.
+    pub top5: BTreeMap<usize, f64>,
+    /// Images that voted.
+    pub train: usize,
+    /// Images that were classified.
+    pub val: usize,
+    /// Classes.
+    pub classes: usize,
+}
+
+/// Classifies the validation images by their nearest training images (DINO, Caron et al. 2021, section 4.1).
+///
+/// # Errors
+/// If the model or the images cannot be read, or the two folders do not have the same classes.
+pub fn knn(request: &KnnRequest) -> Result<Outcome<KnnReport>, RunError> {
+    among_threads(|| classify(request))
+}
+
+fn classify(request: &KnnRequest) -> Result<Outcome<KnnReport>, RunError> {
+    let mut session = Session::open(&request.protocol)?;
+    let transform = session.transform(EvalTransform::default())?;
+    let (train, val) = (Source::labelled(&request.train)?, Source::labelled(&request.val)?);
+    let labels = Labels::from_names(&class_names(&train), &class_names(&val))?;
+    if !labels.absent_in_val.is_empty() {
+        let absent = labels.absent_in_val.len();
+        session.look.console.say(&format!("{absent} of {} classes have no validation image", labels.classes.len()));
+    }
+    let train = session.labelled(train, &labels.train, transform)?;
+    let val = session.labelled(val, &labels.val, transform)?;
+    let bank =
+        KnnBank::new(train.features, train.labels, labels.classes.len())?.with_temperature(request.temperature)?;
+    let result = bank.evaluate(&val.features, &val.labels, &request.k)?;
+    for k in &result.clipped {
+        let train = result.train;
+        session.look.console.say(&format!("k = {k}: there are only {train} training images, so all of them vote"));
+    }
+    // Every k that was asked for has its entry, so that scripts find it.
+    let by_k = |score: fn(&KnnScore) -> f64| {
+        request.k.iter().filter_map(|k| Some((*k, score(result.at(*k)?)))).collect::<BTreeMap<_, _>>()
+    };
+    let report = KnnReport {
+        top1: by_k(|score| score.top1),
+        top5: by_k(|score| score.top5),
+        train: result.train,
+        val: result.val,
+        classes: result.classes,
+    };
+    session.finish("knn", report, &published::KNN)
+}
+
+/// The class of every image.
+fn class_names(source: &Source) -> Vec<&str> {
+    let class = |label: Option<u32>| source.classes.get(label? as usize);
+    source.images.iter().map(|image| class(image.label).map_or("", String::as_str)).collect()
+}

@@ -48,10 +48,10 @@ impl Schedule {
         let (epochs, total) = (config.run.epochs, config.run.total_steps(steps_per_epoch));
         let warmup = warmup_steps(config.optim.warmup_epochs, steps_per_epoch).min(total);
         let [decay_start, decay_end] = config.optim.weight_decay;
-        let [momentum_start, momentum_end] = config.dino.momentum;
+        let [momentum_start, momentum_end] = config.momentum();
         Self {
             steps_per_epoch,
-            freeze_last_layer_steps: config.dino.freeze_last_layer_steps,
+            freeze_last_layer_steps: config.freeze_prototypes_steps(),
             freeze_backbone_steps: config.optim.freeze_backbone_steps,
             lr: cosine([config.peak_lr(), config.optim.min_lr], total, warmup),
             weight_decay: cosine([decay_start, decay_end], total, 0),

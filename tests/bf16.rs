@@ -7,6 +7,7 @@
 mod support;
 
 use dinoxide::methods::Device;
+use dinoxide::methods::EncoderConfig;
 use dinoxide::methods::dino::{Balance, Dino, DinoConfig};
 use dinoxide::nn::backbone::Backbone;
 use dinoxide::nn::dino_head::{DinoHeadConfig, HeadNorm, LastLayer};
@@ -52,12 +53,10 @@ fn config() -> DinoConfig {
         last_layer: LastLayer::Normalized,
     };
     DinoConfig {
-        backbone: backbone.into(),
+        encoder: EncoderConfig { backbone: backbone.into(), drop_path: 0.0, seed: 3 },
         head,
         student_temp: 0.1,
         balance: Balance::Center { momentum: 0.9 },
-        drop_path: 0.0,
-        seed: 3,
     }
 }
 
@@ -93,7 +92,7 @@ fn step_gradient(cpu: &Cpu) -> (Params, Vec<f32>) {
 /// The gradient of a backbone whose class tokens have a given one.
 fn backbone_gradient(cpu: &Cpu) -> (Params, Vec<f32>) {
     let mut registry = Registry::new();
-    let backbone = Backbone::new(config().backbone, "", &mut registry);
+    let backbone = Backbone::new(config().encoder.backbone, "", &mut registry);
     let (params, pool) = (registry.finish(3), Pool::new());
     let pixels = filler_bytes("image", IMAGES * 32 * 32 * 3);
     let mut tape = Tape::train(cpu, &params, &pool);

@@ -148,7 +148,8 @@ fn every_key_is_written_with_a_comment() {
     let text = Config::default().to_commented_toml().unwrap();
     let table: toml::Table = toml::from_str(&text).unwrap();
     assert!(table.contains_key("recipe") && table.contains_key("views"));
-    assert_eq!(text.lines().filter(|line| line.contains(" # ") && !line.starts_with("# Complete")).count(), KEYS.len());
+    let used = KEYS.iter().filter(|key| Config::default().uses(key.name).unwrap()).count();
+    assert_eq!(text.lines().filter(|line| line.contains(" # ") && !line.starts_with("# Complete")).count(), used);
     // `deny_unknown_fields` proves the other direction: no key of the table is unknown to the structs.
     Config::default().differences(&Config::default()).unwrap();
 }

@@ -7,7 +7,7 @@ mod running;
 use std::path::Path;
 
 use dinoxide::config::Config;
-use dinoxide::run::health::{Finding, Monitor, Pulse, Sighting};
+use dinoxide::run::health::{Finding, Monitor, Pulse, Sighting, Targets};
 use running::{Said, make_images, pretrain, run};
 
 /// Trains the tiny network on a few images with some values changed.
@@ -146,8 +146,12 @@ fn a_strict_run_is_stopped_with_its_own_code_and_can_go_on() {
     again.expect(3);
 }
 
+fn targets(entropy: f64, batch_entropy: f64) -> Option<Targets> {
+    Some(Targets { entropy, batch_entropy })
+}
+
 fn pulse() -> Pulse {
-    Pulse { loss: 3.0, entropy: 2.0, kl: 1.0, batch_entropy: 3.5, grad_norm: 1.0 }
+    Pulse { loss: 3.0, targets: targets(2.0, 3.5), grad_norm: 1.0 }
 }
 
 /// K = 4096, batches of 64, a long run.
@@ -161,7 +165,7 @@ fn monitor() -> Monitor {
 #[test]
 fn a_sign_has_to_last_and_is_told_once() {
     let ln_k = 4096f64.ln();
-    let uniform = Pulse { loss: ln_k, entropy: 0.999 * ln_k, kl: 0.001 * ln_k, ..pulse() };
+    let uniform = Pulse { loss: ln_k, targets: targets(0.999 * ln_k, 3.5), ..pulse() };
     let mut monitor = monitor();
     let mut told = Vec::new();
     for step in 0..1000 {
@@ -175,12 +179,12 @@ fn a_sign_has_to_last_and_is_told_once() {
 #[test]
 fn each_sign_has_its_name_and_healthy_figures_have_none() {
     let cases = [
-        (Pulse { batch_entropy: 0.3, entropy: 0.1, loss: 0.4, ..pulse() }, Some(Finding::OnePrototypeCollapse)),
-        (Pulse { kl: 1e-4, loss: 2.0, ..pulse() }, Some(Finding::NothingLeft)),
+        (Pulse { targets: targets(0.1, 0.3), loss: 0.4, ..pulse() }, Some(Finding::OnePrototypeCollapse)),
+        (Pulse { loss: 2.0001, ..pulse() }, Some(Finding::NothingLeft)),
         (Pulse { grad_norm: 0.0, ..pulse() }, Some(Finding::NotLearning)),
         (pulse(), None),
         // A network that has just begun: at ln K, but the teacher tells images apart.
-        (Pulse { loss: 8.32, entropy: 7.9, kl: 0.42, batch_entropy: 4.8, grad_norm: 0.3 }, None),
+        (Pulse { loss: 8.32, targets: targets(7.9, 4.8), grad_norm: 0.3 }, None),
     ];
     for (pulse, expected) in cases {
         let mut monitor = monitor();
@@ -195,7 +199,9 @@ fn swings_count_and_a_rise_and_a_fall_do_not() {
     let ln_k = 4096f64.ln();
     let found = |curve: &[f64]| {
         let mut monitor = monitor();
-        let look = |(step, share): (usize, &f64)| monitor.look(step, &Pulse { entropy: share * ln_k, ..pulse() });
+        let look = |(step, share): (usize, &f64)| {
+            monitor.look(step, &Pulse { targets: targets(share * ln_k, 3.5), ..pulse() })
+        };
         curve.iter().enumerate().flat_map(look).map(|(finding, _)| finding).collect::<Vec<_>>()
     };
     // From ln K down, up with the temperature, and down again.
@@ -209,7 +215,7 @@ fn swings_count_and_a_rise_and_a_fall_do_not() {
 fn features_of_few_directions_are_a_collapse_only_where_nothing_is_left_to_learn() {
     let found = |kl: f64, ranks: &[f64]| {
         let mut monitor = monitor();
-        monitor.look(0, &Pulse { kl, ..pulse() });
+        monitor.look(0, &Pulse { targets: targets(pulse().loss - kl, 3.5), ..pulse() });
         let sight = |rank: &f64| Sighting { rank: Some(*rank), feature_std: Some(0.01), knn_top1: None };
         let looks = ranks.iter().enumerate().flat_map(|(step, rank)| monitor.look_at_features(step, sight(rank)));
         looks.map(|(finding, _)| finding).collect::<Vec<_>>()

@@ -3,6 +3,7 @@
 mod support;
 
 use dinoxide::methods::Device;
+use dinoxide::methods::EncoderConfig;
 use dinoxide::methods::dino::{Balance, Dino, DinoConfig};
 use dinoxide::nn::dino_head::{DinoHeadConfig, HeadNorm, LastLayer};
 use dinoxide::nn::drop_path::DropPath;
@@ -37,7 +38,7 @@ fn vit_config() -> VitConfig {
 
 fn config() -> DinoConfig {
     DinoConfig {
-        backbone: vit_config().into(),
+        encoder: EncoderConfig { backbone: vit_config().into(), drop_path: 0.0, seed: 5 },
         head: DinoHeadConfig {
             in_dim: 24,
             out_dim: OUT_DIM,
@@ -49,9 +50,12 @@ fn config() -> DinoConfig {
         },
         student_temp: 0.1,
         balance: Balance::Center { momentum: 0.9 },
-        drop_path: 0.0,
-        seed: 5,
     }
+}
+
+fn with_drop_path(drop_path: f64) -> DinoConfig {
+    let config = config();
+    DinoConfig { encoder: EncoderConfig { drop_path, ..config.encoder }, ..config }
 }
 
 fn scheduled(step: usize) -> Scheduled {
@@ -121,12 +125,12 @@ fn teacher_changes_by_the_average_alone() {
 #[test]
 fn teacher_has_no_drop_path() {
     let dropped = |rate: f64| {
-        let (mut state, _) = start(DinoConfig { drop_path: rate, ..config() }, Rule::AdamW);
+        let (mut state, _) = start(with_drop_path(rate), Rule::AdamW);
         let report = step(&mut state, &scheduled(0)).expect("a finite step");
         (report, state.method.state())
     };
     let ((with, center_with), (without, center_without)) = (dropped(0.9), dropped(0.0));
-    assert_eq!((with.entropy, center_with), (without.entropy, center_without), "the teacher sees no difference");
+    assert_eq!((with.targets, center_with), (without.targets, center_without), "the teacher sees no difference");
     assert_ne!(with.loss, without.loss, "the student does");
 }
 
@@ -154,7 +158,7 @@ fn drop_path_rises_over_the_blocks_and_keeps_the_mean() {
 #[test]
 fn memory_stays_bounded_when_every_step_drops_other_branches() {
     let held = |rate: f64, steps: usize| {
-        let (mut state, _) = start(DinoConfig { drop_path: rate, ..config() }, Rule::AdamW);
+        let (mut state, _) = start(with_drop_path(rate), Rule::AdamW);
         let (cpu, pool) = (Cpu::new(), Pool::new());
         let pixels = filler_bytes("global", 2 * IMAGES * 32 * 32 * 3);
         for index in 0..steps {

@@ -4,6 +4,7 @@
 mod support;
 
 use dinoxide::methods::Device;
+use dinoxide::methods::EncoderConfig;
 use dinoxide::methods::dino::{Balance, Dino, DinoConfig};
 use dinoxide::nn::dino_head::{DinoHeadConfig, HeadNorm, LastLayer};
 use dinoxide::schedule::Scheduled;
@@ -29,12 +30,10 @@ fn state(fixture: &Fixture) -> TrainState {
         last_layer: LastLayer::Normalized,
     };
     let (mut method, mut student) = Dino::new(DinoConfig {
-        backbone: vit_config(fixture, "global").into(),
+        encoder: EncoderConfig { backbone: vit_config(fixture, "global").into(), drop_path: 0.0, seed: 0 },
         head,
         student_temp: 0.1,
         balance: Balance::Center { momentum: 0.9 },
-        drop_path: 0.0,
-        seed: 0,
     });
     fill(&mut student);
     dinoxide::methods::Method::teacher_mut(&mut method).values_mut().copy_from_slice(student.values());

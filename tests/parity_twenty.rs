@@ -4,6 +4,7 @@
 mod support;
 
 use dinoxide::methods::Device;
+use dinoxide::methods::EncoderConfig;
 use dinoxide::methods::Method;
 use dinoxide::methods::dino::{Balance, Dino, DinoConfig};
 use dinoxide::nn::dino_head::{DinoHeadConfig, HeadNorm, LastLayer};
@@ -30,7 +31,7 @@ fn dino(fixture: &Fixture) -> (Dino, Params) {
         None => vit_config(fixture, "global").into(),
     };
     let config = DinoConfig {
-        backbone,
+        encoder: EncoderConfig { backbone, drop_path: 0.0, seed: 0 },
         head: DinoHeadConfig {
             in_dim: fixture.usize("dim"),
             out_dim: fixture.usize("out_dim"),
@@ -42,8 +43,6 @@ fn dino(fixture: &Fixture) -> (Dino, Params) {
         },
         student_temp: fixture.f64("student_temp"),
         balance: Balance::Center { momentum: fixture.f64("center_momentum") },
-        drop_path: 0.0,
-        seed: 0,
     };
     let (mut method, mut student) = Dino::new(config);
     fill(&mut student);
@@ -105,7 +104,7 @@ fn train(fixture: &Fixture, rule: Rule, micro_batch: usize) -> Trained {
         let crops = [Crops { pixels: &globals, side: global, views: 2 }, Crops { pixels: &locals, side: local, views }];
         let report = state.step(device, &crops, batch, &at).expect("a finite step");
         losses.push(report.loss as f32);
-        entropies.push(report.entropy as f32);
+        entropies.push(report.targets.unwrap().entropy as f32);
         if (step + 1) % 5 == 0 {
             centers.extend(&state.method.state()[0].values);
         }

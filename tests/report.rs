@@ -78,14 +78,14 @@ fn a_run_is_shown_against_ln_k_and_the_baselines() {
     let step = StepPoint {
         epoch: 0.0,
         loss: 8.0,
-        entropy: 7.0,
-        kl: 1.0,
+        entropy: Some(7.0),
+        kl: Some(1.0),
         lr: 1e-3,
         weight_decay: 0.04,
         momentum: 0.99,
-        teacher_temp: 0.04,
+        teacher_temp: Some(0.04),
     };
-    let mut curves = RunCurves { steps: vec![step], prototypes: 4096, ..RunCurves::default() };
+    let mut curves = RunCurves { steps: vec![step], prototypes: Some(4096), ..RunCurves::default() };
     let without = run_charts(&curves);
     curves.knn = vec![KnnPoint { epoch: 1.0, top1: 30.0 }];
     curves.knn_references = vec![Reference::new("chance", 12.5)];

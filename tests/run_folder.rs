@@ -52,10 +52,10 @@ fn step_row(step: usize) -> StepRow {
         lr: 1e-3,
         weight_decay: 0.04,
         momentum: 0.99,
-        teacher_temp: 0.04,
-        entropy: 5.0,
-        kl: 0.5,
-        batch_entropy: 6.0,
+        teacher_temp: Some(0.04),
+        entropy: Some(5.0),
+        kl: Some(0.5),
+        batch_entropy: Some(6.0),
         grad_norm: 1.0,
         images_per_second: 100.0,
         data_wait: 0.0,
@@ -304,9 +304,9 @@ fn snapshot() -> Snapshot {
         images_per_second: 612.0,
         data_wait: 0.02,
         eta: Some(Duration::from_secs(30_060)),
-        entropy: 5.9,
-        out_dim: 2048,
-        kl: 0.48,
+        entropy: Some(5.9),
+        prototypes: Some(2048),
+        kl: Some(0.48),
         grad_norm: 1.8,
         findings: Vec::new(),
         rank: Some(12.5),
@@ -333,7 +333,7 @@ fn progress_lines_say_how_far_and_how_well() {
 
 #[test]
 fn loss_at_ln_k_is_called_by_its_name() {
-    let snapshot = Snapshot { loss: 4096_f64.ln(), out_dim: 4096, ..snapshot() };
+    let snapshot = Snapshot { loss: 4096_f64.ln(), prototypes: Some(4096), ..snapshot() };
     assert!(snapshot.health().contains("loss sits at ln 4096 = 8.3178"));
 }
 

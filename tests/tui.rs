@@ -29,9 +29,9 @@ fn snapshot() -> Snapshot {
         images_per_second: 612.0,
         data_wait: 0.02,
         eta: Some(Duration::from_secs(30_060)),
-        entropy: 5.9,
-        out_dim: 2048,
-        kl: 0.48,
+        entropy: Some(5.9),
+        prototypes: Some(2048),
+        kl: Some(0.48),
         grad_norm: 1.8,
         findings: Vec::new(),
         rank: Some(12.5),
@@ -42,7 +42,7 @@ fn snapshot() -> Snapshot {
 
 /// A run with `snapshot`, its curves, and a few lines of talk.
 fn model(snapshot: Snapshot) -> Model {
-    let mut model = Model::new(Path::new("runs/photos-vitt16-1"), STEPS_PER_EPOCH, snapshot.out_dim);
+    let mut model = Model::new(Path::new("runs/photos-vitt16-1"), STEPS_PER_EPOCH, snapshot.prototypes);
     for step in (10..=snapshot.step).step_by(10) {
         let falling = 1.0 / (1.0 + step as f64 / 500.0);
         let (loss, entropy) = (6.0 + falling, 5.0 + falling);
@@ -136,7 +136,7 @@ fn without_labels_the_rank_takes_the_place_of_knn() {
 
 #[test]
 fn before_the_first_step_there_is_nothing_yet() {
-    let model = Model::new(Path::new("runs/new"), STEPS_PER_EPOCH, 2048);
+    let model = Model::new(Path::new("runs/new"), STEPS_PER_EPOCH, Some(2048));
     assert_says(&text(&model, (80, 24)), &["runs/new", "waiting for the first figures", "nothing yet"]);
 }
 
@@ -175,7 +175,7 @@ fn long_talk_is_broken_between_words() {
 
 #[test]
 fn a_long_run_keeps_its_shape_in_few_points() {
-    let mut model = Model::new(Path::new("runs/long"), STEPS_PER_EPOCH, 2048);
+    let mut model = Model::new(Path::new("runs/long"), STEPS_PER_EPOCH, Some(2048));
     (1..=100_000).for_each(|step| model.curves.add(&json!({ "step": step, "loss": step as f64 })));
     let points = model.curves.loss.points();
     assert!((1000..2048).contains(&points.len()), "{} points", points.len());
@@ -383,7 +383,7 @@ mod in_a_terminal {
     fn panics_if_it_is_asked_to() {
         if std::env::var_os(PANIC).is_some() {
             let console = Console::new(Verbosity::Normal, Figures::Talk).showing(Progress::Screen);
-            console.open_screen(&Interrupt::default(), || Model::new("runs/new".as_ref(), 1, 2));
+            console.open_screen(&Interrupt::default(), || Model::new("runs/new".as_ref(), 1, Some(2)));
             console.say("something to remember");
             panic!("on purpose");
         }

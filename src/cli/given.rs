@@ -16,9 +16,12 @@ pub(super) struct GivenArgs {
     /// vit_tiny, vit_small, vit_base, also with sizes: vit_tiny_patch16_96; resnet50 and others: `dinoxide models ls`
     #[arg(short, long, value_name = "NAME")]
     pub model: Option<String>,
-    /// Values to start from: auto, adapt, dino, laptop, demo, cifar10-2cores
+    /// Values to start from: auto, adapt, dino, laptop and others: `dinoxide recipes ls`
     #[arg(short, long, value_name = "NAME")]
     pub recipe: Option<String>,
+    /// dino, byol, simclr, mocov2, mocov3, swav or barlow_twins [default: dino]
+    #[arg(long, value_name = "NAME")]
+    pub method: Option<String>,
     /// Seed of every random draw
     #[arg(long, value_name = "N")]
     pub seed: Option<i64>,
@@ -47,7 +50,12 @@ impl GivenArgs {
             let list = data.into_iter().map(|place| Value::String(place.clone())).collect();
             given.insert("data.train", Value::Array(list), Origin::Flag("DATA"))?;
         }
-        for (key, flag, text) in [("model.name", "--model", &self.model), ("recipe", "--recipe", &self.recipe)] {
+        let named = [
+            ("model.name", "--model", &self.model),
+            ("recipe", "--recipe", &self.recipe),
+            ("method.name", "--method", &self.method),
+        ];
+        for (key, flag, text) in named {
             if let Some(text) = text {
                 given.insert(key, Value::String(text.clone()), Origin::Flag(flag))?;
             }

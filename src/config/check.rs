@@ -6,9 +6,11 @@ use dinoxide_views::pixel::MAX_CHANNELS;
 use dinoxide_views::recipe::{MAX_BLUR_RADIUS, MAX_COUNT, MAX_SIZE};
 
 use super::network::{LARGEST, LARGEST_RATIO};
-use super::{Config, ConfigError, ModelConfig, Partial, write};
+use super::{Config, ConfigError, KEYS, MethodName, ModelConfig, Partial, write};
 use crate::nn::backbone::MOST_BLOCKS;
 
+/// Wider layers and longer queues are a mistake.
+const MOST: usize = 1 << 24;
 /// Shortest time that a run can be planned for: measuring its speed takes a part of it.
 const SHORTEST_RUN: Duration = Duration::from_secs(10);
 
@@ -67,7 +69,11 @@ pub(super) fn validate(config: &Config, given: &Partial) -> Result<(), ConfigErr
     let check = Checker { given };
     data(config, &check)?;
     model(config, &check)?;
-    head_and_dino(config, &check)?;
+    match config.method.name {
+        MethodName::Dino => head_and_dino(config, &check)?,
+        _ => method(config, &check)?,
+    }
+    options_of_others(config)?;
     views(config, &check)?;
     optim_and_run(config, &check)?;
     sizes_divide(config)
@@ -170,6 +176,57 @@ fn head_and_dino(config: &Config, check: &Checker<'_>) -> Result<(), ConfigError
     let fits = dino.teacher_temp_warmup_epochs <= epochs;
     let allowed = format!("at most run.epochs, {epochs}");
     check.require(fits, "dino.teacher_temp_warmup_epochs", dino.teacher_temp_warmup_epochs, &allowed)
+}
+
+/// The options of a method other than DINO.
+fn method(config: &Config, check: &Checker<'_>) -> Result<(), ConfigError> {
+    let (method, paper) = (&config.method, config.method.name.paper());
+    let sizes = [
+        ("method.hidden_dim", method.hidden_dim, paper.hidden_dim, 1),
+        ("method.out_dim", method.out_dim, paper.out_dim, 1),
+        ("method.layers", method.layers, paper.layers, 1),
+        ("method.prototypes", method.prototypes, paper.prototypes, 2),
+        // MoCo has nothing to compare with but its queue; SwAV can do without.
+        ("method.queue", method.queue, paper.queue, usize::from(method.name == MethodName::Mocov2)),
+    ];
+    for (key, size, asked, fewest) in sizes {
+        check.require(size.is_some() == asked.is_some(), key, "not set", "a whole number")?;
+        check.at_least(key, size.unwrap_or(fewest), fewest)?;
+        check.require(size.unwrap_or(0) <= MOST, key, size.unwrap_or(0), &format!("at most {MOST}"))?;
+    }
+    let numbers = [
+        ("method.temperature", method.temperature, paper.temperature),
+        ("method.epsilon", method.epsilon, paper.epsilon),
+        ("method.off_diagonal", method.off_diagonal, paper.off_diagonal),
+    ];
+    for (key, number, asked) in numbers {
+        check.require(number.is_some() == asked.is_some(), key, "not set", "a number above 0")?;
+        check.positive(key, number.unwrap_or(1.0))?;
+    }
+    let shares = config.momentum();
+    let valid =
+        method.momentum.is_some() == paper.momentum.is_some() && shares.iter().all(|share| (0.0..=1.0).contains(share));
+    check.require(valid, "method.momentum", format!("{shares:?}"), "two numbers from 0 to 1")?;
+    let local = config.views.local.count;
+    let fits = local == 0 || !method.name.takes_two_views();
+    check.require(fits, "views.local.count", local, "0: this method compares two global crops")
+}
+
+/// Options that this configuration's method does not have keep their plain values.
+fn options_of_others(config: &Config) -> Result<(), ConfigError> {
+    let (given, plain) = (write::leaves(config)?, write::leaves(&Config::default())?);
+    for key in KEYS.iter().filter(|key| given.get(key.name) != plain.get(key.name)) {
+        if !config.uses(key.name)? {
+            let name = write::leaves(config)?.remove("method.name").map(|name| name.to_string()).unwrap_or_default();
+            return Err(ConfigError::Conflict {
+                key: key.name.to_owned(),
+                value: given.get(key.name).map(ToString::to_string).unwrap_or_default(),
+                other: format!("`method.name` = {name}"),
+                hint: format!("another method has it; leave `{}` away", key.name),
+            });
+        }
+    }
+    Ok(())
 }
 
 fn views(config: &Config, check: &Checker<'_>) -> Result<(), ConfigError> {

@@ -55,7 +55,7 @@ pub(super) const IMAGENET: &str = "imagenet";
 
 /// All keys, in the order in which they are written: a table's own keys before its inner tables, as TOML asks.
 pub const KEYS: &[Key] = &[
-    fixed("recipe", "recipe the values started from: auto, adapt, dino, laptop, demo, cifar10-2cores"),
+    fixed("recipe", "recipe the values started from (`dinoxide recipes ls`)"),
     fixed("data.train", "folders, images, lists (.txt), tables (.csv), archives (.tar, .zip) or globs"),
     fixed(
         "data.weights",
@@ -86,6 +86,18 @@ pub const KEYS: &[Key] = &[
     fixed("model.mlp_ratio", "hidden width of the MLP as a multiple of the width"),
     fixed("model.drop_path", "stochastic depth of the student's last block"),
     fixed("model.init", "weights to start from"),
+    fixed("method.name", "dino, byol, simclr, mocov2, mocov3, swav or barlow_twins"),
+    fixed("method.momentum", "share of the average kept at each step: first, last (cosine)"),
+    fixed("method.hidden_dim", "width of the hidden layers of projector and predictor"),
+    fixed("method.out_dim", "width of what the loss compares"),
+    fixed("method.layers", "linear layers of the projector"),
+    fixed("method.temperature", "temperature of the softmax"),
+    fixed("method.prototypes", "prototypes (K)"),
+    fixed("method.epsilon", "temperature of the assignments to prototypes"),
+    fixed("method.queue", "rows of earlier batches that are kept; 0 for none"),
+    fixed("method.queue_from_epoch", "epoch from which on they are used"),
+    length("method.freeze_prototypes_steps", "steps during which the prototypes do not learn", Unit::Steps),
+    fixed("method.off_diagonal", "weight of the correlations between different outputs"),
     fixed("head.out_dim", "prototypes (K)"),
     fixed("head.hidden_dim", "width of the hidden layers"),
     fixed("head.bottleneck_dim", "width of the normalised layer before the prototypes"),

@@ -8,6 +8,7 @@ mod check;
 mod derive;
 mod error;
 mod key;
+mod method;
 mod network;
 mod partial;
 pub mod plan;
@@ -21,6 +22,7 @@ pub use derive::{flops_per_image, images_per_second};
 pub use error::ConfigError;
 pub(crate) use key::MEASURED;
 pub use key::{KEYS, Key};
+pub use method::{MethodConfig, MethodName};
 pub use network::Shape;
 pub use partial::{Origin, Partial};
 pub use plan::{Choice, Facts, InitFacts, PixelFacts, Speed, resolve};
@@ -44,9 +46,11 @@ pub struct Config {
     pub data: DataConfig,
     /// The backbone.
     pub model: ModelConfig,
-    /// The projection head.
+    /// The method, and its options where it is not DINO.
+    pub method: MethodConfig,
+    /// DINO's projection head.
     pub head: HeadConfig,
-    /// Temperatures, teacher and centre.
+    /// DINO's temperatures, teacher and centre.
     pub dino: DinoConfig,
     /// Crops and colour augmentation.
     pub views: ViewsConfig,
@@ -66,6 +70,7 @@ impl Default for Config {
             recipe: recipe::AUTO.to_owned(),
             data: DataConfig::default(),
             model: ModelConfig::default(),
+            method: MethodConfig::default(),
             head: HeadConfig::default(),
             dino: DinoConfig::default(),
             views: ViewsConfig::default(),

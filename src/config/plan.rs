@@ -108,6 +108,7 @@ pub struct Choice {
 pub fn resolve(given: &Partial, facts: &Facts) -> Result<(Config, Vec<Choice>), ConfigError> {
     check_image_count(given, facts)?;
     let mut draft = Draft::new(given, facts)?;
+    derive::method(&mut draft)?;
     derive::precision(&mut draft)?;
     derive::data(&mut draft)?;
     derive::pixels(&mut draft)?;

@@ -19,7 +19,7 @@ pub struct Recipe {
 }
 
 /// All recipes.
-pub const RECIPES: [Recipe; 6] = [
+pub const RECIPES: [Recipe; 12] = [
     Recipe {
         name: AUTO,
         about: "derives every value from the data and the machine",
@@ -49,6 +49,32 @@ pub const RECIPES: [Recipe; 6] = [
         name: "cifar10-2cores",
         about: "small ViT for ten thousand pictures of 32 px in under an hour",
         text: include_str!("../../recipes/cifar10-2cores.toml"),
+    },
+    Recipe { name: "byol", about: "BYOL on ResNet-50 (300 epochs)", text: include_str!("../../recipes/byol.toml") },
+    Recipe {
+        name: "simclr",
+        about: "SimCLR on ResNet-50 (1000 epochs)",
+        text: include_str!("../../recipes/simclr.toml"),
+    },
+    Recipe {
+        name: "mocov2",
+        about: "MoCo v2 on ResNet-50 (800 epochs)",
+        text: include_str!("../../recipes/mocov2.toml"),
+    },
+    Recipe {
+        name: "mocov3",
+        about: "MoCo v3 on ViT-S/16 (300 epochs)",
+        text: include_str!("../../recipes/mocov3.toml"),
+    },
+    Recipe {
+        name: "swav",
+        about: "SwAV on ResNet-50 with multi-crop (800 epochs)",
+        text: include_str!("../../recipes/swav.toml"),
+    },
+    Recipe {
+        name: "barlow_twins",
+        about: "Barlow Twins on ResNet-50 (1000 epochs)",
+        text: include_str!("../../recipes/barlow_twins.toml"),
     },
 ];
 

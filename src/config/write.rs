@@ -12,7 +12,7 @@ const COMMENT_COLUMN: usize = 44;
 
 impl Config {
     /// The complete configuration as TOML, every key with a one-line comment. Read back, it is the same
-    /// configuration; optional keys that are not set stand as comments.
+    /// configuration; optional keys that are not set stand as comments, those of other methods not at all.
     ///
     /// # Errors
     /// [`ConfigError::Write`], which no configuration made by this program causes.
@@ -22,6 +22,9 @@ impl Config {
             String::from("# Complete configuration of a dinoxide run. Run it again: dinoxide pretrain -c FILE\n");
         let mut section = "";
         for key in KEYS {
+            if !self.uses(key.name)? {
+                continue;
+            }
             let (table, name) = key.name.rsplit_once('.').unwrap_or(("", key.name));
             if table != section {
                 section = table;

@@ -1,4 +1,8 @@
 //! Losses: pure functions on tape values. No state, no device, no schedule.
 
+pub mod barlow_twins;
+pub mod byol;
+pub mod contrast;
 pub mod dino;
+pub(crate) mod product;
 pub mod sinkhorn;

@@ -2,23 +2,21 @@
 //! DINO (Caron et al. 2021), section 3 and algorithm 1; `main_dino.py`.
 
 use std::borrow::Cow;
-use std::time::Instant;
 
 use dinoxide_engine::params::Params;
 use dinoxide_engine::tape::Tape;
 
 use super::center::Center;
-use super::{Forward, ForwardSeconds, Method, Outputs, StateTensor, Statistics, Views};
-use crate::loss::dino::{ViewCount, dino_loss, targets};
+use super::{
+    Encoder, EncoderConfig, Forward, ForwardSeconds, Lap, Method, Outputs, StateTensor, TargetSums, Views, store,
+};
+use crate::loss::dino::{dino_loss, targets};
 use crate::loss::sinkhorn::sinkhorn_center;
-use crate::nn::backbone::{Backbone, BackboneConfig};
+use crate::nn::backbone::Backbone;
 use crate::nn::dino_head::{DinoHead, DinoHeadConfig};
-use crate::nn::drop_path::DropPath;
 use crate::nn::init::Registry;
 use crate::schedule::Scheduled;
 
-/// Prefix of the backbone's tensors in student and teacher.
-pub const BACKBONE: &str = "backbone.";
 /// Prefix of the head's tensors in student and teacher.
 pub const HEAD: &str = "head.";
 
@@ -26,17 +24,13 @@ pub const HEAD: &str = "head.";
 #[derive(Debug, Clone, PartialEq)]
 pub struct DinoConfig {
     /// The backbone of student and teacher.
-    pub backbone: BackboneConfig,
+    pub encoder: EncoderConfig,
     /// The projection head of student and teacher.
     pub head: DinoHeadConfig,
     /// Student temperature, 0.1 in the paper.
     pub student_temp: f64,
     /// What keeps one prototype from winning everywhere.
     pub balance: Balance,
-    /// Drop-path rate of the student's last block; the teacher drops nothing.
-    pub drop_path: f64,
-    /// Seed of the initial weights and of drop path.
-    pub seed: u64,
 }
 
 /// What keeps one prototype from winning everywhere.
@@ -57,7 +51,7 @@ const SINKHORN_ITERATIONS: usize = 3;
 /// Teacher, centre and the shape of both networks. The student's parameters belong to the training loop.
 #[derive(Debug, Clone)]
 pub struct Dino {
-    backbone: Backbone,
+    encoder: Encoder,
     head: DinoHead,
     teacher: Params,
     center: Center,
@@ -68,15 +62,15 @@ impl Dino {
     /// Builds both networks and returns the method with the student's parameters. The teacher starts as an exact copy.
     pub fn new(config: DinoConfig) -> (Self, Params) {
         let mut registry = Registry::new();
-        let backbone = Backbone::new(config.backbone.clone(), BACKBONE, &mut registry);
+        let encoder = Encoder::new(&config.encoder, &mut registry);
         let head = DinoHead::new(&config.head, HEAD, &mut registry);
-        let student = registry.finish(config.seed);
+        let student = registry.finish(config.encoder.seed);
         let momentum = match config.balance {
             Balance::Center { momentum } => momentum,
             Balance::SinkhornKnopp => 0.0,
         };
         let center = Center::new(config.head.out_dim, momentum);
-        (Self { backbone, head, teacher: student.clone(), center, config }, student)
+        (Self { encoder, head, teacher: student.clone(), center, config }, student)
     }
 
     /// The teacher's parameters.
@@ -92,14 +86,12 @@ impl Dino {
 
 impl Method for Dino {
     fn forward(&self, tape: &mut Tape<'_>, views: &Views<'_>, at: &Scheduled) -> Forward {
-        let of_group = |group: usize| views.groups.get(group).map_or(0, |g| g.patches.images / views.images);
-        let mut clock = Lap(Instant::now());
-        let count = ViewCount { images: views.images, teacher: of_group(0), student: of_group(0) + of_group(1) };
+        let (mut clock, count) = (Lap::start(), views.count());
 
         // Teacher: global crops only, no gradient, no drop path.
         let mut frozen = Tape::infer(tape.kernels(), &self.teacher, tape.pool());
         frozen.continue_statistics(views.teacher_statistics.clone());
-        let features = self.backbone.features(&mut frozen, &views.groups[..1], None); // [2·B, D]
+        let features = self.encoder.backbone.features(&mut frozen, &views.groups[..1], None); // [2·B, D]
         let logits = self.head.forward(&mut frozen, &features); // [2·B, K]
         let teacher_seconds = clock.seconds();
         let center = match self.config.balance {
@@ -112,25 +104,17 @@ impl Method for Dino {
         let target_seconds = clock.seconds();
 
         // Student: all crops.
-        let (rate, seed) = (self.config.drop_path, self.config.seed);
-        let draw = DropPath { rate, seed, step: at.step as u64, first_image: views.first_image };
-        let kept = self.backbone.drop_path(&draw, count.student, views.images);
-        let features = self.backbone.features(tape, &views.groups, kept.as_ref()); // [V·B, D]
+        let features = self.encoder.student(tape, &views.groups, views, at); // [V·B, D]
         let student = self.head.forward(tape, &features); // [V·B, K]
         let student_seconds = clock.seconds();
         let loss = dino_loss(tape, &student, &targets, count, self.config.student_temp);
 
-        let rows = logits.rows();
-        let mut outputs = Outputs {
-            logit_sums: vec![0.0; logits.columns()],
-            prob_sums: vec![0.0; logits.columns()],
-            entropy_sum: targets.entropy * rows as f64,
-            rows,
+        let outputs = Outputs {
+            targets: TargetSums::of(tape, [logits.values(), &targets.probs], logits.columns(), targets.entropy),
             student_statistics: tape.take_statistics(),
             teacher_statistics: frozen.take_statistics(),
+            ..Outputs::default()
         };
-        tape.kernels().add_column_sums(logits.values().into(), &mut outputs.logit_sums);
-        tape.kernels().add_column_sums((&targets.probs[..]).into(), &mut outputs.prob_sums);
         let loss_seconds = target_seconds + clock.seconds();
         let seconds = ForwardSeconds { teacher: teacher_seconds, student: student_seconds, loss: loss_seconds };
         Forward { loss, outputs, seconds }
@@ -141,12 +125,12 @@ impl Method for Dino {
     }
 
     fn after_update(&mut self, outputs: Outputs, _at: &Scheduled) {
-        self.center.update(&outputs.logit_sums, outputs.rows);
+        self.center.update(&outputs.targets.logits, outputs.targets.rows);
         store(&mut self.teacher, outputs.teacher_statistics);
     }
 
     fn backbone(&self) -> (&Backbone, &Params) {
-        (&self.backbone, &self.teacher)
+        (&self.encoder.backbone, &self.teacher)
     }
 
     fn state(&self) -> Vec<StateTensor> {
@@ -164,23 +148,5 @@ impl Method for Dino {
 
     fn teacher_mut(&mut self) -> &mut Params {
         &mut self.teacher
-    }
-}
-
-/// Measures one part after the other.
-struct Lap(Instant);
-
-impl Lap {
-    /// Seconds since the last call.
-    fn seconds(&mut self) -> f64 {
-        let begun = std::mem::replace(&mut self.0, Instant::now());
-        (self.0 - begun).as_secs_f64()
-    }
-}
-
-/// Writes running statistics into the parameters that hold them.
-pub fn store(params: &mut Params, statistics: Statistics) {
-    for (id, values) in statistics {
-        params.get_mut(id).copy_from_slice(&values);
     }
 }

@@ -1,17 +1,37 @@
 //! Self-supervised methods: networks, state, and what happens around the gradient. One file per method.
 //!
-//! The training loop knows a method only through [`Method`].
+//! The training loop knows a method only through [`Method`]. Every method has a student, whose parameters belong to the loop, and an
+//! average of it, which is kept and evaluated. Where the method itself has no second network, the average has a momentum of 0: it is
+//! the student after the last step.
 
-use dinoxide_engine::kernels::Kernels;
+use std::time::Instant;
+
+use dinoxide_engine::kernels::{Kernels, Patches};
 use dinoxide_engine::params::Params;
 use dinoxide_engine::tape::{Images, Loss, Tape};
-use dinoxide_engine::tensor::Pool;
+use dinoxide_engine::tensor::{Matrix, Pool};
 
-use crate::nn::backbone::Backbone;
+use crate::loss::dino::ViewCount;
+use crate::nn::backbone::{Backbone, BackboneConfig};
+use crate::nn::drop_path::DropPath;
+use crate::nn::init::Registry;
 use crate::schedule::Scheduled;
 
+pub mod barlow_twins;
+pub mod byol;
 pub mod center;
 pub mod dino;
+pub mod moco;
+pub mod queue;
+pub mod simclr;
+pub mod swav;
+
+/// Prefix of the backbone's tensors in student and average.
+pub const BACKBONE: &str = "backbone.";
+/// What is in the names of prototypes, which some methods do not train in the first steps.
+pub const PROTOTYPES: [&str; 2] = ["last_layer.", "prototypes."];
+/// Lower clamp of the norm in `torch.nn.functional.normalize`.
+const NORMALIZE_EPS: f64 = 1e-12;
 
 /// The views of one micro-batch, as groups of equally sized crops: global crops first, then local ones.
 ///
@@ -50,21 +70,41 @@ pub struct ForwardSeconds {
     pub loss: f64,
 }
 
-/// Sums over the rows of one or more micro-batches; they add up to those of the whole batch.
+/// What the micro-batches of a step leave behind; together they give that of the whole batch.
 #[derive(Debug, Clone, Default)]
 pub struct Outputs {
-    /// Column sums of the teacher's logits, `[K]`.
-    pub logit_sums: Vec<f32>,
-    /// Column sums of the teacher's probabilities, `[K]`.
-    pub prob_sums: Vec<f32>,
-    /// Sum over rows of the teacher's entropy, in nats.
-    pub entropy_sum: f64,
-    /// Number of rows summed.
-    pub rows: usize,
+    /// Sums over the targets, where these are probabilities.
+    pub targets: TargetSums,
+    /// Rows for a queue, in the order of the images, `[B, D]` of each view.
+    pub keys: Vec<Vec<f32>>,
     /// Running statistics of the student's normalisation layers.
     pub student_statistics: Statistics,
     /// Running statistics of the teacher's normalisation layers.
     pub teacher_statistics: Statistics,
+}
+
+/// Sums over the rows of targets that are probabilities.
+#[derive(Debug, Clone, Default)]
+pub struct TargetSums {
+    /// Column sums of the logits that the targets are made of, `[K]`.
+    pub logits: Vec<f32>,
+    /// Column sums of the targets, `[K]`.
+    pub probs: Vec<f32>,
+    /// Sum over rows of the targets' entropy, in nats.
+    pub entropy: f64,
+    /// Number of rows summed.
+    pub rows: usize,
+}
+
+/// How sharp and how varied targets are.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TargetFigures {
+    /// Mean entropy of the targets, h(P_t), in nats.
+    pub entropy: f64,
+    /// Entropy of the mean target in nats: how many prototypes the batch uses.
+    pub batch_entropy: f64,
+    /// Share of the prototype that the mean target prefers.
+    pub largest_share: f64,
 }
 
 /// New values of running statistics.
@@ -85,6 +125,9 @@ pub struct StateTensor {
 pub trait Method {
     /// Builds the loss of one micro-batch on the student's tape. `at` carries every scheduled value of this step.
     fn forward(&self, tape: &mut Tape<'_>, views: &Views<'_>, at: &Scheduled) -> Forward;
+
+    /// What happens to the student's parameters before a step: prototypes are brought back to unit length.
+    fn before_step(&self, _student: &mut Params) {}
 
     /// The average of the student that the optimizer keeps up to date in its own pass over memory, with its momentum.
     fn average(&mut self, at: &Scheduled) -> Option<(&mut Params, f64)>;
@@ -115,34 +158,123 @@ pub struct Device<'a> {
 }
 
 impl Outputs {
-    /// Adds the sums of the next micro-batch, whose running statistics have gone on from these.
+    /// Adds what the next micro-batch leaves, whose running statistics have gone on from these.
     pub fn merge(&mut self, other: Self) {
+        self.targets.merge(other.targets);
+        self.keys.resize_with(self.keys.len().max(other.keys.len()), Vec::new);
+        self.keys.iter_mut().zip(other.keys).for_each(|(keys, more)| keys.extend(more));
+        self.student_statistics = other.student_statistics;
+        self.teacher_statistics = other.teacher_statistics;
+    }
+}
+
+impl TargetSums {
+    /// The sums of logits and of the targets that were made of them, both `[rows, out_dim]`, with the mean entropy of a row.
+    pub fn of(tape: &Tape<'_>, [logits, probs]: [&[f32]; 2], out_dim: usize, entropy: f64) -> Self {
+        let column_sums = |values: &[f32]| {
+            let mut sums = vec![0.0; out_dim];
+            tape.kernels().add_column_sums(values.into(), &mut sums);
+            sums
+        };
+        let rows = logits.len() / out_dim;
+        Self { logits: column_sums(logits), probs: column_sums(probs), entropy: entropy * rows as f64, rows }
+    }
+
+    fn merge(&mut self, other: Self) {
         if self.rows == 0 {
             *self = other;
             return;
         }
         let add = |to: &mut [f32], from: &[f32]| to.iter_mut().zip(from).for_each(|(to, from)| *to += from);
-        add(&mut self.logit_sums, &other.logit_sums);
-        add(&mut self.prob_sums, &other.prob_sums);
-        self.entropy_sum += other.entropy_sum;
+        add(&mut self.logits, &other.logits);
+        add(&mut self.probs, &other.probs);
+        self.entropy += other.entropy;
         self.rows += other.rows;
-        self.student_statistics = other.student_statistics;
-        self.teacher_statistics = other.teacher_statistics;
     }
 
-    /// Mean entropy of the teacher's rows in nats, h(P_t).
-    pub fn entropy(&self) -> f64 {
-        self.entropy_sum / self.rows as f64
+    /// The figures; none without targets.
+    pub fn figures(&self) -> Option<TargetFigures> {
+        let rows = Some(self.rows as f64).filter(|rows| *rows > 0.0)?;
+        let means = self.probs.iter().map(|sum| f64::from(*sum) / rows);
+        Some(TargetFigures {
+            entropy: self.entropy / rows,
+            batch_entropy: means.clone().filter(|p| *p > 0.0).map(|p| -p * p.ln()).sum(),
+            largest_share: means.fold(0.0, f64::max),
+        })
+    }
+}
+
+/// The backbone of a method and how its student is regularised.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EncoderConfig {
+    /// The backbone of student and average.
+    pub backbone: BackboneConfig,
+    /// Drop-path rate of the student's last block; the average drops nothing.
+    pub drop_path: f64,
+    /// Seed of the initial weights and of drop path.
+    pub seed: u64,
+}
+
+/// The backbone of a method.
+#[derive(Debug, Clone)]
+struct Encoder {
+    backbone: Backbone,
+    drop_path: f64,
+    seed: u64,
+}
+
+impl Encoder {
+    fn new(config: &EncoderConfig, registry: &mut Registry) -> Self {
+        let backbone = Backbone::new(config.backbone.clone(), BACKBONE, registry);
+        Self { backbone, drop_path: config.drop_path, seed: config.seed }
     }
 
-    /// Share of the prototype that the mean of the teacher's rows prefers.
-    pub fn largest_share(&self) -> f64 {
-        self.prob_sums.iter().copied().fold(0.0, f32::max) as f64 / self.rows as f64
+    /// The student's features of all images of `groups`, which are those of `views`: `[V·B, D]`.
+    fn student(&self, tape: &mut Tape<'_>, groups: &[Images<'_>], views: &Views<'_>, at: &Scheduled) -> Matrix {
+        let (rate, seed, step) = (self.drop_path, self.seed, at.step as u64);
+        let draw = DropPath { rate, seed, step, first_image: views.first_image };
+        let count = groups.iter().map(|group| group.patches.images).sum::<usize>() / views.images;
+        let kept = self.backbone.drop_path(&draw, count, views.images);
+        self.backbone.features(tape, groups, kept.as_ref())
+    }
+}
+
+impl<'a> Views<'a> {
+    /// How many views there are of each image.
+    pub fn count(&self) -> ViewCount {
+        let of = |group: usize| self.groups.get(group).map_or(0, |group| group.patches.images / self.images);
+        ViewCount { images: self.images, teacher: of(0), student: of(0) + of(1) }
     }
 
-    /// Entropy of the mean of the teacher's rows in nats: how many prototypes the batch uses.
-    pub fn batch_entropy(&self) -> f64 {
-        let rows = self.rows as f64;
-        self.prob_sums.iter().map(|sum| f64::from(*sum) / rows).filter(|p| *p > 0.0).map(|p| -p * p.ln()).sum()
+    /// The first `groups` groups with each view as a group of its own, so that it is normalised by its own statistics.
+    pub fn apart(&self, groups: usize) -> Vec<Images<'a>> {
+        let views = |group: &Images<'a>| {
+            let patches = Patches { images: self.images, ..group.patches };
+            let view = patches.images * patches.height * patches.width * patches.channels;
+            group.pixels.chunks_exact(view).map(move |pixels| Images { pixels, patches }).collect::<Vec<_>>()
+        };
+        self.groups.iter().take(groups).flat_map(views).collect()
+    }
+}
+
+/// Measures one part after the other.
+struct Lap(Instant);
+
+impl Lap {
+    fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    /// Seconds since the last call.
+    fn seconds(&mut self) -> f64 {
+        let begun = std::mem::replace(&mut self.0, Instant::now());
+        (self.0 - begun).as_secs_f64()
+    }
+}
+
+/// Writes running statistics into the parameters that hold them.
+pub fn store(params: &mut Params, statistics: Statistics) {
+    for (id, values) in statistics {
+        params.get_mut(id).copy_from_slice(&values);
     }
 }

@@ -64,6 +64,11 @@ impl Registry {
     /// a mean of 0 and a variance of 1.
     pub fn batch_norm(&mut self, name: &str, width: usize) -> BatchNorm {
         let (gamma, beta) = self.norm(name, width);
+        self.batch_norm_of(name, width, gamma, beta)
+    }
+
+    /// Registers the statistics of a batch normalisation whose scale and shift are there.
+    pub(super) fn batch_norm_of(&mut self, name: &str, width: usize, gamma: ParamId, beta: ParamId) -> BatchNorm {
         let mut statistic =
             |part: &str, shape: &[usize], init| self.push(format!("{name}.{part}"), shape, Role::Statistic, init);
         BatchNorm {
@@ -127,7 +132,7 @@ fn uniform(rng: &mut ChaCha8Rng) -> f64 {
 }
 
 /// Box–Muller: the cosine half of each pair.
-fn standard_normal(rng: &mut ChaCha8Rng) -> f64 {
+pub fn standard_normal(rng: &mut ChaCha8Rng) -> f64 {
     let radius = (-2.0 * (1.0 - uniform(rng)).ln()).sqrt();
     radius * (std::f64::consts::TAU * uniform(rng)).cos()
 }

@@ -6,6 +6,7 @@ pub mod backbone;
 pub mod dino_head;
 pub mod drop_path;
 pub mod init;
+pub mod mlp;
 pub mod pos_embed;
 pub mod resnet;
 pub mod vit;

@@ -1,4 +1,4 @@
-//! The charts of a DINO run: which curves go together, and the lines to read them against.
+//! The charts of a run: which curves go together, and the lines to read them against.
 
 use super::chart::{Chart, Reference, Series};
 
@@ -7,20 +7,20 @@ use super::chart::{Chart, Reference, Series};
 pub struct StepPoint {
     /// Epochs done, with the fraction of the current one.
     pub epoch: f64,
-    /// Mean cross-entropy between teacher and student, in nats.
+    /// The loss; of DINO the mean cross-entropy between teacher and student, in nats.
     pub loss: f64,
-    /// Mean entropy of the teacher's output, in nats.
-    pub entropy: f64,
+    /// Mean entropy of the targets, in nats, where these are probabilities.
+    pub entropy: Option<f64>,
     /// Loss minus entropy, in nats.
-    pub kl: f64,
+    pub kl: Option<f64>,
     /// Learning rate.
     pub lr: f64,
     /// Weight decay.
     pub weight_decay: f64,
     /// Momentum of the teacher.
     pub momentum: f64,
-    /// Temperature of the teacher.
-    pub teacher_temp: f64,
+    /// Temperature of DINO's teacher.
+    pub teacher_temp: Option<f64>,
 }
 
 /// One k-NN evaluation during the run.
@@ -41,8 +41,8 @@ pub struct RunCurves {
     pub knn: Vec<KnnPoint>,
     /// Horizontal lines of the k-NN chart, such as chance, pixels and the untrained network, in percent.
     pub knn_references: Vec<Reference>,
-    /// Number of prototypes K of the head: its logarithm is the loss of a collapsed network.
-    pub prototypes: usize,
+    /// Number of prototypes K, where there are some: its logarithm is the loss of a collapsed network.
+    pub prototypes: Option<usize>,
 }
 
 /// The charts of a run, the most telling first.
@@ -53,10 +53,14 @@ pub fn run_charts(curves: &RunCurves) -> Vec<Chart> {
     }
     charts.push(loss_chart(curves));
     charts.push(balance_chart(curves));
-    charts.push(schedule(curves, ("Learning rate", "lr"), |step| step.lr));
-    charts.push(schedule(curves, ("Weight decay", "weight decay"), |step| step.weight_decay));
-    charts.push(schedule(curves, ("Teacher momentum", "momentum"), |step| step.momentum));
+    charts.push(schedule(curves, ("Learning rate", "lr"), |step| Some(step.lr)));
+    charts.push(schedule(curves, ("Weight decay", "weight decay"), |step| Some(step.weight_decay)));
+    charts.push(schedule(curves, ("Teacher momentum", "momentum"), |step| {
+        Some(step.momentum).filter(|kept| *kept > 0.0)
+    }));
     charts.push(schedule(curves, ("Teacher temperature", "temperature"), |step| step.teacher_temp));
+    // Some methods have no targets with an entropy, no average, no temperature.
+    charts.retain(|chart| chart.series.iter().any(|series| !series.points.is_empty()));
     charts
 }
 
@@ -77,11 +81,13 @@ fn knn_chart(curves: &RunCurves) -> Chart {
 fn loss_chart(curves: &RunCurves) -> Chart {
     Chart {
         title: "Loss".to_string(),
-        caption: "A loss that stays at ln K is a collapse: teacher and student give every prototype the same share."
-            .to_string(),
+        caption: match curves.prototypes {
+            Some(_) => "A loss that stays at ln K is a collapse: every prototype gets the same share.".to_string(),
+            None => "It may level off long before the features stop improving.".to_string(),
+        },
         x_label: "epoch".to_string(),
-        y_label: "nats".to_string(),
-        series: vec![series(curves, "loss", |step| step.loss)],
+        y_label: if curves.prototypes.is_some() { "nats".to_string() } else { String::new() },
+        series: vec![series(curves, "loss", |step| Some(step.loss))],
         references: log_prototypes(curves),
     }
 }
@@ -103,7 +109,7 @@ fn balance_chart(curves: &RunCurves) -> Chart {
     }
 }
 
-fn schedule(curves: &RunCurves, (title, name): (&str, &str), value: impl Fn(&StepPoint) -> f64) -> Chart {
+fn schedule(curves: &RunCurves, (title, name): (&str, &str), value: impl Fn(&StepPoint) -> Option<f64>) -> Chart {
     Chart {
         title: title.to_string(),
         x_label: "epoch".to_string(),
@@ -112,14 +118,14 @@ fn schedule(curves: &RunCurves, (title, name): (&str, &str), value: impl Fn(&Ste
     }
 }
 
-fn series(curves: &RunCurves, name: &str, value: impl Fn(&StepPoint) -> f64) -> Series {
-    Series::new(name, curves.steps.iter().map(|step| (step.epoch, value(step))).collect())
+fn series(curves: &RunCurves, name: &str, value: impl Fn(&StepPoint) -> Option<f64>) -> Series {
+    Series::new(name, curves.steps.iter().filter_map(|step| Some((step.epoch, value(step)?))).collect())
 }
 
 fn log_prototypes(curves: &RunCurves) -> Vec<Reference> {
     match curves.prototypes {
-        0 | 1 => Vec::new(),
-        prototypes => {
+        None | Some(0 | 1) => Vec::new(),
+        Some(prototypes) => {
             let level = (prototypes as f64).ln();
             vec![Reference::new(format!("ln {prototypes} = {level:.2}"), level)]
         }

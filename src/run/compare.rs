@@ -165,7 +165,7 @@ fn chart(figure: &Figure, told: &[Told]) -> Option<Chart> {
     };
     let series = told.iter().map(|run| Series::new(run.name.clone(), points(run)));
     let series: Vec<Series> = series.filter(|series| !series.points.is_empty()).collect();
-    let sizes: std::collections::BTreeSet<usize> = told.iter().map(|run| run.config.head.out_dim).collect();
+    let sizes: std::collections::BTreeSet<usize> = told.iter().filter_map(|run| run.config.prototypes()).collect();
     let line = |out_dim: usize| {
         let level = (out_dim as f64).ln();
         Reference::new(format!("ln {out_dim} = {level:.2}"), level)

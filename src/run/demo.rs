@@ -14,7 +14,7 @@ use toml::Value;
 use super::RunError;
 use super::console::{Console, Figures, Progress, Verbosity};
 use super::folder::{CONFIG_FILE, DATA_FOLDER, WhenExists};
-use super::model::dino_config;
+use super::model::build;
 use super::observer::WhenCollapsed;
 use super::pretrain::{Goal, PretrainRequest, train_run};
 use super::report::{self, Additions, Numbers, Sight, attention_maps, attention_row};
@@ -23,7 +23,6 @@ use crate::config::{Origin, Partial};
 use crate::demo::{Counts, DEFAULT_SIZE, class_names, write};
 use crate::eval::attention::{AttentionScore, MASS, TruthMask, UnknownLevel, image_jaccard, mean_jaccard};
 use crate::eval::features::Frozen;
-use crate::methods::dino::Dino;
 use crate::nn::backbone::Backbone;
 use crate::report::attention_sheet::AttentionRow;
 use crate::report::page::Table;
@@ -163,7 +162,7 @@ fn measure(trained: &Trained<'_>, data: &Path, console: &Console) -> Result<Demo
     let config = &trained.folder.config;
     let scenes = scenes(trained, data)?;
     let (backbone, teacher) = trained.state.method.backbone();
-    let (_, untrained) = Dino::new(dino_config(config)?);
+    let (_, untrained) = build(config)?;
     let (score, rows) = look(&scenes, backbone, teacher)?;
     let (score_untrained, _) = look(&scenes, backbone, &untrained)?;
     let additions = Additions {

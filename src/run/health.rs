@@ -123,22 +123,34 @@ impl Finding {
 /// The figures of a step, or their means over several.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Pulse {
-    /// Loss, nats.
+    /// Loss, of DINO and SwAV in nats.
     pub loss: f64,
-    /// Mean entropy of the teacher's targets, h(P_t), nats.
-    pub entropy: f64,
-    /// KL(P_t‖P_s), nats.
-    pub kl: f64,
-    /// Entropy of the batch's mean target, nats.
-    pub batch_entropy: f64,
+    /// Figures of the targets, where these are probabilities.
+    pub targets: Option<Targets>,
     /// Norm of the gradient before clipping.
     pub grad_norm: f64,
+}
+
+/// Figures of targets that are probabilities.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Targets {
+    /// Mean entropy of the targets, h(P_t), nats.
+    pub entropy: f64,
+    /// Entropy of the batch's mean target, nats.
+    pub batch_entropy: f64,
+}
+
+impl Pulse {
+    /// KL(P_t‖P_s), nats.
+    pub fn kl(&self) -> Option<f64> {
+        self.targets.map(|targets| self.loss - targets.entropy)
+    }
 }
 
 /// What the largest values of the figures are.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Scale {
-    /// ln K: a teacher that tells nothing apart.
+    /// ln K: targets that tell nothing apart.
     ln_k: f64,
     /// Entropy of a batch in which every target is another prototype, at most ln K.
     widest: f64,
@@ -147,16 +159,17 @@ pub struct Scale {
 impl Scale {
     /// The scale of a configuration.
     pub fn of(config: &Config) -> Self {
-        let ln_k = (config.head.out_dim as f64).ln();
+        let ln_k = config.prototypes().map_or(f64::INFINITY, |prototypes| (prototypes as f64).ln());
         let targets = config.run.batch * config.views.global.count as usize;
         Self { ln_k, widest: ln_k.min((targets as f64).ln()) }
     }
 
     /// The signs that a step shows.
     pub fn signs(&self, pulse: &Pulse) -> Vec<Finding> {
-        let uniform = pulse.entropy > UNIFORM * self.ln_k && (pulse.loss - self.ln_k).abs() < AT_LN_K * self.ln_k;
-        let few = pulse.batch_entropy < FEW_PROTOTYPES * self.widest;
-        let nothing = pulse.kl.abs() < NOTHING_LEFT && !uniform && !few;
+        let at_ln_k = (pulse.loss - self.ln_k).abs() < AT_LN_K * self.ln_k;
+        let uniform = pulse.targets.is_some_and(|targets| targets.entropy > UNIFORM * self.ln_k) && at_ln_k;
+        let few = pulse.targets.is_some_and(|targets| targets.batch_entropy < FEW_PROTOTYPES * self.widest);
+        let nothing = pulse.kl().is_some_and(|kl| kl.abs() < NOTHING_LEFT) && !uniform && !few;
         let still = pulse.grad_norm < NO_GRADIENT;
         let signs = [
             (Finding::UniformCollapse, uniform),
@@ -169,14 +182,16 @@ impl Scale {
 
     /// A finding with the figures that show it and its remedy.
     pub fn words(&self, finding: Finding, pulse: &Pulse) -> String {
+        let Targets { entropy, batch_entropy } =
+            pulse.targets.unwrap_or(Targets { entropy: f64::NAN, batch_entropy: f64::NAN });
         let figures = match finding {
             Finding::UniformCollapse => {
-                format!("entropy {:.2} and loss {:.2} of ln K = {:.2}", pulse.entropy, pulse.loss, self.ln_k)
+                format!("entropy {entropy:.2} and loss {:.2} of ln K = {:.2}", pulse.loss, self.ln_k)
             }
             Finding::OnePrototypeCollapse => {
-                format!("entropy of the mean target {:.2} of {:.2}", pulse.batch_entropy, self.widest)
+                format!("entropy of the mean target {batch_entropy:.2} of {:.2}", self.widest)
             }
-            Finding::NothingLeft => format!("KL {:.4}", pulse.kl),
+            Finding::NothingLeft => format!("KL {:.4}", pulse.loss - entropy),
             Finding::Unstable => {
                 format!("the teacher's entropy has turned {TURNS} times by a quarter of ln K = {:.2}", self.ln_k)
             }
@@ -325,7 +340,7 @@ impl Monitor {
 
     /// Looks at a step; returns what has now lasted long enough, with its words.
     pub fn look(&mut self, step: usize, pulse: &Pulse) -> Vec<(Finding, String)> {
-        self.memory.kl = Some(pulse.kl);
+        self.memory.kl = pulse.kl();
         let signs = if step < self.from { Vec::new() } else { self.scale.signs(pulse) };
         let Memory { since, told, entropy, .. } = &mut self.memory;
         since.retain(|finding, _| signs.contains(finding));
@@ -336,7 +351,9 @@ impl Monitor {
                 found.push(finding);
             }
         }
-        entropy.follow(pulse.entropy / self.scale.ln_k, SWING);
+        if let Some(targets) = pulse.targets {
+            entropy.follow(targets.entropy / self.scale.ln_k, SWING);
+        }
         if entropy.turns >= TURNS {
             found.push(Finding::Unstable);
         }

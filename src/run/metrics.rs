@@ -20,25 +20,29 @@ pub struct StepRow {
     pub step: usize,
     /// Epoch the step belongs to, from 0.
     pub epoch: usize,
-    /// DINO loss.
+    /// The loss.
     pub loss: f64,
     /// Learning rate.
     pub lr: f64,
     /// Weight decay.
     pub weight_decay: f64,
-    /// Share of the teacher kept.
+    /// Share of the teacher kept; 0 where the student is all there is.
     pub momentum: f64,
-    /// Temperature of the teacher's softmax.
-    pub teacher_temp: f64,
-    /// Mean entropy of the teacher's targets, nats.
-    pub entropy: f64,
+    /// Temperature of DINO's teacher's softmax.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub teacher_temp: Option<f64>,
+    /// Mean entropy of the targets, nats; only of targets that are probabilities, as are the next three.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entropy: Option<f64>,
     /// Mean divergence of the student from its targets, nats: loss − entropy.
-    pub kl: f64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kl: Option<f64>,
     /// Entropy of the mean target of the batch, nats.
-    pub batch_entropy: f64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch_entropy: Option<f64>,
     /// Share of the prototype that the batch's targets prefer, 0 to 1.
-    #[serde(default)]
-    pub largest_share: f64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub largest_share: Option<f64>,
     /// Norm of the teacher's centre; 0 without one.
     #[serde(default)]
     pub center_norm: f64,

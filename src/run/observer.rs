@@ -12,7 +12,7 @@ use super::clock::Clock;
 use super::console::Console;
 use super::evaluation::{Best, Evaluated, Evaluation};
 use super::folder::RunFolder;
-use super::health::{Finding, Memory, Monitor, Pulse};
+use super::health::{Finding, Memory, Monitor, Pulse, Targets};
 use super::interrupt::Interrupt;
 use super::json_lines::JsonLines;
 use super::metrics::{EpochSums, Metrics, StepRow};
@@ -25,7 +25,8 @@ use super::tui::Model;
 use super::waiting::hint;
 use super::{RunError, machine};
 use crate::checkpoint::Slot;
-use crate::methods::Device;
+use crate::config::MethodName;
+use crate::methods::{Device, PROTOTYPES, TargetFigures};
 use crate::schedule::Schedule;
 use crate::train::step::TrainState;
 use crate::train::{End, Next, Observed};
@@ -240,7 +241,7 @@ impl<'a> Observer<'a> {
     pub fn begin(&self, state: &TrainState) -> Result<(), RunError> {
         self.console.open_screen(&self.interrupt, || {
             let RunFolder { path, config, .. } = self.folder;
-            let mut model = Model::new(path, self.schedule.steps_per_epoch(), config.head.out_dim);
+            let mut model = Model::new(path, self.schedule.steps_per_epoch(), config.prototypes());
             JsonLines::read(&path.join("metrics.jsonl")).iter().for_each(|row| model.curves.add(row));
             model
         });
@@ -255,13 +256,9 @@ impl<'a> Observer<'a> {
     /// Says what has begun to go wrong.
     fn diagnose(&mut self, step: usize, seen: Observed<'_>) {
         let report = seen.report;
-        let pulse = Pulse {
-            loss: report.loss,
-            entropy: report.entropy,
-            kl: report.kl(),
-            batch_entropy: report.batch_entropy,
-            grad_norm: report.grad_norm,
-        };
+        let targets =
+            report.targets.map(|TargetFigures { entropy, batch_entropy, .. }| Targets { entropy, batch_entropy });
+        let pulse = Pulse { loss: report.loss, targets, grad_norm: report.grad_norm };
         let found = self.monitor.look(step, &pulse);
         self.tell(step, &found);
     }
@@ -393,6 +390,7 @@ impl<'a> Observer<'a> {
     fn row(&mut self, state: &TrainState, loader: &Loader, seen: Observed<'_>) -> Result<(), RunError> {
         let seconds = self.since_row.begun.elapsed().as_secs_f64().max(1e-9);
         let (at, report) = (seen.at, seen.report);
+        let prototypes = PROTOTYPES.map(|part| state.optimizer.grad_norm_of(&state.student, part).powi(2));
         let row = StepRow {
             step: state.step,
             epoch: at.epoch,
@@ -400,15 +398,15 @@ impl<'a> Observer<'a> {
             lr: at.lr,
             weight_decay: at.weight_decay,
             momentum: at.momentum,
-            teacher_temp: at.teacher_temp,
-            entropy: report.entropy,
+            teacher_temp: (self.folder.config.method.name == MethodName::Dino).then_some(at.teacher_temp),
+            entropy: report.targets.map(|targets| targets.entropy),
             kl: report.kl(),
-            batch_entropy: report.batch_entropy,
-            largest_share: report.largest_share,
+            batch_entropy: report.targets.map(|targets| targets.batch_entropy),
+            largest_share: report.targets.map(|targets| targets.largest_share),
             center_norm: center_norm(state),
             grad_norm: report.grad_norm,
             grad_norm_backbone: state.optimizer.grad_norm_of(&state.student, "backbone."),
-            grad_norm_prototypes: state.optimizer.grad_norm_of(&state.student, "last_layer."),
+            grad_norm_prototypes: prototypes.into_iter().sum::<f64>().sqrt(),
             images_per_second: self.since_row.images as f64 / seconds,
             data_wait: self.since_row.waited.as_secs_f64() / seconds,
         };
@@ -449,7 +447,7 @@ impl<'a> Observer<'a> {
             data_wait: row.data_wait,
             eta,
             entropy: row.entropy,
-            out_dim: self.folder.config.head.out_dim,
+            prototypes: self.folder.config.prototypes(),
             kl: row.kl,
             grad_norm: row.grad_norm,
             findings: self.findings().iter().copied().collect(),

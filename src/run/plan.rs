@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::console::Verbosity;
 use super::machine;
 use super::progress::{duration, grouped};
-use crate::config::{Centering, Choice, Config, Facts, images_per_second};
+use crate::config::{Centering, Choice, Config, Facts, MethodName, images_per_second};
 use crate::report::page::PlanLine;
 
 /// Bytes of one f32.
@@ -93,6 +93,13 @@ impl Plan<'_> {
         }
         if self.config.run.micro_batch < self.config.run.batch {
             let sinkhorn = self.config.dino.centering == Centering::SinkhornKnopp;
+            let method = self.config.method.name;
+            if method.compares_images() {
+                warnings.push(
+                    "this method compares the images of a micro-batch, so accumulating is not the large batch"
+                        .to_owned(),
+                );
+            }
             let in_backbone = self.config.model.has_batch_norm();
             if in_backbone {
                 let name = &self.config.model.name;
@@ -139,10 +146,7 @@ impl Plan<'_> {
     }
 
     fn head_parameters(&self) -> usize {
-        let head = &self.config.head;
-        let width = self.config.model.dim();
-        let middle = head.hidden_dim * head.hidden_dim * head.layers.saturating_sub(2);
-        width * head.hidden_dim + middle + head.hidden_dim * head.bottleneck_dim + head.bottleneck_dim * head.out_dim
+        self.config.head_layers(self.config.model.dim()).iter().map(|[inputs, outputs]| inputs * outputs).sum()
     }
 
     fn summary(&self) -> Vec<(&'static str, String)> {
@@ -167,6 +171,11 @@ impl Plan<'_> {
             (Some(val), None) => format!("k-NN on {val} every {every} epochs"),
             (None, _) => format!("rank of the features every {every} epochs; k-NN with a labelled folder (--val)"),
         };
+        let prototypes = config.prototypes().map_or(String::new(), |prototypes| format!(", K {prototypes}"));
+        let method = match config.method.name {
+            MethodName::Dino => String::new(),
+            other => format!(", {}", other.title()),
+        };
         let disk = self.disk_bytes() as f64 / 1e6;
         let start = model.init.as_ref().map_or(String::new(), |init| format!(", starting from {init}"));
         vec![
@@ -174,10 +183,7 @@ impl Plan<'_> {
             ("device", format!("cpu {}, {} cores, {gib:.1} GiB", machine::cpu_model(), facts.cores)),
             ("model", format!("{} ({million:.1} M parameters){start}", model.full_name())),
             ("views", format!("{} × {} px, {} × {} px", global.count, global.size, local.count, local.size)),
-            (
-                "recipe",
-                format!("{}, K {}, lr {:.2e} at batch {batch}", config.recipe, config.head.out_dim, config.peak_lr()),
-            ),
+            ("recipe", format!("{}{method}{prototypes}, lr {:.2e} at batch {batch}", config.recipe, config.peak_lr())),
             ("batch", parts),
             ("schedule", format!("{} epochs, {} steps ≈ {time}", config.run.epochs, grouped(self.steps()))),
             ("evaluate", evaluate),

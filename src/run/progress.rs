@@ -27,7 +27,7 @@ pub struct Snapshot {
     pub step: usize,
     /// Steps of the run.
     pub total_steps: usize,
-    /// DINO loss, recent mean.
+    /// The loss, recent mean.
     pub loss: f64,
     /// The same some while ago, if the run is that old.
     pub loss_before: Option<f64>,
@@ -37,12 +37,12 @@ pub struct Snapshot {
     pub data_wait: f64,
     /// Estimated time to the end.
     pub eta: Option<Duration>,
-    /// Mean entropy of the teacher's targets, nats.
-    pub entropy: f64,
-    /// Prototypes; their logarithm is the largest entropy.
-    pub out_dim: usize,
+    /// Mean entropy of the targets, nats, where these are probabilities.
+    pub entropy: Option<f64>,
+    /// Prototypes, where there are some; their logarithm is the largest entropy.
+    pub prototypes: Option<usize>,
     /// Mean divergence of the student from its targets, nats.
-    pub kl: f64,
+    pub kl: Option<f64>,
     /// Norm of the gradient.
     pub grad_norm: f64,
     /// What was found to go wrong.
@@ -76,11 +76,14 @@ impl Snapshot {
 
     /// The second line: how well.
     pub fn health(&self) -> String {
-        let most = (self.out_dim as f64).ln();
-        let mut line = format!("{}   entropy {:.2}/{most:.2}", self.state(), self.entropy);
-        let _ = write!(line, "   KL {:.3}   |g| {:.2}", self.kl, self.grad_norm);
-        if (self.loss - most).abs() < NEAR_LN_K {
-            let _ = write!(line, "   loss sits at ln {} = {most:.4}", self.out_dim);
+        let mut line = self.state();
+        let most = self.prototypes.map(|prototypes| (prototypes, (prototypes as f64).ln()));
+        if let (Some(entropy), Some(kl), Some((_, most))) = (self.entropy, self.kl, most) {
+            let _ = write!(line, "   entropy {entropy:.2}/{most:.2}   KL {kl:.3}");
+        }
+        let _ = write!(line, "   |g| {:.2}", self.grad_norm);
+        if let Some((prototypes, most)) = most.filter(|(_, most)| (self.loss - most).abs() < NEAR_LN_K) {
+            let _ = write!(line, "   loss sits at ln {prototypes} = {most:.4}");
         }
         for words in self.features().chain(self.memory()) {
             let _ = write!(line, "   {words}");

@@ -4,11 +4,10 @@ use dinoxide_engine::tape::Keep;
 use dinoxide_views::{LoaderConfig, Source};
 
 use super::RunError;
-use super::model::{InitialWeights, dino_config};
+use super::model::{InitialWeights, build};
 use super::validation::reading;
 use crate::config::{Centering, ClipMode, Config, OptimizerName};
-use crate::methods::Method as _;
-use crate::methods::dino::{BACKBONE, Dino};
+use crate::methods::BACKBONE;
 use crate::train::optimizer::{Clip, Optimizer, Rule};
 use crate::train::step::TrainState;
 
@@ -29,7 +28,7 @@ pub(super) enum Weights {
 /// # Errors
 /// If the weights cannot be used.
 pub(super) fn fresh_state(config: &Config, weights: Weights) -> Result<(TrainState, Option<String>), RunError> {
-    let (mut method, mut student) = Dino::new(dino_config(config)?);
+    let (mut method, mut student) = build(config)?;
     let mut report = None;
     if let (Weights::AsConfigured, Some(file)) = (weights, &config.model.init) {
         let taken = InitialWeights::read(file.as_ref())?.put_into(&mut student)?;
@@ -41,7 +40,7 @@ pub(super) fn fresh_state(config: &Config, weights: Weights) -> Result<(TrainSta
     let (backbone, decay) = (method.backbone().0, config.optim.layer_decay);
     let layers = |name: &str| name.strip_prefix(BACKBONE).map_or(0, |name| backbone.layers_above(name));
     let optimizer = Optimizer::new(rule(config), &student).with_rates(&student, |name| decay.powi(layers(name) as i32));
-    let mut state = TrainState::new(Box::new(method), student, optimizer, clip(config));
+    let mut state = TrainState::new(method, student, optimizer, clip(config));
     state.micro_batch = config.run.micro_batch;
     state.keep = if config.run.recompute { Keep::Inputs } else { Keep::Everything };
     Ok((state, report))

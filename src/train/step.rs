@@ -11,8 +11,7 @@ use dinoxide_engine::tape::{Images, Keep, Tape};
 
 use super::TrainError;
 use super::optimizer::{Clip, Optimizer, Step};
-use crate::methods::dino::{BACKBONE, store};
-use crate::methods::{Device, ForwardSeconds, Method, Outputs, Views};
+use crate::methods::{BACKBONE, Device, ForwardSeconds, Method, Outputs, PROTOTYPES, TargetFigures, Views, store};
 use crate::schedule::{Pace, Scheduled};
 
 /// Everything that training changes.
@@ -50,14 +49,10 @@ pub struct Crops<'a> {
 /// What one step measured.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct StepReport {
-    /// The loss, a mean over images and pairs of views, in nats.
+    /// The loss, of DINO a mean over images and pairs of views in nats.
     pub loss: f64,
-    /// Mean entropy of the teacher's outputs, h(P_t), in nats.
-    pub entropy: f64,
-    /// Entropy of the mean of the teacher's outputs, in nats.
-    pub batch_entropy: f64,
-    /// Share of the prototype that the batch's targets prefer.
-    pub largest_share: f64,
+    /// How sharp and varied the targets are, where they are probabilities.
+    pub targets: Option<TargetFigures>,
     /// Norm of all gradients before clipping.
     pub grad_norm: f64,
     /// How long the parts of the step took.
@@ -84,9 +79,9 @@ impl StepSeconds {
 }
 
 impl StepReport {
-    /// KL(P_t‖P_s), the part of the loss that is not the teacher's own entropy: `loss = entropy + kl`.
-    pub fn kl(&self) -> f64 {
-        self.loss - self.entropy
+    /// KL(P_t‖P_s), the part of the loss that is not the targets' own entropy: `loss = entropy + kl`.
+    pub fn kl(&self) -> Option<f64> {
+        self.targets.map(|targets| self.loss - targets.entropy)
     }
 }
 
@@ -109,6 +104,7 @@ impl TrainState {
         images: usize,
         at: &Scheduled,
     ) -> Result<StepReport, TrainError> {
+        self.method.before_step(&mut self.student);
         let mut loss = 0.0;
         let mut outputs = Outputs::default();
         let mut micro = MicroBatch::default();
@@ -134,8 +130,8 @@ impl TrainState {
             return Err(TrainError::Loss { step: at.step, loss });
         }
         let (lr, weight_decay, clip) = (at.lr, at.weight_decay, self.clip);
-        let parts = [(at.freeze_last_layer, "last_layer"), (at.freeze_backbone, BACKBONE)];
-        let frozen: Vec<&str> = parts.into_iter().filter_map(|(frozen, part)| frozen.then_some(part)).collect();
+        let mut frozen = if at.freeze_last_layer { PROTOTYPES.to_vec() } else { Vec::new() };
+        frozen.extend(at.freeze_backbone.then_some(BACKBONE));
         let step = Step { lr, weight_decay, clip, frozen: &frozen };
         let begun = Instant::now();
         let average = self.method.average(at);
@@ -144,10 +140,8 @@ impl TrainState {
             return Err(TrainError::Gradient { step: at.step });
         }
         seconds.optimizer = begun.elapsed().as_secs_f64();
-        store(&mut self.student, std::mem::take(&mut outputs.student_statistics));
-        let (entropy, batch_entropy) = (outputs.entropy(), outputs.batch_entropy());
-        let report =
-            StepReport { loss, entropy, batch_entropy, largest_share: outputs.largest_share(), grad_norm, seconds };
+        store(&mut self.student, outputs.student_statistics.clone());
+        let report = StepReport { loss, targets: outputs.targets.figures(), grad_norm, seconds };
         self.method.after_update(outputs, at);
         self.step = at.step + 1;
         Ok(report)

@@ -326,6 +326,23 @@ impl<'a> Tape<'a> {
         Loss { value, slot: node.slot() }
     }
 
+    /// A loss that was computed from the values of `x` outside of the tape: its value and its gradient with respect to them.
+    ///
+    /// # Panics
+    /// If the gradient does not have as many values as `x`.
+    pub fn loss_from(&mut self, x: &Matrix, value: f64, gradient: Vec<f32>) -> Loss {
+        assert_eq!(gradient.len(), x.values().len(), "the gradient of a matrix has its length");
+        let mut out = self.pool.take(1);
+        out[0] = value as f32;
+        let slot = x.slot();
+        let node = self.push(out, 1, move |back, scale| {
+            let mut d_x = back.pool.take(gradient.len());
+            d_x.iter_mut().zip(&gradient).for_each(|(to, from)| *to = scale[0] * from);
+            back.give(slot, Rc::new(d_x));
+        });
+        Loss { value, slot: node.slot() }
+    }
+
     fn run(&self) -> Run<'a> {
         Run { kernels: self.kernels, params: self.params, frozen: self.frozen, pool: self.pool }
     }

@@ -2,7 +2,7 @@
 
 use super::network::{flops_per_evaluated, flops_per_image, images_per_second};
 use super::{Draft, pair, short, small_data, step_up, tuned, whole};
-use crate::config::{ConfigError, HeadConfig};
+use crate::config::{ConfigError, HeadConfig, MethodName};
 
 /// More steps than any run has.
 const MOST_STEPS: f64 = 1e9;
@@ -54,7 +54,13 @@ fn evaluations(draft: &Draft<'_>) -> usize {
 
 /// Everything that follows from the number of steps.
 pub(in crate::config) fn schedules(draft: &mut Draft<'_>) -> Result<(), ConfigError> {
-    teacher(draft)?;
+    if draft.config.method.name == MethodName::Dino {
+        teacher(draft)?;
+        last_layer(draft)?;
+    } else {
+        let constant = "constant; DINO alone raises it";
+        draft.choose("optim.weight_decay", pair(tuned::WEIGHT_DECAY, tuned::WEIGHT_DECAY), constant)?;
+    }
     let (steps, per_epoch) = (draft.total_steps(), draft.steps_per_epoch());
     let warmup_steps = ((steps as f64 * tuned::WARMUP_SHARE) as usize).min(tuned::WARMUP_STEPS);
     let warmup = short(warmup_steps as f64 / per_epoch as f64);
@@ -71,15 +77,20 @@ pub(in crate::config) fn schedules(draft: &mut Draft<'_>) -> Result<(), ConfigEr
             format!("the warm-up asked for is longer than {most:.1} of {length:.1} epochs; a tenth of the run instead");
         draft.adjust("optim.warmup_epochs", short(length * tuned::WARMUP_SHARE), reason)?;
     }
+    head_first(draft)?;
+    let lr = step_up(&tuned::LR_BY_BATCH, draft.config.run.batch);
+    draft.choose("optim.lr", lr, "short runs with small batches need more than the paper's 5e-4")
+}
+
+/// How long the prototypes do not learn.
+fn last_layer(draft: &mut Draft<'_>) -> Result<(), ConfigError> {
+    let (steps, per_epoch) = (draft.total_steps(), draft.steps_per_epoch());
     let frozen = ((steps as f64 * tuned::FREEZE_SHARE) as usize).min(per_epoch);
     let reason = "one epoch, at most a twentieth of the run, so that the features settle first";
     if draft.config.dino.freeze_last_layer_steps as f64 > tuned::WARMUP_MOST * steps as f64 {
         draft.adjust("dino.freeze_last_layer_steps", whole(frozen), reason)?;
     }
-    draft.choose("dino.freeze_last_layer_steps", whole(frozen), reason)?;
-    head_first(draft)?;
-    let lr = step_up(&tuned::LR_BY_BATCH, draft.config.run.batch);
-    draft.choose("optim.lr", lr, "short runs with small batches need more than the paper's 5e-4")
+    draft.choose("dino.freeze_last_layer_steps", whole(frozen), reason)
 }
 
 /// Whether the head learns alone at first.

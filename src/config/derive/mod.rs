@@ -10,7 +10,7 @@ use toml::Value;
 use super::{Choice, Config, ConfigError, Facts, Partial};
 
 pub(super) use length::{bookkeeping, epochs, schedules};
-pub(super) use network::{batch, head, model, views};
+pub(super) use network::{batch, head, method, model, views};
 pub use network::{flops_per_image, images_per_second};
 pub(super) use pixel::{colors, data, pixels, precision};
 

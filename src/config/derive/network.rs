@@ -5,7 +5,7 @@ use dinoxide_engine::tape::Keep;
 use toml::Value;
 
 use super::{Draft, pair, short, small_data, step_up, tuned, whole};
-use crate::config::{Config, ConfigError, Facts, InitFacts, ModelConfig};
+use crate::config::{Config, ConfigError, DinoConfig, Facts, HeadConfig, InitFacts, MethodName, ModelConfig, Origin};
 use crate::nn::backbone::Backbone;
 
 /// Name, patch and size of the network.
@@ -95,11 +95,13 @@ pub(in crate::config) fn views(draft: &mut Draft<'_>) -> Result<(), ConfigError>
             "half a global crop".to_owned()
         },
     )?;
-    draft.choose(
-        "views.local.count",
-        whole(tuned::LOCAL_COUNT),
-        "most of the gain of multi-crop at three quarters of its cost",
-    )?;
+    match draft.config.method.name {
+        MethodName::Dino | MethodName::Swav => {
+            let reason = "most of the gain of multi-crop at three quarters of its cost";
+            draft.choose("views.local.count", whole(tuned::LOCAL_COUNT), reason)?;
+        }
+        _ => draft.choose("views.local.count", whole(0), "the method compares two crops")?,
+    }
     if small_data(draft.facts) {
         easy_crops_strong_colours(draft)?;
     }
@@ -132,8 +134,34 @@ fn easy_crops_strong_colours(draft: &mut Draft<'_>) -> Result<(), ConfigError> {
     draft.choose("views.gray", tuned::SMALL_DATA_GRAY, "small data: as for the jitter of colours")
 }
 
+/// The options of a method other than DINO.
+pub(in crate::config) fn method(draft: &mut Draft<'_>) -> Result<(), ConfigError> {
+    let name = draft.config.method.name;
+    if name == MethodName::Dino {
+        return Ok(());
+    }
+    // A recipe for DINO may be the start of another method.
+    let of_dino = |key: &str| key.starts_with("dino.") || key.starts_with("head.");
+    let typed = |key: &str| !matches!(draft.given.origin(key), Origin::Recipe(_));
+    if !draft.given.iter().any(|(key, _)| of_dino(key) && typed(key)) {
+        (draft.config.dino, draft.config.head) = (DinoConfig::default(), HeadConfig::default());
+    }
+    let small = small_data(draft.facts);
+    let (method, reason) = if small { (name.small(), "small data") } else { (name.paper(), "as in the paper") };
+    let options = Config { method, ..Config::default() };
+    for (key, value) in options.values_under(&["method."])? {
+        if key != "method.name" {
+            draft.choose(key, value, reason)?;
+        }
+    }
+    Ok(())
+}
+
 /// Number of prototypes.
 pub(in crate::config) fn head(draft: &mut Draft<'_>) -> Result<(), ConfigError> {
+    if draft.config.method.name != MethodName::Dino {
+        return Ok(());
+    }
     if let Some(head) = draft.facts.init.as_ref().and_then(|init| init.head.as_ref()) {
         let reason = "the weights have this head";
         let sizes = [
@@ -180,7 +208,7 @@ pub(in crate::config) fn batch(draft: &mut Draft<'_>) -> Result<(), ConfigError>
     let fits = (draft.facts.memory_bytes as f64 * tuned::ACTIVATION_SHARE / bytes_per_image(&draft.config)) as usize;
     let micro = batch.min(fits.max(1));
     let config = &draft.config;
-    let mixes = config.head.use_bn || config.model.has_batch_norm();
+    let mixes = config.head.use_bn || config.model.has_batch_norm() || config.method.name != MethodName::Dino;
     let reason = match (micro == batch, mixes) {
         (true, _) => "the whole batch fits into memory",
         (false, false) => "what fits into half the memory; accumulated exactly",
@@ -200,8 +228,11 @@ fn crops(config: &Config, backbone: &Backbone) -> [Patches; 2] {
 fn bytes_per_image(config: &Config) -> f64 {
     let Some(backbone) = config.model.plain(config.data.channels) else { return 1.0 };
     let keep = if config.run.recompute { Keep::Inputs } else { Keep::Everything };
-    let logits = config.crops_per_image() as f64 * (config.head.out_dim + 4 * config.head.hidden_dim) as f64;
-    4.0 * (backbone.kept_values(&crops(config, &backbone), keep) + logits)
+    // Of a hidden layer two values are kept, before and after what follows it.
+    let layers = config.head_layers(backbone.dim());
+    let per_row: usize = layers.iter().map(|[_, outputs]| 2 * outputs).sum();
+    let rows = config.crops_per_image() as f64 * per_row as f64;
+    4.0 * (backbone.kept_values(&crops(config, &backbone), keep) + rows)
 }
 
 /// Floating-point operations of one training step per image: student forward and backward, teacher forward.
@@ -209,12 +240,12 @@ pub fn flops_per_image(config: &Config) -> f64 {
     let Some(backbone) = config.model.plain(config.data.channels) else { return 0.0 };
     let crops = crops(config, &backbone);
     let (student, teacher) = (backbone.work(&crops, config.model.drop_path), backbone.work(&crops[..1], 0.0));
-    let width = backbone.dim() as f64;
-    let (hidden, neck) = (config.head.hidden_dim as f64, config.head.bottleneck_dim as f64);
-    let middle = hidden * hidden * config.head.layers.saturating_sub(2) as f64;
-    let head = 2.0 * (width * hidden + middle + hidden * neck + neck * config.head.out_dim as f64);
-    let rows = 3 * config.crops_per_image() + config.views.global.count as usize;
-    student.forward + student.backward + teacher.forward + rows as f64 * head
+    let layers = config.head_layers(backbone.dim());
+    let head = layers.iter().map(|[inputs, outputs]| 2.0 * *inputs as f64 * *outputs as f64).sum::<f64>();
+    let (teacher, teacher_rows) =
+        if config.has_teacher() { (teacher.forward, config.views.global.count as usize) } else { (0.0, 0) };
+    let rows = 3 * config.crops_per_image() + teacher_rows;
+    student.forward + student.backward + teacher + rows as f64 * head
 }
 
 /// Floating-point operations of a labelled image: one forward pass of teacher and student each.

@@ -76,6 +76,8 @@ pub(super) const WARMUP_MOST: f64 = 0.5;
 pub(super) const FREEZE_SHARE: f64 = 0.05;
 /// Learning rate for a batch of 256 (the paper: 5e-4, for batches of 1024 and long runs) by batch: `(up to, rate)`.
 pub(super) const LR_BY_BATCH: [(usize, f64); 3] = [(32, 6e-3), (64, 4e-3), (usize::MAX, 2e-3)];
+/// Weight decay of the methods whose decay is constant.
+pub(super) const WEIGHT_DECAY: f64 = 0.05;
 /// Evaluations in one run.
 pub(super) const EVALUATIONS: usize = 10;
 /// Fewest and most labelled images of an evaluation.

@@ -9,7 +9,7 @@ use crate::eval::features::{Frozen, ImageBatch};
 use crate::nn::backbone::Backbone;
 use crate::nn::init::Registry;
 use crate::run::RunError;
-use crate::run::model::dino_config;
+use crate::run::model::backbone_config;
 
 /// What to measure.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -49,7 +49,7 @@ pub struct InferReport {
 pub fn infer(request: &InferRequest) -> Result<InferReport, RunError> {
     let config = config_of(&request.model)?;
     let side = config.model.image_size;
-    let config = dino_config(&config)?.backbone;
+    let config = backbone_config(&config)?;
     fits("--batch", request.batch, side * side * 3)?;
     on_threads(request.terms, request.precision, |cpu| {
         let mut registry = Registry::new();

@@ -18,7 +18,7 @@ use crate::methods::dino::Dino;
 use crate::nn::backbone::Backbone;
 use crate::nn::init::Registry;
 use crate::nn::work::{self, Work};
-use crate::run::model::dino_config;
+use crate::run::model::{backbone_config, dino_config};
 use crate::run::{RunError, machine};
 use crate::schedule::Scheduled;
 use crate::train::optimizer::{Clip, Optimizer, Rule};
@@ -180,7 +180,7 @@ fn method_steps(request: &StepRequest, config: &Config, cpu: &Cpu) -> Result<Ste
 
 /// The backbone alone, forward and backward.
 fn backbone_steps(request: &StepRequest, config: &Config, cpu: &Cpu) -> Result<StepReport, RunError> {
-    let config = dino_config(config)?.backbone;
+    let config = backbone_config(config)?;
     let mut registry = Registry::new();
     let backbone = Backbone::new(config, "", &mut registry);
     let params = registry.finish(0);

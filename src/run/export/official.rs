@@ -9,7 +9,8 @@ use super::{full_parts, state_dict};
 use crate::checkpoint::torch_save::{self, Item};
 use crate::checkpoint::{Loaded, NamedTensor, TensorFile, TensorRef};
 use crate::config::{Config, OptimizerName};
-use crate::methods::dino::{BACKBONE, DinoConfig, HEAD};
+use crate::methods::BACKBONE;
+use crate::methods::dino::{DinoConfig, HEAD};
 use crate::nn::backbone::Backbone;
 use crate::nn::dino_head::DinoHead;
 use crate::nn::init::Registry;
@@ -54,7 +55,7 @@ pub fn write(run: &Path, out: &Path) -> Result<usize, RunError> {
 /// The names of a network's tensors with its head, in the order in which the optimizer and the official program have them.
 fn names(config: &DinoConfig) -> Vec<String> {
     let mut registry = Registry::new();
-    Backbone::new(config.backbone.clone(), BACKBONE, &mut registry);
+    Backbone::new(config.encoder.backbone.clone(), BACKBONE, &mut registry);
     DinoHead::new(&config.head, HEAD, &mut registry);
     registry.into_layout().specs().iter().map(|spec| spec.name.clone()).collect()
 }

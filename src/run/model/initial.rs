@@ -6,10 +6,11 @@ use dinoxide_engine::params::Params;
 use dinoxide_views::pixel::RGB;
 
 use super::recognise::{recognise, square_root};
-use super::{IGNORED, dino_config, is_run, open_run, part};
+use super::{IGNORED, backbone_config, is_run, open_run, part};
 use crate::checkpoint::{CheckpointError, MatchReport, NamedTensor, Section, match_names, names, read_any};
-use crate::config::{HeadConfig, InitFacts, ModelConfig};
-use crate::methods::dino::{BACKBONE, HEAD};
+use crate::config::{HeadConfig, InitFacts, MethodName, ModelConfig};
+use crate::methods::BACKBONE;
+use crate::methods::dino::HEAD;
 use crate::nn::backbone::BackboneConfig;
 use crate::nn::pos_embed::{Resampling, position_mix};
 use crate::run::RunError;
@@ -54,8 +55,14 @@ impl InitialWeights {
             let tensors = part(&loaded, Network::Teacher, path)?;
             let center = loaded.parts.get(OUR_CENTER.0).and_then(|part| part.tensor(OUR_CENTER.1));
             let center = center.map(|tensor| tensor.values.clone());
-            let backbone = Some(dino_config(&config)?.backbone);
-            return Ok(Self { path: path.to_path_buf(), tensors, backbone, head: Some(config.head), center });
+            let backbone = Some(backbone_config(&config)?);
+            return Ok(Self {
+                path: path.to_path_buf(),
+                tensors,
+                backbone,
+                head: (config.method.name == MethodName::Dino).then_some(config.head),
+                center,
+            });
         }
         let mut file = read_any(path)?;
         let found = file.section_names();

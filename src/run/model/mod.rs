@@ -5,6 +5,7 @@
 //! | `mod.rs` | a trained network with everything needed to show it images |
 //! | `convnet.rs` | the sizes of ResNets and XCiTs from their tensors |
 //! | `recognise.rs` | the sizes of a network from the names and shapes of its tensors, and the metadata that states them |
+//! | `method.rs` | the method of a configuration |
 //! | `initial.rs` | weights to start a run from |
 //!
 //! **Invariant:** every tensor is accounted for; nothing stays at a random value unless it is said.
@@ -12,7 +13,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use dinoxide_engine::kernels::{Kernels, Normalize};
+use dinoxide_engine::kernels::Kernels;
 use dinoxide_engine::params::{Layout, Params};
 use dinoxide_engine::tensor::Pool;
 use dinoxide_views::{EvalTransform, Reading};
@@ -23,26 +24,28 @@ use super::input::{ImageSize, Network};
 use super::validation::{eval_transform, reading};
 use crate::checkpoint::folder::is_model_folder;
 use crate::checkpoint::{Loaded, MANIFEST_FILE, NamedTensor, Section, load, load_latest, match_names, names, read_any};
-use crate::config::{Centering, Config, ConfigError, ModelConfig, Origin};
+use crate::config::Config;
 use crate::eval::features::Frozen;
-use crate::methods::dino::{Balance, DinoConfig, HEAD};
+use crate::methods::dino::HEAD;
 use crate::nn::backbone::{Backbone, BackboneConfig};
-use crate::nn::dino_head::{DinoHeadConfig, HeadNorm, LastLayer};
 use crate::nn::init::Registry;
 
 mod convnet;
 mod initial;
+mod method;
 mod recognise;
 
 pub(super) use initial::stored_head;
 pub use initial::{InitialWeights, TakenOver};
+pub use method::{backbone_config, build, dino_config};
 pub(super) use recognise::name_of;
 pub use recognise::{Metadata, metadata, recognise};
 
 /// Folder of the checkpoints in a run folder.
 pub(super) const CHECKPOINTS: &str = "checkpoints";
-/// What a file may hold beside a backbone: the heads of DINO and timm, of torchvision's ResNets, of transformers, and of DINOv2.
-pub(super) const IGNORED: [&str; 6] = [HEAD, "fc.", "classifier.", "pooler.", "dino_head.", "ibot_head."];
+/// What a file may hold beside a backbone: the heads of DINO and of the other methods, of timm, of torchvision's ResNets, of transformers, and of DINOv2.
+pub(super) const IGNORED: [&str; 9] =
+    [HEAD, "projector.", "predictor.", "prototypes.", "fc.", "classifier.", "pooler.", "dino_head.", "ibot_head."];
 /// Tokens of one forward pass: enough to fill the machine, few enough for a laptop's memory.
 const TOKENS_AT_ONCE: usize = 6400;
 /// Pixels of a network without tokens that take about as much memory as a token.
@@ -77,7 +80,7 @@ impl Model {
     fn from_run(folder: &Path, network: Network) -> Result<Self, RunError> {
         let (config, loaded) = open_run(folder)?;
         let tensors = part(&loaded, network, folder)?;
-        let (backbone, params) = load_backbone(dino_config(&config)?.backbone, &tensors, folder)?;
+        let (backbone, params) = load_backbone(backbone_config(&config)?, &tensors, folder)?;
         let (transform, reading) = (eval_transform(&config), reading(&config));
         Ok(Self { backbone, params, transform, reading, notices: loaded.warning.into_iter().collect() })
     }
@@ -209,39 +212,4 @@ pub(super) fn section(network: Network) -> Section {
         Network::Teacher => Section::Teacher,
         Network::Student => Section::Student,
     }
-}
-
-/// What DINO is made of under this configuration.
-///
-/// # Errors
-/// [`ConfigError::BadValue`] if the model's name is unknown; a checked configuration has a known one.
-pub fn dino_config(config: &Config) -> Result<DinoConfig, RunError> {
-    let (model, head) = (&config.model, &config.head);
-    let normalize = Normalize { mean: config.data.mean.clone(), std: config.data.std.clone() };
-    let backbone = model.backbone(normalize).ok_or_else(|| ConfigError::BadValue {
-        origin: Origin::Derived,
-        key: "model.name".to_owned(),
-        value: model.name.clone(),
-        allowed: ModelConfig::names().collect::<Vec<_>>().join(", "),
-    })?;
-    let head = DinoHeadConfig {
-        in_dim: backbone.dim(),
-        out_dim: head.out_dim,
-        hidden_dim: head.hidden_dim,
-        bottleneck_dim: head.bottleneck_dim,
-        layers: head.layers,
-        norm: if head.use_bn { HeadNorm::Batch } else { HeadNorm::None },
-        last_layer: if head.norm_last_layer { LastLayer::Normalized } else { LastLayer::Free },
-    };
-    Ok(DinoConfig {
-        backbone,
-        head,
-        student_temp: config.dino.student_temp,
-        balance: match config.dino.centering {
-            Centering::Centering => Balance::Center { momentum: config.dino.center_momentum },
-            Centering::SinkhornKnopp => Balance::SinkhornKnopp,
-        },
-        drop_path: model.drop_path,
-        seed: config.run.seed,
-    })
 }

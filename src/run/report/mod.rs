@@ -95,7 +95,7 @@ pub fn write(
         steps: numbers.steps.clone(),
         knn: numbers.knn.clone(),
         knn_references: numbers.knn_references(),
-        prototypes: trained.folder.config.head.out_dim,
+        prototypes: trained.folder.config.prototypes(),
     });
     write_charts(&pictures, &charts, numbers)?;
     let figures = figures::figures(trained, additions.attention, &pictures)?;

@@ -59,7 +59,7 @@ impl Numbers {
                 let images = row.step.saturating_sub(steps) * folder.config.run.batch;
                 numbers.train_seconds += images as f64 / row.images_per_second.max(f64::MIN_POSITIVE);
                 steps = row.step;
-                numbers.batch_entropy = Some(row.batch_entropy);
+                numbers.batch_entropy = row.batch_entropy;
                 numbers.steps.push(point(&row, per_epoch));
             }
         }

@@ -9,8 +9,8 @@ use crate::nn::backbone::BackboneConfig;
 use crate::nn::vit::VitConfig;
 use crate::report::page::{Verdict, VerdictState};
 use crate::run::RunError;
-use crate::run::health::{Finding, Pulse, Scale};
-use crate::run::model::dino_config;
+use crate::run::health::{Finding, Pulse, Scale, Targets};
+use crate::run::model::backbone_config;
 use crate::run::trained::Trained;
 use crate::train::End;
 
@@ -42,12 +42,11 @@ fn finding(trained: &Trained<'_>, numbers: &Numbers) -> (VerdictState, String) {
     }
     let count = last.len() as f64;
     let loss = last.iter().map(|step| step.loss).sum::<f64>() / count;
-    let entropy = last.iter().map(|step| step.entropy).sum::<f64>() / count;
-    let kl = last.iter().map(|step| step.kl).sum::<f64>() / count;
-    let ln_k = (config.head.out_dim as f64).ln();
+    let entropy = last.iter().map(|step| step.entropy).sum::<Option<f64>>().map(|sum| sum / count);
     // The norm of the gradient is not among the figures of a page; the monitor has seen it.
     let batch_entropy = numbers.batch_entropy.unwrap_or(f64::INFINITY);
-    let pulse = Pulse { loss, entropy, kl, batch_entropy, grad_norm: f64::INFINITY };
+    let targets = entropy.map(|entropy| Targets { entropy, batch_entropy });
+    let pulse = Pulse { loss, targets, grad_norm: f64::INFINITY };
     let scale = Scale::of(config);
     let state = |finding: Finding| if finding.is_collapse() { VerdictState::Failed } else { VerdictState::Warning };
     if let Some(finding) = scale.signs(&pulse).into_iter().next() {
@@ -56,7 +55,11 @@ fn finding(trained: &Trained<'_>, numbers: &Numbers) -> (VerdictState, String) {
     if let Some(finding) = trained.findings.first() {
         return (state(*finding), format!("{} on the way (train.log says when): {}", finding.name(), finding.remedy()));
     }
-    if entropy > AT_START * ln_k && loss > AT_START * ln_k {
+    let ln_k = config.prototypes().map(|prototypes| (prototypes as f64).ln());
+    if let (Some(entropy), Some(ln_k)) = (entropy, ln_k)
+        && entropy > AT_START * ln_k
+        && loss > AT_START * ln_k
+    {
         let sentence = format!(
             "the loss has not left ln K = {ln_k:.2}: the teacher tells hardly anything apart; train longer, or lower \
              `dino.teacher_temp` or the learning rate"
@@ -65,7 +68,10 @@ fn finding(trained: &Trained<'_>, numbers: &Numbers) -> (VerdictState, String) {
     }
     match numbers.trained {
         Some(top1) => knn_finding(top1, numbers),
-        None => (VerdictState::Healthy, format!("loss {loss:.2} of ln K = {ln_k:.2}, without collapse")),
+        None => {
+            let of = ln_k.map_or_else(String::new, |ln_k| format!(" of ln K = {ln_k:.2}"));
+            (VerdictState::Healthy, format!("loss {loss:.2}{of}, without collapse"))
+        }
     }
 }
 
@@ -110,7 +116,7 @@ pub(super) fn early_rise(trained: &Trained<'_>, numbers: &Numbers, state: Verdic
 /// # Errors
 /// If the model's name is unknown.
 pub(super) fn python(trained: &Trained<'_>) -> Result<String, RunError> {
-    let backbone = dino_config(&trained.folder.config)?.backbone;
+    let backbone = backbone_config(&trained.folder.config)?;
     let run = trained.folder.path.display();
     let Normalize { mean, std } = backbone.normalize();
     let (channels, dim) = (mean.len(), backbone.dim());

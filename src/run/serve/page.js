@@ -527,7 +527,7 @@ function drawChart(chart) {
     chart.scale = null;
     return;
   }
-  const references = chart.reference ? [...new Set(series.map(one => chart.reference(known.runs.get(one.id))))] : [];
+  const references = chart.reference ? [...new Set(series.map(one => chart.reference(known.runs.get(one.id))))].filter(level => level !== null) : [];
   chart.scale = scaleOf(chart, series, references, [width, height]);
   chart.drawing.replaceChildren(...frame(chart.scale), ...series.flatMap(one => curve(chart, one)), ...references.flatMap(value => reference(chart, value)));
   chart.pointer = svg("g");

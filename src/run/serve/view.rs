@@ -20,7 +20,7 @@ pub(super) struct RunView {
     /// Epochs of the whole run.
     pub epochs: usize,
     /// ln K: the loss of a teacher that tells nothing apart.
-    pub ln_k: f64,
+    pub ln_k: Option<f64>,
     /// The findings in words.
     pub findings: Vec<Words>,
     /// Changes with `train.log`.
@@ -47,7 +47,7 @@ impl From<&Finding> for Words {
 impl RunView {
     /// The view of the run at `path`, without what tells changes of its files.
     pub fn new(id: &str, path: &Path, config: Config, figures: Figures) -> Self {
-        let (epochs, ln_k) = (config.run.epochs, (config.head.out_dim as f64).ln());
+        let (epochs, ln_k) = (config.run.epochs, config.prototypes().map(|prototypes| (prototypes as f64).ln()));
         let summary = describe(path, config, figures);
         let findings = summary.health.iter().map(Words::from).collect();
         let (id, log, pictures) = (id.to_owned(), String::new(), String::new());

@@ -196,8 +196,11 @@ struct Plot<'a> {
 /// The charts, most telling first.
 fn charts(model: &Model) -> Vec<Plot<'_>> {
     let curves = &model.curves;
-    let most = (model.out_dim as f64).ln();
-    let ln_k = || Some((most, format!("• ln {} = {most:.2}", model.out_dim)));
+    let ln_k = || {
+        let prototypes = model.prototypes?;
+        let most = (prototypes as f64).ln();
+        Some((most, format!("• ln {prototypes} = {most:.2}")))
+    };
     let newest = |curve: &Curve, digits: usize, unit: &str| match curve.last() {
         Some((_, value)) => format!("{value:.digits$}{unit}"),
         None => "nothing yet".to_owned(),
@@ -209,14 +212,17 @@ fn charts(model: &Model) -> Vec<Plot<'_>> {
     let kl = plot("KL", &curves.kl, newest(&curves.kl, 3, ""));
     let rate = curves.lr.last().map_or_else(|| "nothing yet".to_owned(), |(_, rate)| format!("{rate:.1e}"));
     let lr = plot("learning rate", &curves.lr, rate);
-    match (curves.knn.last(), curves.knn.best()) {
+    let plots = match (curves.knn.last(), curves.knn.best()) {
         (Some((_, top1)), Some(best)) => {
             let knn = plot("k-NN", &curves.knn, format!("{top1:.1} %, best {best:.1} %"));
             vec![loss, knn, entropy, kl, lr, rank]
         }
         // Without labels.
         _ => vec![loss, rank, entropy, kl, lr],
-    }
+    };
+    // Only targets that are probabilities have an entropy.
+    let told = |plot: &Plot<'_>| plot.level.is_some() || plot.name != "teacher entropy" && plot.name != "KL";
+    plots.into_iter().filter(|plot| model.prototypes.is_some() || told(plot)).collect()
 }
 
 fn draw_charts(frame: &mut Frame<'_>, area: Rect, grid: &Grid, what: (&[Plot<'_>], Paint, f64)) {

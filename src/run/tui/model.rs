@@ -29,7 +29,7 @@ pub struct Model {
     /// The run folder, for people.
     pub run: String,
     /// Prototypes; their logarithm is what the loss starts at.
-    pub out_dim: usize,
+    pub prototypes: Option<usize>,
     /// Where training stands; `None` before the first logged step.
     pub snapshot: Option<Snapshot>,
     /// The figures over the epochs.
@@ -44,10 +44,10 @@ pub struct Model {
 
 impl Model {
     /// The view of the run in `folder` before anything is known of it.
-    pub fn new(folder: &Path, steps_per_epoch: usize, out_dim: usize) -> Self {
+    pub fn new(folder: &Path, steps_per_epoch: usize, prototypes: Option<usize>) -> Self {
         Self {
             run: folder.display().to_string(),
-            out_dim,
+            prototypes,
             snapshot: None,
             curves: Curves::new(steps_per_epoch),
             log: VecDeque::new(),

@@ -1,0 +1,279 @@
+//! The methods, their options, and what these are in the papers.
+//!
+//! DINO's options are the sections `[dino]` and `[head]`; all others share the section `[method]`, in which a method has the options that
+//! [`MethodName::paper`] gives it.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Config, ConfigError, write};
+
+/// Sections that only DINO has.
+const OF_DINO: [&str; 2] = ["dino.", "head."];
+/// Section of all other methods, and the key in it that DINO has too.
+const OF_OTHERS: (&str, &str) = ("method.", "method.name");
+
+/// Which method, and its options where it is not DINO.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MethodConfig {
+    /// The method.
+    pub name: MethodName,
+    /// Share of the average kept at each step: first, last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub momentum: Option<[f64; 2]>,
+    /// Width of the hidden layers of projector and predictor.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hidden_dim: Option<usize>,
+    /// Width of what the loss compares.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub out_dim: Option<usize>,
+    /// Linear layers of the projector.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub layers: Option<usize>,
+    /// Temperature of the softmax.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub temperature: Option<f64>,
+    /// Number of prototypes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prototypes: Option<usize>,
+    /// Temperature of the assignments to prototypes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub epsilon: Option<f64>,
+    /// Rows of earlier batches that are kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queue: Option<usize>,
+    /// Epoch from which on they are used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queue_from_epoch: Option<usize>,
+    /// Steps during which the prototypes do not learn.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub freeze_prototypes_steps: Option<usize>,
+    /// Weight of the correlations between different outputs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub off_diagonal: Option<f64>,
+}
+
+/// The methods.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MethodName {
+    /// DINO (Caron et al. 2021).
+    #[default]
+    Dino,
+    /// BYOL (Grill et al. 2020).
+    Byol,
+    /// SimCLR (Chen et al. 2020).
+    Simclr,
+    /// MoCo v2 (Chen et al. 2020).
+    Mocov2,
+    /// MoCo v3 (Chen et al. 2021).
+    Mocov3,
+    /// SwAV (Caron et al. 2020).
+    Swav,
+    /// Barlow Twins (Zbontar et al. 2021).
+    BarlowTwins,
+}
+
+/// No options.
+const NONE: MethodConfig = MethodConfig {
+    name: MethodName::Dino,
+    momentum: None,
+    hidden_dim: None,
+    out_dim: None,
+    layers: None,
+    temperature: None,
+    prototypes: None,
+    epsilon: None,
+    queue: None,
+    queue_from_epoch: None,
+    freeze_prototypes_steps: None,
+    off_diagonal: None,
+};
+
+/// BYOL: section 3.3; the momentum of 300 epochs.
+const BYOL: MethodConfig = MethodConfig {
+    name: MethodName::Byol,
+    momentum: Some([0.99, 1.0]),
+    hidden_dim: Some(4096),
+    out_dim: Some(256),
+    ..NONE
+};
+/// SimCLR: sections 2 and 5.1; its first version.
+const SIMCLR: MethodConfig = MethodConfig {
+    name: MethodName::Simclr,
+    hidden_dim: Some(2048),
+    out_dim: Some(128),
+    layers: Some(2),
+    temperature: Some(0.1),
+    ..NONE
+};
+/// MoCo v2: table 1 and `main_moco.py`; its head is wider and has batch normalisation, as DINO's own runs of it have (appendix).
+const MOCOV2: MethodConfig = MethodConfig {
+    name: MethodName::Mocov2,
+    momentum: Some([0.999, 0.999]),
+    hidden_dim: Some(2048),
+    out_dim: Some(256),
+    layers: Some(3),
+    temperature: Some(0.2),
+    queue: Some(65_536),
+    ..NONE
+};
+/// MoCo v3: section 4 and `main_moco.py`, for ViTs.
+const MOCOV3: MethodConfig = MethodConfig {
+    name: MethodName::Mocov3,
+    momentum: Some([0.99, 1.0]),
+    hidden_dim: Some(4096),
+    out_dim: Some(256),
+    layers: Some(3),
+    temperature: Some(0.2),
+    ..NONE
+};
+/// SwAV: appendix A.
+const SWAV: MethodConfig = MethodConfig {
+    name: MethodName::Swav,
+    hidden_dim: Some(2048),
+    out_dim: Some(128),
+    temperature: Some(0.1),
+    prototypes: Some(3000),
+    epsilon: Some(0.05),
+    queue: Some(0),
+    queue_from_epoch: Some(15),
+    freeze_prototypes_steps: Some(313),
+    ..NONE
+};
+/// Barlow Twins: section 2.2.
+const BARLOW_TWINS: MethodConfig = MethodConfig {
+    name: MethodName::BarlowTwins,
+    out_dim: Some(8192),
+    layers: Some(3),
+    off_diagonal: Some(0.0051),
+    ..NONE
+};
+
+impl MethodName {
+    /// The options that the method has in `[method]`, as its paper sets them; none for DINO.
+    pub fn paper(self) -> MethodConfig {
+        match self {
+            Self::Dino => NONE,
+            Self::Byol => BYOL,
+            Self::Simclr => SIMCLR,
+            Self::Mocov2 => MOCOV2,
+            Self::Mocov3 => MOCOV3,
+            Self::Swav => SWAV,
+            Self::BarlowTwins => BARLOW_TWINS,
+        }
+    }
+
+    /// The same for some ten thousand small images and as many steps, where the paper's sizes would take most of the time.
+    pub fn small(self) -> MethodConfig {
+        let paper = self.paper();
+        match self {
+            Self::Dino => paper,
+            Self::Byol => MethodConfig { hidden_dim: Some(1024), ..paper },
+            Self::Simclr => MethodConfig { hidden_dim: Some(512), temperature: Some(0.5), ..paper },
+            Self::Mocov2 => MethodConfig {
+                hidden_dim: Some(512),
+                out_dim: Some(128),
+                layers: Some(2),
+                queue: Some(4096),
+                momentum: Some([0.99, 0.99]),
+                ..paper
+            },
+            Self::Mocov3 => MethodConfig { hidden_dim: Some(1024), ..paper },
+            Self::Swav => MethodConfig {
+                hidden_dim: Some(512),
+                prototypes: Some(512),
+                freeze_prototypes_steps: Some(100),
+                ..paper
+            },
+            Self::BarlowTwins => MethodConfig { out_dim: Some(1024), ..paper },
+        }
+    }
+
+    /// The method as its paper calls it.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Dino => "DINO",
+            Self::Byol => "BYOL",
+            Self::Simclr => "SimCLR",
+            Self::Mocov2 => "MoCo v2",
+            Self::Mocov3 => "MoCo v3",
+            Self::Swav => "SwAV",
+            Self::BarlowTwins => "Barlow Twins",
+        }
+    }
+
+    /// Whether two global crops are all it takes; the others take local ones too.
+    pub fn takes_two_views(self) -> bool {
+        !matches!(self, Self::Dino | Self::Byol | Self::Swav)
+    }
+
+    /// Whether what an image is compared with are other images of its micro-batch, so that accumulating is another loss.
+    pub fn compares_images(self) -> bool {
+        matches!(self, Self::Simclr | Self::Mocov3 | Self::Swav | Self::BarlowTwins)
+    }
+}
+
+impl Config {
+    /// Number of prototypes, K; `None` for a method without.
+    pub fn prototypes(&self) -> Option<usize> {
+        if self.method.name == MethodName::Dino { Some(self.head.out_dim) } else { self.method.prototypes }
+    }
+
+    /// Share of the average kept at each step: first, last.
+    pub fn momentum(&self) -> [f64; 2] {
+        if self.method.name == MethodName::Dino { self.dino.momentum } else { self.method.momentum.unwrap_or_default() }
+    }
+
+    /// Steps during which the prototypes do not learn.
+    pub fn freeze_prototypes_steps(&self) -> usize {
+        match self.method.name {
+            MethodName::Dino => self.dino.freeze_last_layer_steps,
+            _ => self.method.freeze_prototypes_steps.unwrap_or(0),
+        }
+    }
+
+    /// Whether another network than the student gives the targets.
+    pub fn has_teacher(&self) -> bool {
+        self.method.name == MethodName::Dino || self.method.momentum.is_some()
+    }
+
+    /// Whether the method has the option `key`.
+    ///
+    /// # Errors
+    /// [`ConfigError::Write`], which no configuration made by this program causes.
+    pub fn uses(&self, key: &str) -> Result<bool, ConfigError> {
+        let (section, name) = OF_OTHERS;
+        if OF_DINO.iter().any(|section| key.starts_with(section)) {
+            return Ok(self.method.name == MethodName::Dino);
+        }
+        if !key.starts_with(section) || key == name {
+            return Ok(true);
+        }
+        let paper = Self { method: self.method.name.paper(), ..Self::default() };
+        Ok(write::leaves(&paper)?.contains_key(key))
+    }
+
+    /// Inputs and outputs of every linear layer after a backbone of this width, those of the student's predictor last.
+    pub(crate) fn head_layers(&self, width: usize) -> Vec<[usize; 2]> {
+        let (head, method) = (&self.head, &self.method);
+        let (hidden, out) = (method.hidden_dim.or(method.out_dim).unwrap_or(0), method.out_dim.unwrap_or(0));
+        let chain = |widths: &[usize]| widths.windows(2).map(|pair| [pair[0], pair[1]]).collect::<Vec<_>>();
+        let mlp = |layers: usize, hidden: usize, ends: [usize; 2]| {
+            let mut widths = vec![hidden; layers.max(1) + 1];
+            (widths[0], widths[layers.max(1)]) = (ends[0], ends[1]);
+            chain(&widths)
+        };
+        let projector = mlp(method.layers.unwrap_or(2), hidden, [width, out]);
+        match method.name {
+            MethodName::Dino => {
+                let mut layers = mlp(head.layers, head.hidden_dim, [width, head.bottleneck_dim]);
+                layers.push([head.bottleneck_dim, head.out_dim]);
+                layers
+            }
+            MethodName::Byol | MethodName::Mocov3 => [projector, mlp(2, hidden, [out, out])].concat(),
+            MethodName::Swav => [projector, vec![[out, method.prototypes.unwrap_or(0)]]].concat(),
+            MethodName::Simclr | MethodName::Mocov2 | MethodName::BarlowTwins => projector,
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! The one place that chooses a method.
+
+use dinoxide_engine::kernels::Normalize;
+use dinoxide_engine::params::Params;
+
+use crate::config::{Centering, Config, ConfigError, MethodName, ModelConfig, Origin};
+use crate::methods::barlow_twins::{BarlowTwins, BarlowTwinsConfig};
+use crate::methods::byol::{Byol, ByolConfig};
+use crate::methods::dino::{Balance, Dino, DinoConfig};
+use crate::methods::moco::{Moco, MocoConfig, Negatives};
+use crate::methods::simclr::{Simclr, SimclrConfig};
+use crate::methods::swav::{Swav, SwavConfig};
+use crate::methods::{EncoderConfig, Method};
+use crate::nn::backbone::BackboneConfig;
+use crate::nn::dino_head::{DinoHeadConfig, HeadNorm, LastLayer};
+use crate::run::RunError;
+
+/// The method of a configuration and the parameters of its student.
+///
+/// # Errors
+/// If the model's name is unknown or an option is missing; a checked configuration has all.
+pub fn build(config: &Config) -> Result<(Box<dyn Method>, Params), RunError> {
+    let (encoder, options) = (encoder_config(config)?, &config.method);
+    let size = |key: &str, value: Option<usize>| value.ok_or_else(|| missing(key));
+    let number = |key: &str, value: Option<f64>| value.ok_or_else(|| missing(key));
+    let hidden_dim = || size("method.hidden_dim", options.hidden_dim);
+    let out_dim = || size("method.out_dim", options.out_dim);
+    let layers = || size("method.layers", options.layers);
+    let temperature = || number("method.temperature", options.temperature);
+    let queue = || size("method.queue", options.queue);
+    let moco = |negatives: Negatives| -> Result<MocoConfig, RunError> {
+        let (hidden_dim, out_dim, layers) = (hidden_dim()?, out_dim()?, layers()?);
+        Ok(MocoConfig { encoder: encoder.clone(), hidden_dim, out_dim, layers, temperature: temperature()?, negatives })
+    };
+    Ok(match options.name {
+        MethodName::Dino => boxed(Dino::new(dino_config(config)?)),
+        MethodName::Byol => boxed(Byol::new(&ByolConfig { hidden_dim: hidden_dim()?, out_dim: out_dim()?, encoder })),
+        MethodName::Simclr => {
+            let (hidden_dim, out_dim, layers) = (hidden_dim()?, out_dim()?, layers()?);
+            boxed(Simclr::new(&SimclrConfig { encoder, hidden_dim, out_dim, layers, temperature: temperature()? }))
+        }
+        MethodName::Mocov2 => boxed(Moco::new(&moco(Negatives::Queue(queue()?))?)),
+        MethodName::Mocov3 => boxed(Moco::new(&moco(Negatives::Batch)?)),
+        MethodName::Swav => boxed(Swav::new(SwavConfig {
+            hidden_dim: hidden_dim()?,
+            out_dim: out_dim()?,
+            prototypes: size("method.prototypes", options.prototypes)?,
+            temperature: temperature()?,
+            epsilon: number("method.epsilon", options.epsilon)?,
+            queue: queue()?,
+            queue_from_epoch: size("method.queue_from_epoch", options.queue_from_epoch)?,
+            encoder,
+        })),
+        MethodName::BarlowTwins => {
+            let off_diagonal = number("method.off_diagonal", options.off_diagonal)?;
+            boxed(BarlowTwins::new(&BarlowTwinsConfig {
+                encoder,
+                out_dim: out_dim()?,
+                layers: layers()?,
+                off_diagonal,
+            }))
+        }
+    })
+}
+
+fn boxed<M: Method + 'static>((method, student): (M, Params)) -> (Box<dyn Method>, Params) {
+    (Box::new(method), student)
+}
+
+fn missing(key: &str) -> RunError {
+    let (origin, value, allowed) = (Origin::Derived, "not set".to_owned(), "a value".to_owned());
+    ConfigError::BadValue { origin, key: key.to_owned(), value, allowed }.into()
+}
+
+/// The backbone of a configuration.
+///
+/// # Errors
+/// [`ConfigError::BadValue`] if the model's name is unknown; a checked configuration has a known one.
+pub fn backbone_config(config: &Config) -> Result<BackboneConfig, RunError> {
+    let normalize = Normalize { mean: config.data.mean.clone(), std: config.data.std.clone() };
+    let unknown = || ConfigError::BadValue {
+        origin: Origin::Derived,
+        key: "model.name".to_owned(),
+        value: config.model.name.clone(),
+        allowed: ModelConfig::names().collect::<Vec<_>>().join(", "),
+    };
+    Ok(config.model.backbone(normalize).ok_or_else(unknown)?)
+}
+
+fn encoder_config(config: &Config) -> Result<EncoderConfig, RunError> {
+    let backbone = backbone_config(config)?;
+    Ok(EncoderConfig { backbone, drop_path: config.model.drop_path, seed: config.run.seed })
+}
+
+/// What DINO is made of under this configuration.
+///
+/// # Errors
+/// As [`backbone_config`].
+pub fn dino_config(config: &Config) -> Result<DinoConfig, RunError> {
+    let (encoder, head) = (encoder_config(config)?, &config.head);
+    let head = DinoHeadConfig {
+        in_dim: encoder.backbone.dim(),
+        out_dim: head.out_dim,
+        hidden_dim: head.hidden_dim,
+        bottleneck_dim: head.bottleneck_dim,
+        layers: head.layers,
+        norm: if head.use_bn { HeadNorm::Batch } else { HeadNorm::None },
+        last_layer: if head.norm_last_layer { LastLayer::Normalized } else { LastLayer::Free },
+    };
+    Ok(DinoConfig {
+        encoder,
+        head,
+        student_temp: config.dino.student_temp,
+        balance: match config.dino.centering {
+            Centering::Centering => Balance::Center { momentum: config.dino.center_momentum },
+            Centering::SinkhornKnopp => Balance::SinkhornKnopp,
+        },
+    })
+}

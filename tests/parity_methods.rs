@@ -1,0 +1,230 @@
+//! The methods that DINO is compared with against PyTorch programs in f64, and lightly where it has the loss: losses with their
+//! gradients, and ten steps in a row of each method on a small ViT.
+
+mod support;
+
+use dinoxide::loss::barlow_twins::barlow_twins_loss;
+use dinoxide::loss::byol::byol_loss;
+use dinoxide::loss::contrast::{in_batch, nt_xent, with_queue};
+use dinoxide::loss::dino::ViewCount;
+use dinoxide::methods::barlow_twins::{BarlowTwins, BarlowTwinsConfig};
+use dinoxide::methods::byol::{Byol, ByolConfig};
+use dinoxide::methods::moco::{Moco, MocoConfig, Negatives};
+use dinoxide::methods::simclr::{Simclr, SimclrConfig};
+use dinoxide::methods::swav::{Swav, SwavConfig};
+use dinoxide::methods::{Device, EncoderConfig, Method};
+use dinoxide::schedule::Scheduled;
+use dinoxide::train::optimizer::{Clip, Optimizer, Rule};
+use dinoxide::train::step::{Crops, TrainState};
+use dinoxide_engine::cpu::Cpu;
+use dinoxide_engine::params::{Layout, Params, Role};
+use dinoxide_engine::tape::{Loss, Tape};
+use dinoxide_engine::tensor::{Matrix, Pool};
+use support::{Fixture, assert_close, fill, filler_bytes, relative, vit_config};
+
+/// Sums of some hundred products of f32; PyTorch's own f32 losses differ by as much.
+const LOSS_TOLERANCE: f64 = 1e-5;
+/// Ten steps in f32 against f64.
+const TEN_TOLERANCE: f64 = 1e-4;
+/// Sampled weights after ten steps of AdamW, whose first steps are signs of gradients.
+const WEIGHT_TOLERANCE: f64 = 2e-3;
+
+/// Norm of a gradient that is 0 but for rounding in f64.
+const NO_GRADIENT: f64 = 1e-9;
+
+/// Value and gradient of a loss of the rows `x`, `[rows, width]`.
+fn value_and_gradient(x: &[f32], width: usize, loss: impl Fn(&mut Tape<'_>, &Matrix) -> Loss) -> (f64, Vec<f32>) {
+    let rows = x.len() / width;
+    // The transposed rows are a parameter, so that the tape has a gradient to give: identity · parameterᵀ.
+    let mut layout = Layout::default();
+    let id = layout.push("x".to_owned(), &[width, rows], Role::Trained);
+    let mut params = Params::zeros(std::sync::Arc::new(layout));
+    let transposed = |values: &[f32], rows: usize| -> Vec<f32> {
+        let width = values.len() / rows;
+        (0..width).flat_map(|column| (0..rows).map(move |row| values[row * width + column])).collect()
+    };
+    params.get_mut(id).copy_from_slice(&transposed(x, rows));
+    let (cpu, pool) = (Cpu::new(), Pool::new());
+    let mut tape = Tape::train(&cpu, &params, &pool);
+    let identity: Vec<f32> = (0..rows * rows).map(|place| f32::from(u8::from(place % (rows + 1) == 0))).collect();
+    let identity = tape.constant(&identity, rows, rows);
+    let x = tape.linear(&identity, id, None);
+    let loss = loss(&mut tape, &x);
+    let mut grads = vec![0.0; params.values().len()];
+    tape.backward(&loss, 1.0, &mut grads);
+    (loss.value, transposed(&grads, width))
+}
+
+#[test]
+fn losses_and_their_gradients_equal_pytorch_and_lightly() {
+    let fixture = Fixture::open("method/losses.safetensors");
+    let (images, width) = (fixture.usize("batch"), fixture.usize("width"));
+    let values = |name: &str| fixture.values(name).into_iter().map(|value| value as f32).collect::<Vec<_>>();
+    let (keys, queue) = (values("keys"), values("queue"));
+    let check = |name: &str, width: usize, loss: &dyn Fn(&mut Tape<'_>, &Matrix) -> Loss| {
+        let (value, gradient) = value_and_gradient(&values(&format!("{name}.input")), width, loss);
+        assert_close(name, [value as f32], &fixture.values(&format!("{name}.loss")), LOSS_TOLERANCE);
+        assert_close(name, gradient, &fixture.values(&format!("{name}.grad")), LOSS_TOLERANCE);
+    };
+    for student in [2, 4] {
+        let views = ViewCount { images, teacher: 2, student };
+        check(&format!("byol_{student}"), width, &|tape, x| byol_loss(tape, x, &keys, views));
+    }
+    check("nt_xent", width, &|tape, x| nt_xent(tape, x, 0.1));
+    check("in_batch", width, &|tape, x| in_batch(tape, x, &keys, 0.2));
+    check("with_queue", width, &|tape, x| with_queue(tape, x, &keys[..images * width], &queue, 0.2));
+    check("barlow_twins", width, &|tape, x| barlow_twins_loss(tape, x, 0.0051));
+}
+
+/// The method of a fixture and its student, filled.
+fn build(name: &str, fixture: &Fixture) -> (Box<dyn Method>, Params) {
+    fn boxed<M: Method + 'static>((method, student): (M, Params)) -> (Box<dyn Method>, Params) {
+        (Box::new(method), student)
+    }
+    let encoder = EncoderConfig { backbone: vit_config(fixture, "global").into(), drop_path: 0.0, seed: 0 };
+    let (hidden_dim, out_dim) = (fixture.usize("hidden"), fixture.usize("out_dim"));
+    let moco = |negatives| {
+        let (layers, temperature) = (fixture.usize("layers"), fixture.f64("temperature"));
+        Moco::new(&MocoConfig { encoder: encoder.clone(), hidden_dim, out_dim, layers, temperature, negatives })
+    };
+    let (mut method, mut student) = match name {
+        "byol" => boxed(Byol::new(&ByolConfig { encoder, hidden_dim, out_dim })),
+        "simclr" => {
+            let (layers, temperature) = (fixture.usize("layers"), fixture.f64("temperature"));
+            boxed(Simclr::new(&SimclrConfig { encoder, hidden_dim, out_dim, layers, temperature }))
+        }
+        "mocov2" => boxed(moco(Negatives::Queue(fixture.usize("queue")))),
+        "mocov3" => boxed(moco(Negatives::Batch)),
+        "swav" => boxed(Swav::new(SwavConfig {
+            encoder,
+            hidden_dim,
+            out_dim,
+            prototypes: fixture.usize("prototypes"),
+            temperature: fixture.f64("temperature"),
+            epsilon: fixture.f64("epsilon"),
+            queue: fixture.usize("queue"),
+            queue_from_epoch: fixture.usize("queue_from_step"),
+        })),
+        _ => {
+            let (layers, off_diagonal) = (fixture.usize("layers"), fixture.f64("off_diagonal"));
+            boxed(BarlowTwins::new(&BarlowTwinsConfig { encoder, out_dim, layers, off_diagonal }))
+        }
+    };
+    fill(&mut student);
+    method.teacher_mut().values_mut().copy_from_slice(student.values());
+    if name == "mocov2" {
+        let mut queue = support::filler("queue", fixture.usize("queue") * out_dim, 1.0, 0.0);
+        for row in queue.chunks_exact_mut(out_dim) {
+            let norm = row.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt();
+            row.iter_mut().for_each(|value| *value = (f64::from(*value) / norm) as f32);
+        }
+        assert!(method.restore("queue", &queue));
+    }
+    (method, student)
+}
+
+/// Sixteen values of each tensor, without the key biases, whose true gradient is 0.
+fn samples(params: &Params, values: &[f32]) -> Vec<Vec<f32>> {
+    let kept = params.layout().specs().iter().filter(|spec| !spec.shape.is_empty());
+    let sampled = kept.map(|spec| {
+        let count = spec.len.min(16);
+        let value = |k: usize| {
+            let index = k * spec.len / count;
+            let key_bias = spec.name.ends_with("attn.qkv.bias") && (spec.len / 3..2 * spec.len / 3).contains(&index);
+            if key_bias { 0.0 } else { values[spec.offset + index] }
+        };
+        (0..16).map(|k| if k < count { value(k) } else { 0.0 }).collect()
+    });
+    sampled.collect()
+}
+
+fn check(name: &str) {
+    let fixture = Fixture::open(&format!("method/{name}.safetensors"));
+    let (method, student) = build(name, &fixture);
+    let optimizer = Optimizer::new(Rule::AdamW, &student);
+    let mut state = TrainState::new(method, student, optimizer, Clip::Tensor(3.0));
+    let (cpu, pool) = (Cpu::new(), Pool::new());
+    let (batch, global, local) = (fixture.usize("batch"), fixture.usize("global"), fixture.usize("local"));
+    let scheduled = |name: &str| fixture.values(&format!("schedule.{name}"));
+    let (lr, decay, momentum) = (scheduled("lr"), scheduled("weight_decay"), scheduled("momentum"));
+    let losses = fixture.values("loss");
+    for (step, theirs) in losses.iter().enumerate() {
+        let at = Scheduled {
+            step,
+            epoch: step,
+            lr: lr[step],
+            weight_decay: decay[step],
+            momentum: momentum[step],
+            teacher_temp: 0.0,
+            freeze_last_layer: false,
+            freeze_backbone: false,
+        };
+        let views = fixture.usize("locals");
+        let globals = filler_bytes(&format!("global.{step}"), 2 * batch * global * global * 3);
+        let locals = filler_bytes(&format!("local.{step}"), views * batch * local * local * 3);
+        let mut crops = vec![Crops { pixels: &globals, side: global, views: 2 }];
+        crops.extend((views > 0).then_some(Crops { pixels: &locals, side: local, views }));
+        let report = state.step(Device { kernels: &cpu, pool: &pool }, &crops, batch, &at).unwrap();
+        let error = (report.loss - theirs).abs() / theirs;
+        println!("{name}, step {step}: loss {} against {theirs}, {error:.1e}", report.loss);
+        assert!(error <= TEN_TOLERANCE, "{name}, step {step}: loss {} against {theirs}, {error:.1e}", report.loss);
+        if step == 0 {
+            first_gradients(name, &state, &fixture);
+        }
+    }
+    let (theirs, norms) = (fixture.values("student.samples"), fixture.values("grad.norm"));
+    for (index, ours) in samples(&state.student, state.student.values()).into_iter().enumerate() {
+        // AdamW makes steps of the noise in gradients that are 0: what comes before a normalisation has no say in its mean.
+        if norms[index] > NO_GRADIENT {
+            assert_close(name, ours, &theirs[16 * index..16 * (index + 1)], WEIGHT_TOLERANCE);
+        }
+    }
+    for tensor in
+        state.method.state().iter().filter(|tensor| tensor.name.starts_with("queue") && tensor.shape.len() == 2)
+    {
+        let stored = if tensor.name == "queue" { "queue.0" } else { tensor.name };
+        assert_close(tensor.name, tensor.values.iter().copied(), &fixture.values(stored), WEIGHT_TOLERANCE);
+    }
+}
+
+/// The first moment after the first step is a tenth of the clipped gradient: the direction of each tensor's is compared.
+fn first_gradients(name: &str, state: &TrainState, fixture: &Fixture) {
+    let theirs = fixture.values("grad.samples");
+    let specs = state.student.layout().specs().iter().filter(|spec| !spec.shape.is_empty());
+    for ((index, spec), ours) in specs.enumerate().zip(samples(&state.student, &state.optimizer.first)) {
+        let norm = fixture.values("grad.norm")[index];
+        if norm < NO_GRADIENT {
+            continue;
+        }
+        let clipped = (3.0 / (norm + 1e-6)).min(1.0);
+        let theirs: Vec<f64> = theirs[16 * index..16 * (index + 1)].iter().map(|value| 0.1 * clipped * value).collect();
+        let error = relative(ours, &theirs);
+        assert!(error <= 5e-4, "{name} {}: first gradient off by {error:.1e}", spec.name);
+    }
+}
+
+#[test]
+fn ten_losses_of_byol_with_local_crops_equal_pytorch() {
+    check("byol");
+}
+
+#[test]
+fn ten_losses_of_simclr_equal_pytorch() {
+    check("simclr");
+}
+
+#[test]
+fn ten_losses_of_moco_equal_pytorch() {
+    check("mocov2");
+    check("mocov3");
+}
+
+#[test]
+fn ten_losses_of_swav_with_a_queue_equal_pytorch() {
+    check("swav");
+}
+
+#[test]
+fn ten_losses_of_barlow_twins_equal_pytorch() {
+    check("barlow_twins");
+}

@@ -2,6 +2,7 @@
 
 import shlex
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -36,6 +37,18 @@ class Program:
             out = Path(folder) / "features.npz"
             self.run("embed", model, image, "-o", out, "--precision", "f32", *options)
             return numpy.load(out)["embeddings"]
+
+    def graph(self, model: Path, *outputs: str) -> None:
+        """An ONNX file of a model; ONNX Runtime computes from it what we compute."""
+        file = model.with_suffix(".onnx")
+        self.run("export", model, "-o", file, "--outputs", ",".join(outputs))
+        self.run("verify-export", model, file)
+        self.runs_as_here(model, file)
+
+    def runs_as_here(self, model: Path, file: Path) -> None:
+        """What ONNX Runtime computes from a file is what we compute from its source."""
+        print(f"{file}:")
+        subprocess.run([sys.executable, ROOT / "tests" / "interop" / "onnx_runtime.py", self.path, model, file], check=True)
 
 
 def photo(path: Path, width: int, height: int) -> None:

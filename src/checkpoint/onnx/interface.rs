@@ -5,9 +5,9 @@ use super::graph::{Attribute, Dim, Graph, Value};
 /// What a graph can give besides the features.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Output {
-    /// `tokens`, `[batch, 1 + places, D]`: the features, then those of every place row by row; of transformers after the final norm
+    /// `tokens`, `[batch, 1 + places, D]`: the features, then those of every place row by row; of transformers after the final norm.
     Tokens,
-    /// `attention`, `[batch, heads, patches]`: the class token's attention to the patches in a ViT's last block
+    /// `attention`, `[batch, heads, patches]`: the class token's attention to the patches in a ViT's last block.
     Attention,
 }
 

@@ -4,9 +4,9 @@ use super::graph::{Attribute, Graph, Value};
 use crate::nn::pos_embed::{ANTIALIASED_CUBIC, CUBIC, OFFSET, Resampling};
 use crate::nn::vit::VitConfig;
 
-/// Coordinates of both resamplings; what is beyond the border has no weight where it is antialiased, and is the border otherwise.
-const HALF_PIXEL: (&str, Attribute<'_>) = ("coordinate_transformation_mode", Attribute::Text("half_pixel"));
+/// What both resamplings have in common.
 const BICUBIC: (&str, Attribute<'_>) = ("mode", Attribute::Text("cubic"));
+const HALF_PIXEL: (&str, Attribute<'_>) = ("coordinate_transformation_mode", Attribute::Text("half_pixel"));
 
 /// The patches' positions for the size of `pixels`, `[1, D, a, b]`, from `pos_embed`, `[1, 1 + N₀, D]`.
 pub(super) fn positions(graph: &mut Graph, config: &VitConfig, pixels: &Value, pos_embed: &Value) -> Value {
@@ -30,6 +30,7 @@ pub(super) fn positions(graph: &mut Graph, config: &VitConfig, pixels: &Value, p
             let kept = graph.ints(&[1, width]);
             let sizes = graph.concat(&[&kept, &grid], 0);
             let cubic = ("cubic_coeff_a", Attribute::Float(ANTIALIASED_CUBIC as f32));
+            // Without it the border is repeated, as the other resampling wants it.
             let inside = ("exclude_outside", Attribute::Int(1));
             let attributes = [BICUBIC, cubic, HALF_PIXEL, ("antialias", Attribute::Int(1)), inside];
             graph.node("Resize", &[&stored, &Value::none(), &Value::none(), &sizes], &attributes)

@@ -48,7 +48,7 @@ pub struct ExportRequest {
     pub what: ExportWhat,
     /// Which network; not used for the full state.
     pub network: Network,
-    /// What an ONNX file gives besides the class token's features.
+    /// What an ONNX file gives besides the features.
     pub outputs: Vec<Output>,
 }
 

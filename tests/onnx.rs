@@ -132,7 +132,7 @@ fn values_are_defined_once_and_before_they_are_used() {
         let mut names = BTreeSet::new();
         for node in &graph.node {
             assert!(names.insert(&node.name), "two nodes are named `{}`", node.name);
-            let missing = node.input.iter().find(|name| !name.is_empty() && !defined.contains(name.as_str()));
+            let missing = node.input.iter().find(|name| !defined.contains(name.as_str()));
             assert_eq!(missing, None, "an input of `{}`", node.name);
             assert!(node.output.iter().all(|name| defined.insert(name)), "`{}` gives something anew", node.name);
         }
@@ -221,20 +221,10 @@ fn file_says_what_wrote_it_and_what_it_takes() {
         (model.producer_name.as_str(), model.producer_version.as_str()),
         ("dinoxide", env!("CARGO_PKG_VERSION"))
     );
-    assert_eq!((model.ir_version, model.opset_import[0].domain.as_str(), model.opset_import[0].version), (8, "", 18));
+    assert_eq!((model.ir_version, model.opset_import[0].domain.as_str(), model.opset_import[0].version), (8, "", 17));
     let texts: BTreeMap<_, _> = model.metadata_props.iter().map(|entry| (&*entry.key, &*entry.value)).collect();
     assert_eq!(texts["architecture"], "vit_odd");
     assert!(texts["input"].contains("minus the mean [0.25, 0.5]"), "{}", texts["input"]);
-}
-
-/// A resizing reader makes ⌊stored · factor⌋ rows, in f32.
-#[test]
-fn factors_keep_every_row_of_the_grid() {
-    for stored in (1..=200).map(|side: u16| f32::from(side)) {
-        for wanted in (1..=1000).map(|side: u16| f32::from(side)) {
-            assert_eq!((stored * ((wanted + 0.1) / stored)).floor(), wanted, "from {stored}");
-        }
-    }
 }
 
 #[test]

@@ -13,8 +13,8 @@ pub const CUBIC: f64 = -0.75;
 
 /// PyTorch's coefficient where it antialiases, which is Pillow's.
 pub const ANTIALIASED_CUBIC: f64 = -0.5;
-/// How far that kernel reaches.
-const REACH: f64 = 2.0;
+/// How far the kernels reach.
+pub const REACH: f64 = 2.0;
 
 /// How positions become those of another grid.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

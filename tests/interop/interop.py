@@ -99,11 +99,11 @@ def of_dinov2(program: Program, folder: Path) -> None:
 
 
 def graphs_of_dinov2(program: Program, folder: Path) -> None:
-    """ONNX files of DINOv2's networks. Positions are resampled by a factor, and antialiased by the sizes: of a grid that becomes smaller as
-    the published ones do, and of one that becomes larger."""
+    """ONNX files of DINOv2's networks. Positions are resampled by a factor, and antialiased by the sizes: of a grid that shrinks as the
+    published ones do, and of one that grows."""
     torch.manual_seed(5)
     small = dict(num_classes=0, embed_dim=96, depth=3, num_heads=4)
-    for name, size in (("vit_small_patch14_dinov2", 518), ("vit_small_patch14_reg4_dinov2", 518), ("vit_giant_patch14_reg4_dinov2", 56)):
+    for name, size in (("vit_small_patch14_dinov2", 224), ("vit_small_patch14_reg4_dinov2", 518), ("vit_giant_patch14_reg4_dinov2", 56)):
         model = shaken(timm.create_model(name, img_size=size, **small).eval())
         file = folder / f"{name}-{size}.safetensors"
         save_file(model.state_dict(), file, {"num_heads": "4"})

@@ -180,8 +180,13 @@ impl Graph {
 
     /// `N` parts of one length.
     pub(super) fn split<const N: usize>(&mut self, x: &Value, axis: i64) -> [Value; N] {
-        let attributes = [("axis", Attribute::Int(axis)), ("num_outputs", Attribute::Int(N as i64))];
-        self.node_with_outputs("Split", &[x], &attributes)
+        self.node_with_outputs("Split", &[x], &[("axis", Attribute::Int(axis))])
+    }
+
+    /// An element of a vector as a scalar.
+    pub(super) fn element(&mut self, x: &Value, index: i64) -> Value {
+        let index = self.int(index);
+        self.node("Gather", &[x, &index], &[])
     }
 
     pub(super) fn transpose(&mut self, x: &Value, axes: &[i64]) -> Value {

@@ -44,8 +44,8 @@ use proto::{ModelProto, OperatorSetIdProto, StringStringEntryProto};
 
 /// Version of the format; the one that came with [`OPSET`].
 const IR_VERSION: i64 = 8;
-/// Version of the operators: the first that resizes antialiased.
-const OPSET: i64 = 18;
+/// Version of the operators: the first with a LayerNormalization of its own.
+const OPSET: i64 = 17;
 /// The text entry that says what the input has to be.
 const INPUT_KEY: &str = "input";
 

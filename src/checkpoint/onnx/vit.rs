@@ -66,11 +66,11 @@ impl Network<'_> {
         let stored = config.base_grid() * config.base_grid();
         graph.enter("pos_embed");
         let pos_embed = graph.weight("pos_embed", &[1, stored + 1, width], Order::Kept);
-        let positions = positions(graph, config, pixels, &pos_embed); // [1, D, a, b]
+        let positions = positions(graph, config, pixels, &pos_embed); // [1, N, D]
         let conv = Conv::tiled([config.normalize.mean.len(), width], patch);
         let patches = graph.conv("patch_embed.proj", pixels, conv);
-        let patches = graph.node("Add", &[&patches, &positions], &[]); // [B, D, a, b]
         let patches = graph.flattened(&patches); // [B, N, D]
+        let patches = graph.node("Add", &[&patches, &positions], &[]);
         graph.enter("cls_token");
         let class = graph.weight("cls_token", &[1, 1, width], Order::Kept);
         let position = graph.slice(&pos_embed, 1, 0..1);

@@ -68,10 +68,7 @@ impl Network<'_> {
     fn positions(&mut self, shape: &Value) -> Value {
         let Self { graph, config } = self;
         graph.enter("pos_embeder");
-        let sides = [2, 3].map(|axis| {
-            let axis = graph.int(axis);
-            graph.node("Gather", &[shape, &axis], &[])
-        });
+        let sides = [2, 3].map(|axis| graph.element(shape, axis));
         let grid = graph.slice(shape, 0, 2..4);
         let features = graph.ints(&[FREQUENCIES as i64]);
         let wide = graph.concat(&[&grid, &features], 0); // rows, columns, 32
@@ -197,8 +194,8 @@ fn waves(graph: &mut Graph, length: &Value) -> Value {
 
 /// `x` over its length along `axis`.
 fn unit(graph: &mut Graph, x: &Value, axis: i64) -> Value {
-    let axes = graph.ints(&[axis]);
-    let length = graph.node("ReduceL2", &[x, &axes], &[("keepdims", Attribute::Int(1))]);
+    let axes = Attribute::Ints(&[axis]);
+    let length = graph.node("ReduceL2", &[x], &[("axes", axes), ("keepdims", Attribute::Int(1))]);
     let least = graph.float(LEAST_LENGTH);
     let length = graph.node("Max", &[&length, &least], &[]);
     graph.node("Div", &[x, &length], &[])

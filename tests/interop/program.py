@@ -41,7 +41,7 @@ class Program:
     def graph(self, model: Path, *outputs: str) -> None:
         """ONNX files of a model, with these outputs and without the first; ONNX Runtime computes from them what we compute. Without
         `tokens`, only the class token goes through the last block."""
-        for names in (outputs, outputs[1:]):
+        for names in dict.fromkeys((outputs, outputs[1:])):
             file = model.with_suffix(".onnx")
             self.run("export", model, "-o", file, *(["--outputs", ",".join(names)] if names else []))
             self.run("verify-export", model, file)

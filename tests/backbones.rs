@@ -6,6 +6,7 @@ mod running;
 use std::path::Path;
 use std::process::Command;
 
+use dinoxide::checkpoint::onnx::Output;
 use dinoxide::checkpoint::{NamedTensor, read_any};
 use dinoxide::config::ModelConfig;
 use dinoxide::nn::backbone::{Backbone, BackboneConfig};
@@ -129,7 +130,12 @@ fn an_xcit_is_trained_and_exported() {
     run(command).expect(0);
     let model = Model::load(&out, Network::Teacher).unwrap();
     assert_eq!((model.backbone.dim(), model.backbone.stride(), model.backbone.grid(32, 48)), (384, 8, (4, 6)));
-    for (name, to) in [("timm", Some(ExportFormat::Timm)), ("weights.pth", None), ("weights.safetensors", None)] {
+    for (name, to) in [
+        ("timm", Some(ExportFormat::Timm)),
+        ("weights.pth", None),
+        ("weights.safetensors", None),
+        ("weights.onnx", None),
+    ] {
         let out = place.path().join(name);
         let request = ExportRequest {
             run: place.path().join("run"),
@@ -141,6 +147,8 @@ fn an_xcit_is_trained_and_exported() {
         };
         export(&request).unwrap();
         verify_export(&request.run, &out, Network::Teacher).unwrap();
+        let error = export(&ExportRequest { outputs: vec![Output::Attention], ..request }).unwrap_err().to_string();
+        assert!(error.contains(if name == "weights.onnx" { "has no attention" } else { "--to onnx" }), "{error}");
     }
 }
 

@@ -8,7 +8,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use dinoxide::checkpoint::onnx::Output;
-use dinoxide::checkpoint::{Section, read_any, safetensors};
+use dinoxide::checkpoint::{Section, TensorRef, read_any, safetensors};
+use dinoxide::nn::pos_embed::Resampling;
+use dinoxide::nn::vit::{Extras, Ffn, MaskToken, VitConfig};
 use dinoxide::run::RunError;
 use dinoxide::run::export::{ExportFormat, ExportReport, ExportRequest, ExportWhat, export};
 use dinoxide::run::input::Network;
@@ -17,6 +19,7 @@ use dinoxide::run::model::Model;
 use dinoxide::run::verify_export::verify_export;
 use dinoxide_views::EvalTransform;
 use serde_json::Value;
+use support::{filled_vit, imagenet};
 use untrained::run_folder;
 
 fn write(run: &Path, out: &Path, to: Option<ExportFormat>, what: ExportWhat) -> Result<ExportReport, RunError> {
@@ -58,6 +61,30 @@ fn every_format_holds_the_same_network() {
     assert_eq!((&hf["layer_norm_eps"], &hf["architectures"][0]), (&1e-6.into(), &"ViTModel".into()));
     let images = json(place.path().join("hf/preprocessor_config.json"));
     assert_eq!((&images["image_processor_type"], &images["resample"]), (&"BitImageProcessor".into(), &3.into()));
+}
+
+/// A graph masks nothing.
+#[test]
+fn a_graph_of_dinov2_lacks_the_mask_token_alone() {
+    let place = tempfile::tempdir().unwrap();
+    let extras = Extras {
+        layer_scale: Some(0.5),
+        registers: 2,
+        ffn: Ffn::SwiGlu,
+        mask_token: MaskToken::Stored,
+        resampling: Resampling::Antialiased,
+    };
+    let (image_size, patch_size, embed_dim, mlp_ratio) = (28, 14, 24, 2.0);
+    let normalize = imagenet();
+    let config = VitConfig { image_size, patch_size, embed_dim, depth: 2, num_heads: 3, mlp_ratio, normalize, extras };
+    let (_, params) = filled_vit(config);
+    let tensors = params.tensors().map(|(spec, values)| TensorRef { name: &spec.name, shape: &spec.shape, values });
+    let (weights, out) = (place.path().join("dinov2.safetensors"), place.path().join("dinov2.onnx"));
+    let texts = [("num_heads".to_owned(), "3".to_owned())].into();
+    safetensors::write(&weights, &tensors.collect::<Vec<_>>(), &texts).unwrap();
+    let report = write(&weights, &out, None, ExportWhat::Backbone).unwrap();
+    let verified = verify_export(&weights, &out, Network::Teacher).unwrap();
+    assert_eq!(report.tensors + 1, verified.tensors);
 }
 
 #[test]

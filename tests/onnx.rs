@@ -1,4 +1,4 @@
-//! ONNX files of a ViT as any reader of the format finds them. What runtimes compute from them: `tests/interop/onnx_runtime.py`.
+//! ONNX files as any reader of the format finds them. What runtimes compute from them: `tests/interop/onnx_runtime.py`.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests may fail like tests")]
 
 mod support;
@@ -7,14 +7,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
+use dinoxide::checkpoint::names::is_read;
 use dinoxide::checkpoint::onnx::proto::{DimensionValue, GraphProto, ModelProto, TensorProto, ValueInfoProto};
 use dinoxide::checkpoint::onnx::{self, Output};
 use dinoxide::checkpoint::{CheckpointError, TensorRef};
-use dinoxide::nn::vit::{Extras, VitConfig};
+use dinoxide::nn::backbone::{Backbone, BackboneConfig};
+use dinoxide::nn::init::Registry;
+use dinoxide::nn::pos_embed::Resampling;
+use dinoxide::nn::resnet::{Kind, ResNetConfig};
+use dinoxide::nn::vit::{Extras, Ffn, MaskToken, VitConfig};
+use dinoxide::nn::xcit::XcitConfig;
 use dinoxide_engine::kernels::Normalize;
 use dinoxide_engine::params::Params;
 use prost::Message;
-use support::filled_vit;
+use support::{fill, filled_vit};
 
 const BOTH: [Output; 2] = [Output::Tokens, Output::Attention];
 
@@ -32,23 +38,56 @@ fn config() -> VitConfig {
     }
 }
 
+/// The ViT above, one with everything that DINOv2 adds, a ResNet and an XCiT.
+fn networks() -> [BackboneConfig; 4] {
+    let extras = Extras {
+        layer_scale: Some(0.5),
+        registers: 3,
+        ffn: Ffn::SwiGlu,
+        mask_token: MaskToken::Stored,
+        resampling: Resampling::Antialiased,
+    };
+    let dinov2 = VitConfig { extras, ..config() };
+    let normalize = config().normalize;
+    let resnet = ResNetConfig { kind: Kind::Bottleneck, blocks: [1, 1, 1, 1], width: 1, normalize: normalize.clone() };
+    let xcit = XcitConfig { patch_size: 4, embed_dim: 20, depth: 2, num_heads: 5, layer_scale: 0.5, normalize };
+    [config().into(), dinov2.into(), resnet.into(), xcit.into()]
+}
+
+/// All that a network can be asked for: nothing, each output, and both.
+fn choices(network: &BackboneConfig) -> &'static [&'static [Output]] {
+    const OF_VIT: &[&[Output]] = &[&[], &[Output::Tokens], &[Output::Attention], &BOTH];
+    if network.vit().is_some() { OF_VIT } else { &OF_VIT[..2] }
+}
+
 fn refs(params: &Params) -> Vec<TensorRef<'_>> {
-    let tensors = params.tensors();
+    let tensors = params.tensors().filter(|(spec, _)| is_read(&spec.name));
     tensors.map(|(spec, values)| TensorRef { name: &spec.name, shape: &spec.shape, values }).collect()
 }
 
-/// Writes the network and reads the file back as the messages it holds.
-fn written(outputs: &[Output], texts: &BTreeMap<String, String>) -> (ModelProto, Params) {
+/// Writes a network and reads the file back as the messages it holds.
+fn written(network: BackboneConfig, outputs: &[Output], texts: &BTreeMap<String, String>) -> (ModelProto, Params) {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("vit.onnx");
-    let (vit, params) = filled_vit(config());
-    onnx::write(&path, &vit.config().clone().into(), &refs(&params), outputs, texts).unwrap();
+    let path = folder.path().join("network.onnx");
+    let mut registry = Registry::new();
+    Backbone::new(network.clone(), "", &mut registry);
+    let mut params = registry.undrawn();
+    fill(&mut params);
+    onnx::write(&path, &network, &refs(&params), outputs, texts).unwrap();
     (ModelProto::decode(&*fs::read(&path).unwrap()).unwrap(), params)
 }
 
-fn graph(outputs: &[Output]) -> (GraphProto, Params) {
-    let (model, params) = written(outputs, &BTreeMap::new());
+fn graph(network: BackboneConfig, outputs: &[Output]) -> (GraphProto, Params) {
+    let (model, params) = written(network, outputs, &BTreeMap::new());
     (model.graph.unwrap(), params)
+}
+
+/// Every graph that can be written of these networks.
+fn graphs() -> impl Iterator<Item = GraphProto> {
+    networks().into_iter().flat_map(|network| {
+        let graph = |outputs: &&[Output]| graph(network.clone(), outputs).0;
+        choices(&network).iter().map(graph).collect::<Vec<_>>()
+    })
 }
 
 fn floats(tensor: &TensorProto) -> Vec<f32> {
@@ -85,8 +124,7 @@ fn error_of(path: &Path, config: &VitConfig, weights: &[TensorRef<'_>]) -> Check
 
 #[test]
 fn values_are_defined_once_and_before_they_are_used() {
-    for outputs in [&[][..], &[Output::Tokens], &[Output::Attention], &BOTH] {
-        let (graph, _) = graph(outputs);
+    for graph in graphs() {
         let given = graph.input.iter().map(|input| input.name.as_str());
         let stored = graph.initializer.iter().map(|tensor| tensor.name.as_str());
         let mut defined: BTreeSet<&str> = BTreeSet::from_iter(given.chain(stored));
@@ -94,7 +132,7 @@ fn values_are_defined_once_and_before_they_are_used() {
         let mut names = BTreeSet::new();
         for node in &graph.node {
             assert!(names.insert(&node.name), "two nodes are named `{}`", node.name);
-            let missing = node.input.iter().find(|name| !name.is_empty() && !defined.contains(name.as_str()));
+            let missing = node.input.iter().find(|name| !defined.contains(name.as_str()));
             assert_eq!(missing, None, "an input of `{}`", node.name);
             assert!(node.output.iter().all(|name| defined.insert(name)), "`{}` gives something anew", node.name);
         }
@@ -104,8 +142,7 @@ fn values_are_defined_once_and_before_they_are_used() {
 
 #[test]
 fn everything_stored_or_computed_is_used() {
-    for outputs in [&[][..], &[Output::Tokens], &[Output::Attention], &BOTH] {
-        let (graph, _) = graph(outputs);
+    for graph in graphs() {
         let taken: BTreeSet<_> = graph.node.iter().flat_map(|node| &node.input).collect();
         let given: BTreeSet<_> = graph.output.iter().map(|output| &output.name).collect();
         let unused = graph.initializer.iter().find(|tensor| !taken.contains(&tensor.name));
@@ -120,27 +157,28 @@ fn everything_stored_or_computed_is_used() {
 
 #[test]
 fn every_weight_is_stored_once_with_its_values() {
-    let (graph, params) = graph(&BOTH);
-    let mut stored: BTreeMap<_, _> = graph.initializer.iter().map(|tensor| (tensor.name.clone(), tensor)).collect();
-    for (spec, values) in params.tensors() {
-        let shape: Vec<i64> = spec.shape.iter().map(|dim| *dim as i64).collect();
-        if let Some(tensor) = stored.remove(&spec.name) {
-            assert_eq!((&tensor.dims, floats(tensor)), (&shape, values.to_vec()), "`{}`", spec.name);
-            continue;
+    for network in networks() {
+        let (graph, params) = graph(network, &[Output::Tokens]);
+        let mut stored: BTreeMap<_, _> = graph.initializer.iter().map(|tensor| (tensor.name.clone(), tensor)).collect();
+        for TensorRef { name, shape, values } in refs(&params) {
+            let dims: Vec<i64> = shape.iter().map(|dim| *dim as i64).collect();
+            if let Some(tensor) = stored.remove(name) {
+                assert_eq!((&tensor.dims, floats(tensor)), (&dims, values.to_vec()), "`{name}`");
+                continue;
+            }
+            let tensor = stored.remove(&format!("{name}.transposed")).unwrap();
+            let [rows, columns] = shape[..] else { panic!("`{name}` is no matrix") };
+            let transposed = (0..columns).flat_map(|column| (0..rows).map(move |row| values[row * columns + column]));
+            assert_eq!(tensor.dims, [dims[1], dims[0]], "`{name}`");
+            assert_eq!(floats(tensor), transposed.collect::<Vec<_>>(), "`{name}`");
         }
-        let tensor = stored.remove(&format!("{}.transposed", spec.name)).unwrap();
-        let [rows, columns] = spec.shape[..] else { panic!("`{}` is no matrix", spec.name) };
-        let transposed = (0..columns).flat_map(|column| (0..rows).map(move |row| values[row * columns + column]));
-        assert_eq!(tensor.dims, [shape[1], shape[0]], "`{}`", spec.name);
-        assert_eq!(floats(tensor), transposed.collect::<Vec<_>>(), "`{}`", spec.name);
+        assert!(stored.keys().all(|name| name.starts_with("constant_")), "only constants are left");
     }
-    assert!(stored.keys().all(|name| name.starts_with("constant_")), "only constants are left");
 }
 
 #[test]
 fn stored_values_fill_their_shapes() {
-    let (graph, _) = graph(&BOTH);
-    for tensor in &graph.initializer {
+    for tensor in graphs().flat_map(|graph| graph.initializer) {
         let bytes = if tensor.data_type == 7 { 8 } else { 4 };
         assert_eq!(tensor.raw_data.len() as i64, bytes * tensor.dims.iter().product::<i64>(), "`{}`", tensor.name);
     }
@@ -148,32 +186,37 @@ fn stored_values_fill_their_shapes() {
 
 #[test]
 fn all_but_the_channels_is_free() {
-    let (graph, _) = graph(&BOTH);
-    let [input] = &graph.input[..] else { panic!("one input") };
-    assert_eq!((input.name.as_str(), dims(input)), ("pixel_values", owned(&["batch", "2", "height", "width"])));
-    assert!(input.doc_string.contains("[0.25, 0.5]") && input.doc_string.contains("[0.125, 0.75]"));
-    let expected = [
-        ("features", owned(&["batch", "30"])),
-        ("tokens", owned(&["batch", "tokens", "30"])),
-        ("attention", owned(&["batch", "5", "patches"])),
-    ];
-    assert_eq!(outputs_of(&graph), expected);
+    for network in networks() {
+        let (width, attends) = (network.dim().to_string(), network.vit().is_some());
+        let (graph, _) = graph(network, if attends { &BOTH } else { &BOTH[..1] });
+        let [input] = &graph.input[..] else { panic!("one input") };
+        assert_eq!((input.name.as_str(), dims(input)), ("pixel_values", owned(&["batch", "2", "height", "width"])));
+        assert!(input.doc_string.contains("[0.25, 0.5]") && input.doc_string.contains("[0.125, 0.75]"));
+        let expected = [
+            ("features", owned(&["batch", &width])),
+            ("tokens", owned(&["batch", "tokens", &width])),
+            ("attention", owned(&["batch", "5", "patches"])),
+        ];
+        assert_eq!(outputs_of(&graph), expected[..if attends { 3 } else { 2 }]);
+    }
 }
 
 #[test]
 fn only_the_outputs_asked_for_are_there() {
-    let names = |outputs: &[Output]| {
-        outputs_of(&graph(outputs).0).iter().map(|(name, _)| (*name).to_owned()).collect::<Vec<_>>()
-    };
-    assert_eq!(names(&[]), ["features"]);
-    assert_eq!(names(&[Output::Tokens]), ["features", "tokens"]);
-    assert_eq!(names(&[Output::Attention]), ["features", "attention"]);
+    for network in networks() {
+        for outputs in choices(&network) {
+            let (graph, _) = graph(network.clone(), outputs);
+            let found: Vec<_> = outputs_of(&graph).into_iter().map(|(name, _)| name.to_owned()).collect();
+            let asked = outputs.iter().map(|output| format!("{output:?}").to_lowercase());
+            assert_eq!(found, ["features".to_owned()].into_iter().chain(asked).collect::<Vec<_>>());
+        }
+    }
 }
 
 #[test]
 fn file_says_what_wrote_it_and_what_it_takes() {
     let texts = BTreeMap::from([("architecture".to_owned(), "vit_odd".to_owned())]);
-    let (model, _) = written(&[], &texts);
+    let (model, _) = written(config().into(), &[], &texts);
     assert_eq!(
         (model.producer_name.as_str(), model.producer_version.as_str()),
         ("dinoxide", env!("CARGO_PKG_VERSION"))
@@ -182,16 +225,6 @@ fn file_says_what_wrote_it_and_what_it_takes() {
     let texts: BTreeMap<_, _> = model.metadata_props.iter().map(|entry| (&*entry.key, &*entry.value)).collect();
     assert_eq!(texts["architecture"], "vit_odd");
     assert!(texts["input"].contains("minus the mean [0.25, 0.5]"), "{}", texts["input"]);
-}
-
-/// A resizing reader makes ⌊stored · factor⌋ rows, in f32.
-#[test]
-fn factors_keep_every_row_of_the_grid() {
-    for stored in (1..=200).map(|side: u16| f32::from(side)) {
-        for wanted in (1..=1000).map(|side: u16| f32::from(side)) {
-            assert_eq!((stored * ((wanted + 0.1) / stored)).floor(), wanted, "from {stored}");
-        }
-    }
 }
 
 #[test]
@@ -217,7 +250,7 @@ fn file_of_two_gibibytes_is_refused() {
     let path = folder.path().join("vit.onnx");
     fs::write(&path, "the old one").unwrap();
     let large = VitConfig { embed_dim: 2048, num_heads: 32, depth: 12, ..config() };
-    let mut registry = dinoxide::nn::init::Registry::new();
+    let mut registry = Registry::new();
     dinoxide::nn::vit::Vit::new(large.clone(), "", &mut registry);
     // All weights lie in one place: the file would be far larger than what is in memory.
     let zeros = vec![0.0; 4 * 2048 * 2048];

@@ -11,7 +11,7 @@
 //! | `folder.rs` | folders of timm and transformers |
 //! | `dialect.rs` | the names of other programs |
 //! | `family.rs` | what kind of network tensors belong to |
-//! | `onnx/` | a ViT as an ONNX file, written only |
+//! | `onnx/` | a network as an ONNX file, written only |
 //! | `torch_save.rs` | `.pth` files, written |
 //! | `names.rs` | sections, prefixes, and the strict comparison with a network |
 //! | `tensor.rs` | a named tensor |

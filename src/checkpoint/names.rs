@@ -162,6 +162,11 @@ pub fn is_counter(name: &str) -> bool {
     name.ends_with("num_batches_tracked")
 }
 
+/// Whether a frozen network computes with a tensor: it counts no batches, and masks no patches.
+pub fn is_read(name: &str) -> bool {
+    !is_counter(name) && name != "mask_token"
+}
+
 /// Compares names and shapes; a counter may be missing. Tensors that only the file has are ignored if they start with one of `ignorable`
 /// (`head.` when only the backbone is loaded).
 pub fn match_names(expected: &[(String, Vec<usize>)], found: &[NamedTensor], ignorable: &[&str]) -> MatchReport {

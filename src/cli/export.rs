@@ -27,7 +27,7 @@ pub(super) struct ExportArgs {
     /// Which network the backbone is taken from
     #[arg(long, value_enum, default_value_t)]
     network: Network,
-    /// What an ONNX file gives besides `features`, the class token's: comma-separated
+    /// What an ONNX file gives besides `features`, comma-separated
     #[arg(long, value_enum, value_delimiter = ',', value_name = "OUTPUTS")]
     outputs: Vec<Output>,
     /// Print the result as JSON

@@ -5,6 +5,7 @@
 pub mod backbone;
 pub mod dino_head;
 pub mod drop_path;
+pub mod fourier;
 pub mod init;
 pub mod mlp;
 pub mod pos_embed;

@@ -7,14 +7,14 @@
 use dinoxide_engine::kernels::RowMix;
 
 /// Added to the target grid by the reference to guard a floor against rounding; part of the definition since.
-const OFFSET: f64 = 0.1;
+pub const OFFSET: f64 = 0.1;
 /// PyTorch's cubic convolution coefficient.
-const A: f64 = -0.75;
+pub const CUBIC: f64 = -0.75;
 
 /// PyTorch's coefficient where it antialiases, which is Pillow's.
-const ANTIALIASED_A: f64 = -0.5;
-/// How far that kernel reaches.
-const REACH: f64 = 2.0;
+pub const ANTIALIASED_CUBIC: f64 = -0.5;
+/// How far the kernels reach.
+pub const REACH: f64 = 2.0;
 
 /// How positions become those of another grid.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -94,7 +94,7 @@ fn antialiased_taps(from: usize, to: usize) -> Vec<Vec<(usize, f64)>> {
 
 /// The antialiased kernel at a distance.
 fn cubic(x: f64) -> f64 {
-    const A: f64 = ANTIALIASED_A;
+    const A: f64 = ANTIALIASED_CUBIC;
     if x < 1.0 {
         ((A + 2.0) * x - (A + 3.0)) * x * x + 1.0
     } else if x < REACH {
@@ -106,10 +106,12 @@ fn cubic(x: f64) -> f64 {
 
 /// The kernel for distances up to 1.
 fn inner(x: f64) -> f64 {
+    const A: f64 = CUBIC;
     ((A + 2.0) * x - (A + 3.0)) * x * x + 1.0
 }
 
 /// The kernel for distances between 1 and 2.
 fn outer(x: f64) -> f64 {
+    const A: f64 = CUBIC;
     ((A * x - 5.0 * A) * x + 8.0 * A) * x - 4.0 * A
 }

@@ -128,7 +128,7 @@ impl ResNetConfig {
 /// Names and sizes of a convolution and the batch normalisation after it.
 #[derive(Debug, Clone)]
 pub struct LayerSizes {
-    /// torchvision's name of the convolution.
+    /// The official name of the convolution.
     pub conv: String,
     /// That of the normalisation.
     pub norm: String,
@@ -148,7 +148,8 @@ pub struct BlockSizes {
 }
 
 impl LayerSizes {
-    fn new([conv, norm]: [String; 2], channels: [usize; 2], [kernel, stride]: [usize; 2]) -> Self {
+    /// Windows of an odd side, around each of the pixels or every second one.
+    pub(super) fn new([conv, norm]: [String; 2], channels: [usize; 2], [kernel, stride]: [usize; 2]) -> Self {
         Self { conv, norm, channels, window: Window { kernel, stride, padding: kernel / 2 } }
     }
 }

@@ -9,7 +9,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use dinoxide_engine::kernels::{Activation, Grid, Normalize, Patches, Segment, Window};
+use dinoxide_engine::kernels::{Activation, Grid, Normalize, Patches, Segment};
 use dinoxide_engine::params::ParamId;
 use dinoxide_engine::tape::{
     BatchNorm, ConvNorm, Convolution, CrossCovarianceParams, Dense, Heads, Images, Keep, Norm, Tape,
@@ -17,24 +17,24 @@ use dinoxide_engine::tape::{
 use dinoxide_engine::tensor::Matrix;
 
 use super::drop_path::{DropPath, Kept, KeptBranches};
+use super::fourier::{FREQUENCIES, coordinates};
 use super::init::{Init, Registry};
+use super::resnet::LayerSizes;
 use super::vit::LAYER_NORM_EPS;
 use super::work::Work;
 
 /// Added to the variances of batch normalisations (PyTorch's default).
-const BATCH_NORM_EPS: f64 = 1e-5;
+pub const BATCH_NORM_EPS: f64 = 1e-5;
 /// Standard deviation of the class token at the start.
 const TOKEN_STD: f64 = 0.02;
 /// Hidden width of the MLPs over `embed_dim`.
-const MLP_RATIO: usize = 4;
+pub const MLP_RATIO: usize = 4;
 /// Blocks of class attention.
-const CLASS_BLOCKS: usize = 2;
+pub const CLASS_BLOCKS: usize = 2;
 /// Branches of a block.
 const BRANCHES: usize = 3;
-/// The stem's convolutions.
-const STEM: Window = Window { kernel: 3, stride: 2, padding: 1 };
-/// Features of a position along one axis.
-const FREQUENCIES: usize = 32;
+/// Side and stride of the stem's convolutions.
+const STEM: [usize; 2] = [3, 2];
 
 /// What DINO was released with: name without the patch, width, blocks, LayerScale at the start.
 pub const RELEASED: [(&str, usize, usize, f64); 2] =
@@ -74,6 +74,19 @@ impl XcitConfig {
         let mut released = RELEASED.into_iter().map(|(size, ..)| name(size));
         let known = released.find(|name| Self::named(name, self.normalize.clone()).is_some_and(|known| known == *self));
         known.unwrap_or_else(|| name("xcit"))
+    }
+
+    /// The layers of the stem: each halves the sides, the last one gives patches of the tokens' width.
+    pub fn stem(&self) -> Vec<LayerSizes> {
+        let layers = self.patch_size.ilog2() as usize;
+        let mut inputs = self.normalize.mean.len();
+        let layer = |number: usize| {
+            let (from, to) = (inputs, self.embed_dim >> (layers - 1 - number));
+            inputs = to;
+            let names = [0, 1].map(|part| format!("patch_embed.proj.{}.{part}", 2 * number));
+            LayerSizes::new(names, [from, to], STEM)
+        };
+        (0..layers).map(layer).collect()
     }
 }
 
@@ -192,16 +205,14 @@ impl Xcit {
         let mut work = Work::default();
         for group in groups {
             let mut grid = Grid { images: group.images, height: group.height, width: group.width };
-            let mut inputs = group.channels;
-            for (number, layer) in self.stem.iter().enumerate() {
-                grid = grid.windows(layer.conv.window);
-                let outputs = width >> (self.stem.len() - 1 - number);
+            for (number, layer) in self.config.stem().iter().enumerate() {
+                grid = grid.windows(layer.window);
+                let [inputs, outputs] = layer.channels;
                 let mut product = Work::default();
-                product.product(grid.pixels(), inputs * STEM.kernel * STEM.kernel, outputs);
+                product.product(grid.pixels(), inputs * layer.window.kernel.pow(2), outputs);
                 // Pixels need no gradient.
                 product.backward = if number == 0 { product.forward } else { product.backward };
                 work.add(product, 1.0);
-                inputs = outputs;
             }
             let (rows, all) = (grid.pixels(), grid.pixels() + grid.images);
             let mut block = Work::default();
@@ -399,21 +410,6 @@ fn add_branch(
     tape.residual_rows(x, &scaled, rows, *factor)
 }
 
-/// Positions as waves of 16 lengths along each axis, y first (`xcit.py:PositionalEncodingFourier`): `[rows·columns, 64]`.
-fn coordinates([rows, columns]: [usize; 2]) -> Rc<[f32]> {
-    const TEMPERATURE: f64 = 10_000.0;
-    const EPS: f64 = 1e-6; // Added to the last coordinate, of which all are fractions.
-    let axis = |at: usize, last: usize| {
-        let angle = (at + 1) as f64 / (last as f64 + EPS) * std::f64::consts::TAU;
-        (0..FREQUENCIES).map(move |i| {
-            let wave = angle / TEMPERATURE.powf((i / 2 * 2) as f64 / FREQUENCIES as f64);
-            (if i % 2 == 0 { wave.sin() } else { wave.cos() }) as f32
-        })
-    };
-    let cells = (0..rows * columns).map(|cell| (cell / columns, cell % columns));
-    cells.flat_map(|(y, x)| axis(y, rows).chain(axis(x, columns))).collect()
-}
-
 /// Registers tensors under the official names.
 struct Maker<'a> {
     registry: &'a mut Registry,
@@ -423,18 +419,15 @@ struct Maker<'a> {
 
 impl Maker<'_> {
     fn stem(&mut self) -> Vec<StemLayer> {
-        let (width, layers) = (self.config.embed_dim, self.config.patch_size.ilog2() as usize);
-        let mut inputs = self.config.normalize.mean.len();
-        let mut layer = |number: usize| {
-            let (outputs, name) = (width >> (layers - 1 - number), format!("patch_embed.proj.{}", 2 * number));
-            let fan_in = Init::FanIn(inputs * STEM.kernel * STEM.kernel);
-            let weight =
-                self.trained(&format!("{name}.0.weight"), &[outputs, inputs, STEM.kernel, STEM.kernel], fan_in);
-            inputs = outputs;
-            let norm = self.registry.batch_norm(&format!("{}{name}.1", self.prefix), outputs);
-            StemLayer { conv: Convolution { weight, bias: None, window: STEM }, norm }
+        let layers = self.config.stem();
+        let layer = |LayerSizes { conv, norm, channels: [inputs, outputs], window }: LayerSizes| {
+            let shape = [outputs, inputs, window.kernel, window.kernel];
+            let fan_in = Init::FanIn(inputs * window.kernel * window.kernel);
+            let weight = self.trained(&format!("{conv}.weight"), &shape, fan_in);
+            let norm = self.registry.batch_norm(&format!("{}{norm}", self.prefix), outputs);
+            StemLayer { conv: Convolution { weight, bias: None, window }, norm }
         };
-        (0..layers).map(&mut layer).collect()
+        layers.into_iter().map(layer).collect()
     }
 
     /// Attributes come in the order of the reference's modules, a module's own parameters first.

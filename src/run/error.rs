@@ -132,11 +132,6 @@ pub enum RunError {
         /// Token width.
         width: usize,
     },
-    /// The graph has no LayerScale, registers or SwiGLU yet.
-    #[error(
-        "networks of DINOv2 and XCiTs are not written as ONNX files yet; write them with `--to timm` or `--to torch`"
-    )]
-    NoOnnxFormat,
     /// The format holds a backbone and nothing else.
     #[error(
         "timm, transformers and ONNX files hold a backbone; write the full state with `--to torch` or `--to safetensors`"

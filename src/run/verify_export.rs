@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::RunError;
 use super::input::Network;
 use super::model::{Model, load_backbone, section, tensors};
-use crate::checkpoint::names::is_counter;
+use crate::checkpoint::names::is_read;
 use crate::checkpoint::{NamedTensor, Section, onnx, read_any};
 use crate::eval::features::ImageBatch;
 
@@ -45,8 +45,8 @@ pub fn verify_export(model: &Path, export: &Path, network: Network) -> Result<Ve
     let size = [height as usize, width as usize];
     let feature_difference = if export.extension().is_some_and(|ending| ending == "onnx") {
         // Beside the weights, such a file has constants of its own.
-        let counted: Vec<_> = tensors(&ours).into_iter().filter(|tensor| !is_counter(&tensor.name)).collect();
-        check_values(&counted, &onnx::weights(export)?).map_err(differs)?;
+        let read: Vec<_> = tensors(&ours).into_iter().filter(|tensor| is_read(&tensor.name)).collect();
+        check_values(&read, &onnx::weights(export)?).map_err(differs)?;
         None
     } else {
         let theirs = read(export, &ours, network)?;

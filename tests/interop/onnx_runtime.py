@@ -19,8 +19,8 @@ from PIL import Image
 
 # Width and height: the stored grid, a smaller one, a larger one, and one that is not square.
 SIZES = [(224, 224), (96, 96), (384, 384), (480, 320)]
-# Not whole patches, and as many patches as a square of 224 has, in another form.
-ODD_SIZES = [(100, 75), (448, 112)]
+# Not whole patches; as many patches as a square of 224 has, in another form; and the same grid of patches, of an image that is not square.
+ODD_SIZES = [(100, 75), (448, 112), (230, 224)]
 BATCHES = [1, 5]
 # Output of the file: what `dinoxide embed` is asked for, and the array that it writes.
 KINDS = {"features": ("cls", "embeddings"), "tokens": ("tokens", "tokens"), "attention": ("attention", "attention")}

@@ -2,6 +2,7 @@
 
 import shlex
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -36,6 +37,20 @@ class Program:
             out = Path(folder) / "features.npz"
             self.run("embed", model, image, "-o", out, "--precision", "f32", *options)
             return numpy.load(out)["embeddings"]
+
+    def graph(self, model: Path, *outputs: str) -> None:
+        """ONNX files of a model, with these outputs and without the first; ONNX Runtime computes from them what we compute. Without
+        `tokens`, only the class token goes through the last block."""
+        for names in dict.fromkeys((outputs, outputs[1:])):
+            file = model.with_suffix(".onnx")
+            self.run("export", model, "-o", file, *(["--outputs", ",".join(names)] if names else []))
+            self.run("verify-export", model, file)
+            self.runs_as_here(model, file)
+
+    def runs_as_here(self, model: Path, file: Path) -> None:
+        """What ONNX Runtime computes from a file is what we compute from its source."""
+        print(f"{file}:", flush=True)
+        subprocess.run([sys.executable, ROOT / "tests" / "interop" / "onnx_runtime.py", self.path, model, file], check=True)
 
 
 def photo(path: Path, width: int, height: int) -> None:

@@ -56,13 +56,6 @@ pub(super) struct Graph {
     scope: String,
 }
 
-impl Value {
-    /// An optional input that is left out.
-    pub(super) fn none() -> Self {
-        Self(String::new())
-    }
-}
-
 impl Weight {
     /// The name in the file: one of its own where the shape is another.
     pub(super) fn file_name(&self) -> String {

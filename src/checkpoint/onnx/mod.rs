@@ -3,7 +3,10 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `vit.rs`, `resnet.rs` | a network as a graph |
+//! | `vit.rs`, `resnet.rs`, `xcit.rs` | a network as a graph |
+//! | `positions.rs` | a ViT's positions for images of any size |
+//! | `layer.rs` | layers of which several networks are made |
+//! | `interface.rs` | the input and the outputs of every graph |
 //! | `graph.rs` | nodes, constants, weights, inputs and outputs, one after the other |
 //! | `proto.rs` | the messages of the format |
 //! | `file.rs` | graph and values into a file |
@@ -16,15 +19,19 @@
 
 mod file;
 mod graph;
+mod interface;
+mod layer;
+mod positions;
 pub mod proto;
 mod resnet;
 mod vit;
 mod weights;
+mod xcit;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-pub use vit::Output;
+pub use interface::Output;
 pub use weights::weights;
 
 use super::error::{CheckpointError, Result};
@@ -60,10 +67,7 @@ pub fn write(
     let (graph, wanted) = match backbone {
         BackboneConfig::Vit(config) => vit::graph(config, outputs, input.clone()).finish("vit"),
         BackboneConfig::ResNet(config) => resnet::graph(config, outputs, input.clone()).finish("resnet"),
-        BackboneConfig::Xcit(_) => {
-            let hint = "write a `.pth` or safetensors file";
-            return Err(CheckpointError::Format { path: path.to_path_buf(), found: "no format for an XCiT yet", hint });
-        }
+        BackboneConfig::Xcit(config) => xcit::graph(config, outputs, input.clone()).finish("xcit"),
     };
     let values = values(path, wanted, weights)?;
     let text = |(key, value): (&str, &str)| StringStringEntryProto { key: key.to_owned(), value: value.to_owned() };

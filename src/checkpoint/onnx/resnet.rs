@@ -1,7 +1,8 @@
 //! The ResNet of `nn/resnet.rs` as a graph, normalised by its running statistics, for any number and size of images.
 
-use super::graph::{Attribute, Dim, Graph, Order, Value};
-use super::vit::Output;
+use super::graph::{Attribute, Dim, Graph, Value};
+use super::interface::Output;
+use super::layer::{Bias, Conv};
 use crate::nn::resnet::{BlockSizes, EPS, LayerSizes, ResNetConfig};
 
 struct Network {
@@ -11,9 +12,7 @@ struct Network {
 /// The graph of a ResNet with the output `features`, `[batch, D]`, and the tokens if they are asked for.
 pub(super) fn graph(config: &ResNetConfig, outputs: &[Output], input_doc: String) -> Graph {
     let mut network = Network { graph: Graph::default() };
-    let channels = config.normalize.mean.len();
-    let dims = [Dim::Free("batch"), Dim::Fixed(channels), Dim::Free("height"), Dim::Free("width")];
-    let pixels = network.graph.input("pixel_values", &dims, input_doc);
+    let pixels = network.graph.pixels(config.normalize.mean.len(), input_doc);
     let x = network.conv_norm(&config.stem(), &pixels);
     let x = network.graph.node("Relu", &[&x], &[]);
     let (three, two, one) = (Attribute::Ints(&[3, 3]), Attribute::Ints(&[2, 2]), Attribute::Ints(&[1, 1, 1, 1]));
@@ -56,22 +55,9 @@ impl Network {
     }
 
     fn conv_norm(&mut self, layer: &LayerSizes, x: &Value) -> Value {
-        let LayerSizes { conv, norm, channels: [inputs, outputs], window } = layer;
-        let (inputs, outputs, kernel) = (*inputs, *outputs, window.kernel);
-        let graph = &mut self.graph;
-        graph.enter(conv);
-        let weight = graph.weight(format!("{conv}.weight"), &[outputs, inputs, kernel, kernel], Order::Kept);
-        let (sides, strides, pads) = ([kernel as i64; 2], [window.stride as i64; 2], [window.padding as i64; 4]);
-        let attributes = [
-            ("kernel_shape", Attribute::Ints(&sides)),
-            ("strides", Attribute::Ints(&strides)),
-            ("pads", Attribute::Ints(&pads)),
-        ];
-        let x = graph.node("Conv", &[x, &weight], &attributes);
-        graph.enter(norm);
-        let [gamma, beta, mean, variance] = ["weight", "bias", "running_mean", "running_var"]
-            .map(|part| graph.weight(format!("{norm}.{part}"), &[outputs], Order::Kept));
-        let epsilon = Attribute::Float(EPS as f32);
-        graph.node("BatchNormalization", &[&x, &gamma, &beta, &mean, &variance], &[("epsilon", epsilon)])
+        let LayerSizes { conv, norm, channels, window } = layer;
+        let window = [window.kernel, window.stride, window.padding];
+        let x = self.graph.conv(conv, x, Conv { channels: *channels, groups: 1, window, bias: Bias::Absent });
+        self.graph.batch_norm(norm, &x, channels[1], EPS)
     }
 }

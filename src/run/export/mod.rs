@@ -19,7 +19,7 @@ use super::input::Network;
 use super::model::{Model, is_ours, is_run, metadata, name_of, open_run, tensors};
 use crate::checkpoint::atomic::write_atomic;
 use crate::checkpoint::dialect::{HuggingFaceModel, hugging_face, timm_xcit};
-use crate::checkpoint::names::is_counter;
+use crate::checkpoint::names::{is_counter, is_read};
 use crate::checkpoint::onnx::Output;
 use crate::checkpoint::torch_save::Item;
 use crate::checkpoint::{Loaded, NamedTensor, folder, onnx, safetensors, torch_save};
@@ -48,7 +48,7 @@ pub struct ExportRequest {
     pub what: ExportWhat,
     /// Which network; not used for the full state.
     pub network: Network,
-    /// What an ONNX file gives besides the class token's features.
+    /// What an ONNX file gives besides the features.
     pub outputs: Vec<Output>,
 }
 
@@ -166,15 +166,11 @@ fn for_hugging_face(model: &Model) -> Result<(Vec<NamedTensor>, Value), RunError
 
 fn onnx_file(out: &Path, model: &Model, outputs: &[Output]) -> Result<usize, RunError> {
     let config = model.backbone.config();
-    if config.vit().is_some_and(dinov2::is_dinov2) || matches!(config, BackboneConfig::Xcit(_)) {
-        return Err(RunError::NoOnnxFormat);
-    }
     if config.vit().is_none() && outputs.contains(&Output::Attention) {
         return Err(RunError::NoAttention { model: name_of(&config) });
     }
     let tensors = tensors(model);
-    // A graph counts no batches.
-    let written = tensors.iter().filter(|tensor| !is_counter(&tensor.name)).map(NamedTensor::as_tensor_ref);
+    let written = tensors.iter().filter(|tensor| is_read(&tensor.name)).map(NamedTensor::as_tensor_ref);
     let written: Vec<_> = written.collect();
     onnx::write(out, &config, &written, outputs, &metadata(model))?;
     Ok(written.len())

@@ -1,6 +1,7 @@
 //! The command as a script sees it: exit codes, stdout, stderr.
 #![expect(clippy::unwrap_used, reason = "a failed preparation is a failed test")]
 
+use dinoxide::config::recipe::{RECIPES, VIEW_RECIPES};
 use std::process::{Command, Output};
 
 fn dinoxide(arguments: &[&str]) -> Output {
@@ -59,7 +60,7 @@ fn unreadable_configuration_names_file_and_cause() {
 #[test]
 fn recipes_are_listed_and_shown() {
     let list = stdout(&dinoxide(&["recipes", "ls"]));
-    assert_eq!(list.lines().count(), 18);
+    assert_eq!(list.lines().count(), RECIPES.len() + VIEW_RECIPES.len());
     let dino = stdout(&dinoxide(&["recipes", "show", "dino"]));
     assert!(dino.contains("out_dim = 65536"));
     assert_eq!(dinoxide(&["recipes", "show", "dyno"]).status.code(), Some(2));

@@ -162,11 +162,40 @@ fn every_recipe_resolves() {
 }
 
 #[test]
+fn every_method_has_its_options_and_no_others() {
+    for name in ["byol", "simclr", "mocov2", "mocov3", "swav", "barlow_twins"] {
+        for images in [5000, 500_000] {
+            let (config, _) = plan(&[&format!("method.name={name}")], &facts(images, 400));
+            let (options, paper) = (config.method.clone(), config.method.name.paper());
+            assert_eq!(options.out_dim.is_some(), paper.out_dim.is_some(), "{name}");
+            assert_eq!(config.head, HeadConfig::default(), "{name}: DINO's head is not its own");
+            let (_folder, path) = file(&config.to_commented_toml().unwrap());
+            assert_eq!(Config::from_file(&path).unwrap(), config, "{name}");
+            let again = Partial::from_file(&path).unwrap().on_recipe().unwrap();
+            assert_eq!(resolve(&again, &facts(images, 400)).unwrap().0, config, "{name}");
+        }
+    }
+    let refused = |pairs: &[&str]| resolve(&given(pairs), &facts(5000, 400)).unwrap_err().to_string();
+    let error = refused(&["method.name=simclr", "dino.center_momentum=0.5"]);
+    assert!(error.contains("`dino.center_momentum`") && error.contains("simclr"), "{error}");
+    let error = refused(&["method.temperature=0.2"]);
+    assert!(error.contains("`method.temperature`") && error.contains("dino"), "{error}");
+    let error = refused(&["method.name=mocov2", "views.local.count=4"]);
+    assert!(error.contains("two global crops"), "{error}");
+    let unknown =
+        Partial::default().set("method.name=byool").and_then(|()| Ok(())).err().map(|error| error.to_string());
+    let unknown = unknown.unwrap_or_else(|| refused(&["method.name=byool"]));
+    assert!(unknown.contains("byol"), "{unknown}");
+    assert!(refused(&["method.name=mocov2", "method.queue=0"]).contains("at least 1"));
+}
+
+#[test]
 fn unknown_recipe_suggests_the_nearest() {
     let error = Partial::from_recipe("labtop").unwrap_err().to_string();
     assert_eq!(
         error,
-        "unknown recipe `labtop`; did you mean `laptop`?; known: auto, adapt, dino, laptop, demo, cifar10-2cores"
+        "unknown recipe `labtop`; did you mean `laptop`?; known: auto, adapt, dino, laptop, demo, cifar10-2cores, byol, \
+         simclr, mocov2, mocov3, swav, barlow_twins"
     );
 }
 

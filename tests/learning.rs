@@ -295,7 +295,8 @@ fn decay_is_seen_in_the_update() {
 fn teacher_temperature_sharpens_the_targets() {
     let entropy = |teacher_temp: f64| {
         let (mut state, _) = start(config(), Rule::AdamW);
-        step(&mut state, &Scheduled { teacher_temp, ..scheduled(0) }).expect("a finite step").entropy
+        let report = step(&mut state, &Scheduled { teacher_temp, ..scheduled(0) }).expect("a finite step");
+        report.targets.expect("probabilities").entropy
     };
     let (sharp, soft) = (entropy(0.02), entropy(0.2));
     assert!(0.0 < sharp && sharp < soft && soft < (OUT_DIM as f64).ln(), "{sharp} below {soft}");
@@ -305,7 +306,8 @@ fn teacher_temperature_sharpens_the_targets() {
 fn sinkhorn_knopp_uses_every_prototype_from_the_first_step() {
     let used = |balance: Balance| {
         let (mut state, _) = start(DinoConfig { balance, ..config() }, Rule::AdamW);
-        step(&mut state, &scheduled(0)).expect("a finite step").batch_entropy / (OUT_DIM as f64).ln()
+        let report = step(&mut state, &scheduled(0)).expect("a finite step");
+        report.targets.expect("probabilities").batch_entropy / (OUT_DIM as f64).ln()
     };
     let (centre, sinkhorn) = (used(Balance::Center { momentum: 0.9 }), used(Balance::SinkhornKnopp));
     assert!(sinkhorn > 0.99 && sinkhorn > centre, "{sinkhorn} of ln K, with the centre {centre}");
@@ -315,8 +317,9 @@ fn sinkhorn_knopp_uses_every_prototype_from_the_first_step() {
 fn loss_is_entropy_plus_divergence() {
     let (mut state, _) = start(config(), Rule::AdamW);
     let report = step(&mut state, &scheduled(0)).expect("a finite step");
-    assert!((report.entropy + report.kl() - report.loss).abs() < 1e-12);
-    assert!(report.kl() >= 0.0 && report.batch_entropy >= report.entropy);
+    let (targets, kl) = (report.targets.expect("probabilities"), report.kl().expect("probabilities"));
+    assert!((targets.entropy + kl - report.loss).abs() < 1e-12);
+    assert!(kl >= 0.0 && targets.batch_entropy >= targets.entropy);
 }
 
 #[test]
@@ -338,7 +341,9 @@ fn step_without_a_finite_gradient_changes_nothing() {
 #[test]
 fn the_same_seed_gives_the_same_run_and_another_one_another() {
     let losses = |seed: u64| {
-        let (mut state, _) = start(DinoConfig { seed, drop_path: 0.3, ..config() }, Rule::AdamW);
+        let config = with_drop_path(0.3);
+        let encoder = EncoderConfig { seed, ..config.encoder };
+        let (mut state, _) = start(DinoConfig { encoder, ..config }, Rule::AdamW);
         (0..3).map(|at| step(&mut state, &scheduled(at)).expect("a finite step").loss.to_bits()).collect::<Vec<_>>()
     };
     assert_eq!(losses(1), losses(1));
@@ -349,7 +354,8 @@ fn the_same_seed_gives_the_same_run_and_another_one_another() {
 fn recomputing_changes_memory_and_no_bit() {
     let train = |cpu: &Cpu, drop_path: f64, keep: Keep| {
         let backbone = VitConfig { depth: 6, ..vit_config() }.into();
-        let config = DinoConfig { drop_path, backbone, ..config() };
+        let config = with_drop_path(drop_path);
+        let config = DinoConfig { encoder: EncoderConfig { backbone, ..config.encoder }, ..config };
         let (mut state, _) = start(config, Rule::AdamW);
         state.keep = keep;
         let pool = Pool::new();

@@ -216,6 +216,11 @@ pub enum RunError {
         /// The model.
         path: PathBuf,
     },
+    /// The full state was asked for in the official program's format, which knows DINO only.
+    #[error(
+        "the official program reads checkpoints of DINO only, and this run is of another method; use `--what backbone`"
+    )]
+    NotDino,
     /// The run is longer than its schedule.
     #[error("the checkpoint has {done} steps but the data and configuration now give {total}; were images removed?")]
     BeyondSchedule {

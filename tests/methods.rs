@@ -1,0 +1,84 @@
+//! The methods that DINO is compared with, by the same commands: trained, stopped and resumed, used, exported.
+#![cfg(unix)]
+
+mod running;
+
+use std::path::Path;
+use std::process::Command;
+
+use running::{Outcome, Running, TINY, make_images, run};
+
+/// The methods and options that keep them small.
+const METHODS: [(&str, &[&str]); 6] = [
+    ("byol", &["method.hidden_dim=32", "method.out_dim=16", "views.local.count=1"]),
+    ("simclr", &["method.hidden_dim=32", "method.out_dim=16", "views.local.count=0"]),
+    ("mocov2", &["method.hidden_dim=32", "method.out_dim=16", "method.queue=10", "views.local.count=0"]),
+    ("mocov3", &["method.hidden_dim=32", "method.out_dim=16", "views.local.count=0"]),
+    (
+        "swav",
+        &[
+            "method.hidden_dim=32",
+            "method.out_dim=16",
+            "method.prototypes=12",
+            "method.queue=8",
+            "method.queue_from_epoch=1",
+            "method.freeze_prototypes_steps=1",
+            "views.local.count=2",
+        ],
+    ),
+    ("barlow_twins", &["method.out_dim=16", "views.local.count=0"]),
+];
+
+/// `dinoxide pretrain` of a method on a tiny ViT.
+fn pretrain_by(method: &str, options: &[&str], data: &Path, out: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dinoxide"));
+    command.arg("pretrain").arg(data).arg("-o").arg(out).args(["--method", method]);
+    let others = |value: &&&str| !value.starts_with("head.") && !value.starts_with("views.local.count");
+    for value in TINY.iter().filter(others).chain(options) {
+        command.args(["--set", value]);
+    }
+    command
+}
+
+#[test]
+fn every_method_is_trained_resumed_and_used() {
+    let place = tempfile::tempdir().unwrap();
+    let data = place.path().join("data");
+    make_images(&data, 4);
+    for (method, options) in METHODS {
+        let [whole, parts] = ["whole", "parts"].map(|name| place.path().join(format!("{method}-{name}")));
+        run(pretrain_by(method, options, &data, &whole)).expect(0);
+        let mut stopped = Running::start(pretrain_by(method, options, &data, &parts));
+        stopped.wait_for_step(&parts, 3);
+        stopped.signal("INT");
+        stopped.end();
+        run(pretrain_by(method, options, &data, &parts)).expect(0);
+        Outcome::of(&parts).assert_same(&Outcome::of(&whole), method);
+
+        let rows = std::fs::read_to_string(whole.join("metrics.jsonl")).unwrap();
+        assert_eq!(rows.contains("\"entropy\""), method == "swav", "{method}: only assignments are probabilities");
+        assert!(std::fs::read_to_string(whole.join("config.toml")).unwrap().contains("[method]"));
+        assert!(!std::fs::read_to_string(whole.join("config.toml")).unwrap().contains("[dino]"));
+        let dinoxide = |arguments: &[&str]| {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_dinoxide"));
+            command.arg(arguments[0]).arg(&whole).args(&arguments[1..]);
+            run(command)
+        };
+        let out = |name: &str| place.path().join(format!("{method}-{name}")).display().to_string();
+        dinoxide(&["embed", &data.display().to_string(), "-o", &out("features.npz")]).expect(0);
+        dinoxide(&["export", "-o", &out("backbone.safetensors")]).expect(0);
+        // The official program reads DINO's state alone.
+        dinoxide(&["export", "--what", "full", "-o", &out("full.pth")]).expect(1).saying(&["--what backbone"]);
+    }
+}
+
+#[test]
+fn micro_batches_of_methods_that_compare_images_are_warned_of() {
+    let place = tempfile::tempdir().unwrap();
+    let data = place.path().join("data");
+    make_images(&data, 4);
+    let out = place.path().join("run");
+    let mut command = pretrain_by("simclr", METHODS[1].1, &data, &out);
+    command.args(["--set", "run.micro_batch=2", "--set", "run.epochs=1"]);
+    run(command).expect(0).saying(&["compares the images of a micro-batch"]);
+}

@@ -11,7 +11,7 @@ use dinoxide::nn::init::Registry;
 use dinoxide::nn::vit::{Extras, Vit, VitConfig};
 use dinoxide::run::RunError;
 use dinoxide::run::input::Network;
-use dinoxide::run::model::{InitialWeights, Metadata, Model, load_backbone, recognise};
+use dinoxide::run::model::{InitialWeights, Metadata, Model, Wanted, load_backbone, recognise};
 use dinoxide_engine::kernels::Normalize;
 use dinoxide_engine::params::Params;
 use support::{filler, fixture_path, imagenet, parameter};
@@ -126,13 +126,16 @@ fn student(image_size: usize, out_dim: usize) -> Params {
 
 /// Puts the weights of a file into a network and says what was used.
 fn initialise(params: &mut Params, path: &Path) -> Result<String, RunError> {
-    Ok(InitialWeights::read(path)?.put_into(params)?.words)
+    Ok(InitialWeights::read(path)?.put_into(params, Wanted::All)?.words)
 }
 
 #[test]
 fn a_run_starts_from_backbone_and_head_where_both_fit() {
     let mut params = student(32, 20);
-    let taken = InitialWeights::read(&fixture_path("pth/full_checkpoint.pth")).unwrap().put_into(&mut params).unwrap();
+    let taken = InitialWeights::read(&fixture_path("pth/full_checkpoint.pth"))
+        .unwrap()
+        .put_into(&mut params, Wanted::All)
+        .unwrap();
     let report = taken.words;
     assert!(report.contains("30 tensors of the backbone; 8 tensors of the head"), "{report}");
     assert_eq!(taken.center.unwrap(), filler("dino_loss.center", 20, 0.5, 0.0));

@@ -35,7 +35,7 @@ mod initial;
 mod recognise;
 
 pub(super) use initial::stored_head;
-pub use initial::{InitialWeights, TakenOver};
+pub use initial::{InitError, InitialWeights, TakenOver, Wanted};
 pub(super) use recognise::name_of;
 pub use recognise::{Metadata, metadata, recognise};
 

@@ -1,5 +1,4 @@
 //! XCiT against timm: features, gradients and running statistics of groups of images, evaluation, and branches that images skip.
-#![expect(clippy::unwrap_used, reason = "a fixture that cannot be read fails the test")]
 
 mod support;
 

@@ -175,7 +175,7 @@ def main() -> None:
         tensors |= {"schedule." + key: value for key, value in schedules(case).items()}
         facts = {"names": exact["names"], "student_temp": STUDENT_TEMP, "center_momentum": CENTER_MOMENTUM, "clip": CLIP,
                  "epoch_steps": EPOCH_STEPS, "freeze_last_layer_epochs": FREEZE_EPOCHS if case["steps"] == 20 else 0,
-                 "samples": case.get("samples", SAMPLES), "f32_relative_difference": apart}
+                 "samples": case.get("samples", SAMPLES), "f32_relative_difference": apart["loss"]}
         save("twenty", name, tensors, case | facts)
 
 

@@ -147,12 +147,6 @@ fn twenty_losses_of_resnets_equal_pytorch() {
     check("resnet50_sgd", Rule::Sgd);
 }
 
-/// At the usual rate: PyTorch's own losses in f32 are off by up to 4e-7, since XCiT has no ReLU.
-#[test]
-fn twenty_losses_of_an_xcit_equal_timm() {
-    check("xcit_adamw", Rule::AdamW);
-}
-
 #[test]
 fn sgd_equals_pytorch() {
     check("small_sgd", Rule::Sgd);
@@ -178,13 +172,9 @@ fn first_gradients_of_every_tensor_equal_pytorch() {
     // In a ResNet a value that f32 has on the other side of a ReLU's zero changes the gradients of all layers before it: PyTorch's own
     // are off by up to 6e-3, with images of noise and statistics of few values. Behind it, from `layer4` on, they are not.
     let is_before = |name: &str| !name.contains("layer4.") && !name.starts_with("head.");
-    for (case, loose) in [
-        ("vit_tiny_adamw", None),
-        ("small_adamw", None),
-        ("xcit_adamw", None),
-        ("resnet18_adamw", Some(6e-2)),
-        ("resnet50_sgd", Some(6e-2)),
-    ] {
+    for (case, loose) in
+        [("vit_tiny_adamw", None), ("small_adamw", None), ("resnet18_adamw", Some(6e-2)), ("resnet50_sgd", Some(6e-2))]
+    {
         let fixture = Fixture::open(&format!("twenty/{case}.safetensors"));
         // With SGD, rate 1 and neither decay, clipping nor momentum, the first update is the gradient.
         let (method, student) = dino(&fixture);

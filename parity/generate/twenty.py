@@ -27,7 +27,7 @@ CASES = {
     "small_lars": SMALL | {"optimizer": "lars", "steps": 5, "peak_lr": 0.3},
     "resnet18_adamw": NET | {"network": "resnet18", "dim": 512, "optimizer": "adamw", "peak_lr": 1e-5},
     "resnet50_sgd": NET | {"network": "resnet50", "dim": 2048, "optimizer": "sgd", "peak_lr": 0.003},
-    "xcit_adamw": NET | {"network": "xcit_small_12_p16", "dim": 384, "optimizer": "adamw", "samples": 8},
+    "xcit_tiny_adamw": NET | {"network": "xcit_tiny", "dim": 48, "optimizer": "adamw"},
 }
 
 

@@ -8,6 +8,9 @@ use dinoxide::config::{
     Choice, Config, ConfigError, Facts, HeadConfig, InitFacts, KEYS, ModelConfig, Origin, Partial, PixelFacts,
     Precision, recipe, resolve,
 };
+use dinoxide::nn::pos_embed::Resampling;
+use dinoxide::nn::vit::Ffn;
+use dinoxide_engine::kernels::Normalize;
 
 fn facts(images: usize, side: u32) -> Facts {
     Facts {
@@ -402,6 +405,74 @@ fn weights_with_a_head_bring_it_along() {
     assert_eq!(config.optim.freeze_backbone_steps, config.total_steps(5000) / 2);
     let (config, _) = plan(&["model.init=checkpoint.pth", "recipe=auto"], &small);
     assert_eq!((config.recipe.as_str(), config.optim.layer_decay), ("auto", 1.0));
+}
+
+#[test]
+fn names_of_dinov2_stand_for_what_makes_its_networks() {
+    let photos = facts(5000, 640);
+    let (config, _) = plan(&["model.name=dinov2_vits14_reg"], &photos);
+    let model = &config.model;
+    assert_eq!((model.name.as_str(), model.patch_size, model.registers), ("vit_small", 14, 4));
+    assert_eq!((model.layer_scale, model.ffn, model.resampling), (1e-5, Ffn::Mlp, Resampling::Antialiased));
+    // Crops are whole patches.
+    assert_eq!((config.views.global.size, config.model.image_size, config.views.local.size), (98, 98, 56));
+    assert_eq!(model.full_name(), "dinov2_vits14_reg");
+    let (giant, _) = plan(&["model.name=dinov2_vitg14"], &photos);
+    let sizes = giant.model.backbone(Normalize { mean: vec![0.5; 3], std: vec![0.25; 3] }).unwrap();
+    let vit = sizes.vit().unwrap();
+    assert_eq!((vit.embed_dim, vit.depth, vit.num_heads, vit.hidden()), (1536, 40, 24, 4096));
+    assert_eq!((vit.extras.ffn, vit.extras.registers, vit.extras.layer_scale), (Ffn::SwiGlu, 0, Some(1e-5)));
+    // What is given stays.
+    let (more, _) = plan(&["model.name=dinov2_vits14_reg", "model.registers=8"], &photos);
+    assert_eq!((more.model.registers, more.model.full_name().as_str()), (8, "vit_small_patch14_98"));
+    let text = config.to_commented_toml().unwrap();
+    let (_folder, path) = file(&text);
+    assert_eq!(Config::from_file(&path).unwrap(), config);
+}
+
+#[test]
+fn weights_of_dinov2_keep_their_positions_and_see_smaller_crops() {
+    let model = ModelConfig {
+        image_size: 518,
+        mask_token: true,
+        registers: 4,
+        ..ModelConfig::dinov2("dinov2_vitb14").unwrap()
+    };
+    let photos = Facts { init: Some(InitFacts { model, ..weights(None) }), ..facts(5000, 640) };
+    let (config, choices) = plan(&["model.init=dinov2_vitb14_reg4.pth"], &photos);
+    assert_eq!((config.model.name.as_str(), config.model.patch_size), ("vit_base", 14));
+    assert_eq!((config.model.layer_scale, config.model.registers, config.model.mask_token), (1e-5, 4, true));
+    assert_eq!((config.model.image_size, config.views.global.size, config.views.local.size), (518, 224, 112));
+    let chosen = |key: &str| choices.iter().any(|choice| choice.key == key);
+    assert!(chosen("model.layer_scale") && chosen("model.registers") && chosen("model.mask_token"));
+    // What is as in any ViT of DINO needs no line.
+    assert!(!chosen("model.ffn") && !chosen("model.resampling"));
+    let small = Facts { median_size: Some((100, 120)), ..photos.clone() };
+    let (config, _) = plan(&["model.init=dinov2_vitb14_reg4.pth"], &small);
+    assert_eq!((config.model.image_size, config.views.global.size), (518, 98));
+    let (config, _) = plan(&["model.init=x.pth", "model.image_size=224", "views.global.size=518"], &photos);
+    assert_eq!((config.model.image_size, config.views.global.size), (224, 518));
+}
+
+#[test]
+fn what_only_a_vit_has_is_refused_of_another_network() {
+    for key in ["registers=4", "layer_scale=0.1", "ffn=swiglu", "mask_token=true", "resampling=antialiased"] {
+        let mut given = Partial::default();
+        for assignment in ["data.train=photos", "model.name=resnet18", &format!("model.{key}")] {
+            given.set(assignment).unwrap();
+        }
+        let error = resolve(&given.on_recipe().unwrap(), &facts(5000, 640)).unwrap_err();
+        assert!(matches!(&error, ConfigError::Conflict { .. }), "{key}: {error}");
+    }
+    for bad in ["registers=100000", "layer_scale=-1.0", "ffn=gelu", "resampling=nearest"] {
+        let mut given = Partial::default();
+        let wrong = given.set("data.train=photos").and_then(|()| given.set(&format!("model.{bad}")));
+        let error = wrong.and_then(|()| resolve(&given.on_recipe()?, &facts(5000, 640)).map(|_| ())).unwrap_err();
+        assert!(
+            matches!(&error, ConfigError::BadValue { key, .. } if bad.starts_with(&key["model.".len()..])),
+            "{error}"
+        );
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ mod support;
 
 use dinoxide::checkpoint::NamedTensor;
 use dinoxide::nn::pos_embed::{Resampling, position_mix};
-use dinoxide::nn::vit::{Extras, Ffn, MaskToken, Vit, VitConfig};
+use dinoxide::nn::vit::{Extras, Ffn, LAYER_SCALE, MaskToken, Vit, VitConfig};
 use dinoxide::run::model::{Metadata, recognise};
 use dinoxide_engine::cpu::Cpu;
 use dinoxide_engine::kernels::Patches;
@@ -99,7 +99,7 @@ fn tensors_show_what_was_added() {
         let found = recognise(&tensors, &stated, Path::new("x")).expect("a known network");
         let found = found.vit().expect("a ViT");
         let expected = config(ffn);
-        let extras = Extras { layer_scale: Some(1.0), ..expected.extras };
+        let extras = Extras { layer_scale: Some(LAYER_SCALE), ..expected.extras };
         assert_eq!((found.extras, found.hidden()), (extras, expected.hidden()));
     }
 }

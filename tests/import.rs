@@ -11,7 +11,7 @@ use dinoxide::nn::init::Registry;
 use dinoxide::nn::vit::{Extras, Vit, VitConfig};
 use dinoxide::run::RunError;
 use dinoxide::run::input::Network;
-use dinoxide::run::model::{InitialWeights, Metadata, Model, load_backbone, recognise};
+use dinoxide::run::model::{InitialWeights, Metadata, Model, Wanted, load_backbone, recognise};
 use dinoxide_engine::kernels::Normalize;
 use dinoxide_engine::params::Params;
 use support::{filler, fixture_path, imagenet, parameter};
@@ -126,13 +126,16 @@ fn student(image_size: usize, out_dim: usize) -> Params {
 
 /// Puts the weights of a file into a network and says what was used.
 fn initialise(params: &mut Params, path: &Path) -> Result<String, RunError> {
-    Ok(InitialWeights::read(path)?.put_into(params)?.words)
+    Ok(InitialWeights::read(path)?.put_into(params, Wanted::All)?.words)
 }
 
 #[test]
 fn a_run_starts_from_backbone_and_head_where_both_fit() {
     let mut params = student(32, 20);
-    let taken = InitialWeights::read(&fixture_path("pth/full_checkpoint.pth")).unwrap().put_into(&mut params).unwrap();
+    let taken = InitialWeights::read(&fixture_path("pth/full_checkpoint.pth"))
+        .unwrap()
+        .put_into(&mut params, Wanted::All)
+        .unwrap();
     let report = taken.words;
     assert!(report.contains("30 tensors of the backbone; 8 tensors of the head"), "{report}");
     assert_eq!(taken.center.unwrap(), filler("dino_loss.center", 20, 0.5, 0.0));
@@ -217,6 +220,105 @@ fn initial_weights_of_another_width_are_refused() {
     let mut params = wide.finish(0);
     let error = initialise(&mut params, &fixture_path("pth/backbone.pth")).unwrap_err().to_string();
     assert!(error.contains("of another shape"), "{error}");
+}
+
+/// What a run says that starts from the tensors of `backbone.pth` after `change`, in the file's own network but for `config`.
+fn started(
+    config: VitConfig,
+    wanted: Wanted,
+    change: impl Fn(&mut Vec<NamedTensor>),
+) -> (Params, Result<String, RunError>) {
+    let mut tensors = network("backbone.pth", Section::Teacher);
+    change(&mut tensors);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("changed.safetensors");
+    let refs: Vec<_> = tensors.iter().map(NamedTensor::as_tensor_ref).collect();
+    safetensors::write(&path, &refs, &heads_stated()).unwrap();
+    let mut registry = Registry::new();
+    Vit::new(config, "backbone.", &mut registry);
+    let mut params = registry.finish(1);
+    let words = InitialWeights::read(&path).unwrap().put_into(&mut params, wanted).map(|taken| taken.words);
+    (params, words)
+}
+
+/// Tensors of the backbone that are those of the file, and those that are as they were drawn.
+fn taken_and_drawn(params: &Params, config: VitConfig) -> (Vec<String>, Vec<String>) {
+    let mut registry = Registry::new();
+    Vit::new(config, "backbone.", &mut registry);
+    let drawn = registry.finish(1);
+    let (mut taken, mut left) = (Vec::new(), Vec::new());
+    for ((spec, values), (_, before)) in params.tensors().zip(drawn.tensors()) {
+        let name = spec.name.strip_prefix("backbone.").unwrap().to_owned();
+        if values == parameter(&format!("teacher.{}", spec.name), &spec.shape) {
+            taken.push(name);
+        } else {
+            assert_eq!(values, before, "{name} is neither the file's nor as it was drawn");
+            left.push(name);
+        }
+    }
+    (taken, left)
+}
+
+#[test]
+fn blocks_that_the_file_lacks_begin_with_random_values_where_that_is_allowed() {
+    let deeper = VitConfig { depth: 3, ..small_vit(32) };
+    let (_, refused) = started(deeper.clone(), Wanted::All, |_| ());
+    let refused = refused.unwrap_err().to_string();
+    for part in ["`--init-partial`", "30 tensors match", "12 missing in the file", "`blocks.2.norm1.weight`"] {
+        assert!(refused.contains(part), "{refused}");
+    }
+    let (params, words) = started(deeper.clone(), Wanted::Some, |_| ());
+    let words = words.unwrap();
+    let named = "30 tensors of the backbone; 12 begin with random values \
+                 (`blocks.2.norm1.weight`, `blocks.2.norm1.bias`, `blocks.2.attn.qkv.weight` and 9 more)";
+    assert!(words.contains(named), "{words}");
+    let (taken, left) = taken_and_drawn(&params, deeper);
+    assert_eq!((taken.len(), left.len()), (30, 12));
+    assert!(left.iter().all(|name| name.starts_with("blocks.2.")), "{left:?}");
+}
+
+#[test]
+fn other_patches_and_other_heads_are_named_and_left() {
+    let finer = VitConfig { patch_size: 4, image_size: 16, ..small_vit(32) };
+    let more = |tensors: &mut Vec<NamedTensor>| {
+        // A head that is known to be none of the backbone's, and one that is not.
+        tensors.push(NamedTensor::new("fc.weight", vec![2, 12], vec![0.0; 24]));
+        tensors.push(NamedTensor::new("decoder.weight", vec![2, 12], vec![0.0; 24]));
+    };
+    let (_, refused) = started(finer.clone(), Wanted::All, more);
+    let refused = refused.unwrap_err().to_string();
+    assert!(refused.contains("1 only in the file") && refused.contains("`decoder.weight`"), "{refused}");
+    assert!(!refused.contains("fc.weight"), "{refused}");
+    let (params, words) = started(finer.clone(), Wanted::Some, more);
+    let words = words.unwrap();
+    let named = "29 tensors of the backbone; 1 begin with random values (`patch_embed.proj.weight`, which is [12, 3, 8, 8] there \
+                 and [12, 3, 4, 4] here); 1 of the file are not used (`decoder.weight`)";
+    assert!(words.contains(named), "{words}");
+    assert_eq!(taken_and_drawn(&params, finer).1, ["patch_embed.proj.weight"]);
+}
+
+#[test]
+fn weights_of_which_nothing_fits_are_refused_always() {
+    let wide = VitConfig { embed_dim: 24, patch_size: 4, ..small_vit(16) };
+    for wanted in [Wanted::All, Wanted::Some] {
+        let (_, error) = started(wide.clone(), wanted, |_| ());
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains("nothing in the weights") && error.contains("0 tensors match"), "{error}");
+    }
+    // What a normalisation counted fits any other.
+    let (_, error) = started(wide, Wanted::Some, |tensors| {
+        tensors.retain(|tensor| tensor.name == "cls_token");
+        tensors.push(NamedTensor::new("bn1.num_batches_tracked", vec![], vec![1.0]));
+    });
+    assert!(error.unwrap_err().to_string().contains("nothing in the weights"));
+}
+
+#[test]
+fn values_that_are_not_finite_are_refused_even_where_some_tensors_will_do() {
+    let (_, error) = started(small_vit(32), Wanted::Some, |tensors| {
+        tensors.iter_mut().find(|tensor| tensor.name == "norm.bias").unwrap().values[0] = f32::NAN;
+    });
+    assert!(error.unwrap_err().to_string().contains("norm.bias"));
 }
 
 #[test]

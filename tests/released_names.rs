@@ -7,6 +7,7 @@ use std::path::Path;
 
 use dinoxide::checkpoint::dialect::official;
 use dinoxide::checkpoint::{NamedTensor, match_names, names};
+use dinoxide::config::ModelConfig;
 use dinoxide::nn::backbone::{Backbone, BackboneConfig};
 use dinoxide::nn::init::Registry;
 use dinoxide::run::model::{Metadata, recognise};
@@ -225,6 +226,12 @@ fn vits_of_dinov2() {
             let (count, config) = places(&backbone, 0, what);
             assert_eq!((count, config.vit().unwrap().extras.registers), (expected, registers), "{what}");
             assert_eq!(config.vit().unwrap().image_size, 518);
+            // A run can be of this network, under the name that its own program has for it.
+            let model = ModelConfig::of(&config);
+            let ending = if registers > 0 { "_reg" } else { "" };
+            let letter = what.trim_start_matches("ViT-").chars().next().unwrap().to_ascii_lowercase();
+            assert_eq!(model.full_name(), format!("dinov2_vit{letter}14{ending}"));
+            assert_eq!(model.backbone(config.normalize().clone()).unwrap(), config);
             let chunk = |name: &str| match name.strip_prefix("blocks.").and_then(|rest| rest.split_once('.')) {
                 Some((number, rest)) => format!("blocks.{}.{number}.{rest}", number.parse::<usize>().unwrap() / 10),
                 None => name.to_owned(),

@@ -30,6 +30,9 @@ pub(super) struct PretrainArgs {
     /// Weights to start from: a run folder, .pth or .safetensors
     #[arg(long, value_name = "WEIGHTS")]
     init: Option<String>,
+    /// Start although some tensors of the weights do not fit the network; those begin with random values, and are named
+    #[arg(long)]
+    init_partial: bool,
     /// Passes over the images
     #[arg(short, long, value_name = "N|auto", value_parser = amount)]
     epochs: Option<Value>,
@@ -168,6 +171,9 @@ fn insert_flags(arguments: &PretrainArgs, given: &mut Partial) -> Result<(), Con
         if let Some(text) = text {
             given.insert(key, Value::String(text.clone()), Origin::Flag(flag))?;
         }
+    }
+    if arguments.init_partial {
+        given.insert("model.init_partial", Value::Boolean(true), Origin::Flag("--init-partial"))?;
     }
     if let Some(precision) = arguments.precision {
         let name = precision.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use dinoxide_views::pixel::MAX_CHANNELS;
 use dinoxide_views::recipe::{MAX_BLUR_RADIUS, MAX_COUNT, MAX_SIZE};
 
-use super::network::{LARGEST, LARGEST_RATIO};
+use super::network::{LARGEST, LARGEST_RATIO, MOST_REGISTERS};
 use super::{Config, ConfigError, KEYS, MethodName, ModelConfig, Partial, write};
 use crate::nn::backbone::MOST_BLOCKS;
 
@@ -131,7 +131,10 @@ fn model(config: &Config, check: &Checker<'_>) -> Result<(), ConfigError> {
     check.require(divides, "model.num_heads", shape.num_heads, &allowed)?;
     check.positive("model.mlp_ratio", model.mlp_ratio)?;
     let allowed = format!("at most {LARGEST_RATIO}");
-    check.require(model.mlp_ratio <= LARGEST_RATIO, "model.mlp_ratio", model.mlp_ratio, &allowed)
+    check.require(model.mlp_ratio <= LARGEST_RATIO, "model.mlp_ratio", model.mlp_ratio, &allowed)?;
+    check.not_negative("model.layer_scale", model.layer_scale)?;
+    let allowed = format!("at most {MOST_REGISTERS}");
+    check.require(model.registers <= MOST_REGISTERS, "model.registers", model.registers, &allowed)
 }
 
 /// A network that is no ViT has none of a ViT's sizes, and a ResNet no branches to drop or to compute again.

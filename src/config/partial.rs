@@ -124,11 +124,11 @@ impl Partial {
             value => value,
         };
         check_type(known, &value, &origin)?;
-        if let ("model.name", Some(sizes)) = (known.name, value.as_str().and_then(sizes_in_name)) {
-            for (key, size) in sizes.in_keys() {
-                self.write(key, Value::Integer(size), origin.clone())?;
+        if let ("model.name", Some(name)) = (known.name, value.as_str()) {
+            for (key, value) in meant_by(name)? {
+                self.write(key, value, origin.clone())?;
             }
-            return self.write(known.name, Value::String(sizes.base), origin);
+            return Ok(());
         }
         self.write(known.name, value, origin)
     }
@@ -248,27 +248,39 @@ fn line_of(text: &str, offset: usize) -> usize {
     1 + text.bytes().take(offset).filter(|byte| *byte == b'\n').count()
 }
 
-/// The parts of a model name such as `vit_small_patch16_224`.
-struct SizesInName {
-    base: String,
-    patch_size: i64,
-    image_size: Option<i64>,
-}
-
-impl SizesInName {
-    /// The sizes under the keys they stand for.
-    fn in_keys(&self) -> impl Iterator<Item = (&'static str, i64)> {
-        let image = self.image_size.map(|size| ("model.image_size", size));
-        std::iter::once(("model.patch_size", self.patch_size)).chain(image)
+/// Keys and values that the name of a model stands for: itself; the sizes in timm's spelling, such as `vit_small_patch16_224`; what
+/// makes a network of DINOv2.
+fn meant_by(name: &str) -> Result<Vec<(&'static str, Value)>, ConfigError> {
+    if let Some(model) = ModelConfig::dinov2(name) {
+        let table = Value::try_from(&model)?;
+        let named = |key: &&'static str| Some((*key, table.get(key.strip_prefix("model.")?)?.clone()));
+        return Ok(OF_DINOV2.iter().filter_map(named).collect());
     }
+    let Some((base, patch_size, image_size)) = sizes_in_name(name) else {
+        return Ok(vec![("model.name", Value::String(name.to_owned()))]);
+    };
+    let image = image_size.map(|size| ("model.image_size", Value::Integer(size)));
+    let sizes = [("model.name", Value::String(base)), ("model.patch_size", Value::Integer(patch_size))];
+    Ok(sizes.into_iter().chain(image).collect())
 }
 
-/// Splits a name with sizes in timm's spelling; `None` for a plain one.
-fn sizes_in_name(name: &str) -> Option<SizesInName> {
+/// Keys that the name of a network of DINOv2 gives a value.
+const OF_DINOV2: [&str; 7] = [
+    "model.name",
+    "model.patch_size",
+    "model.mlp_ratio",
+    "model.layer_scale",
+    "model.registers",
+    "model.ffn",
+    "model.resampling",
+];
+
+/// Splits a name with sizes in timm's spelling into the plain name, the patch and the image, if it is in it; `None` for a plain one.
+fn sizes_in_name(name: &str) -> Option<(String, i64, Option<i64>)> {
     let (base, sizes) = name.split_once("_patch")?;
     let (patch, image) = sizes.split_once('_').map_or((sizes, None), |(patch, image)| (patch, Some(image)));
     let image_size = image.map(str::parse).transpose().ok()?;
-    Some(SizesInName { base: base.to_owned(), patch_size: patch.parse().ok()?, image_size })
+    Some((base.to_owned(), patch.parse().ok()?, image_size))
 }
 
 /// Checks the type of one value by reading a configuration that holds nothing else.

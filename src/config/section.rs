@@ -7,6 +7,9 @@ use dinoxide_views::pixel::RGB;
 use jiff::SpanRelativeTo;
 use serde::{Deserialize, Serialize};
 
+use crate::nn::pos_embed::Resampling;
+use crate::nn::vit::Ffn;
+
 /// Batch size for which `optim.lr` is stated (DINO, `main_dino.py`: `lr * batch / 256`).
 pub(super) const LR_REFERENCE_BATCH: f64 = 256.0;
 
@@ -76,7 +79,7 @@ pub enum ExifMode {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ModelConfig {
-    /// `vit_tiny`, `vit_small`, `vit_base`, a ResNet such as `resnet50`, or an XCiT such as `xcit_small_12_p16`.
+    /// A ViT such as `vit_small`, a ResNet such as `resnet50`, or an XCiT such as `xcit_small_12_p16`.
     pub name: String,
     /// Side of a ViT's patch, pixels.
     pub patch_size: usize,
@@ -93,11 +96,23 @@ pub struct ModelConfig {
     pub num_heads: Option<usize>,
     /// Hidden width of the MLP as a multiple of the width.
     pub mlp_ratio: f64,
+    /// What LayerScale begins with in a ViT; 0 for a ViT without it.
+    pub layer_scale: f64,
+    /// Register tokens of a ViT.
+    pub registers: usize,
+    /// What is between the two layers of the second branch of a ViT's blocks.
+    pub ffn: Ffn,
+    /// Whether a ViT keeps the mask token of its weights; nothing trains it.
+    pub mask_token: bool,
+    /// How the positions of a ViT become those of another grid.
+    pub resampling: Resampling,
     /// Stochastic depth of the student's last block; earlier blocks have proportionally less.
     pub drop_path: f64,
     /// Weights to start from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub init: Option<String>,
+    /// Whether tensors of the backbone that the weights do not have, or have in another shape, stay at random values.
+    pub init_partial: bool,
 }
 
 impl Default for ModelConfig {
@@ -110,8 +125,14 @@ impl Default for ModelConfig {
             depth: None,
             num_heads: None,
             mlp_ratio: 4.0,
+            layer_scale: 0.0,
+            registers: 0,
+            ffn: Ffn::Mlp,
+            mask_token: false,
+            resampling: Resampling::Offset,
             drop_path: 0.0,
             init: None,
+            init_partial: false,
         }
     }
 }

@@ -5,6 +5,7 @@
 //! clamped, nothing is antialiased. Gradients flow through the operator's transpose.
 
 use dinoxide_engine::kernels::RowMix;
+use serde::{Deserialize, Serialize};
 
 /// Added to the target grid by the reference to guard a floor against rounding; part of the definition since.
 pub const OFFSET: f64 = 0.1;
@@ -17,7 +18,8 @@ pub const ANTIALIASED_CUBIC: f64 = -0.5;
 pub const REACH: f64 = 2.0;
 
 /// How positions become those of another grid.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Resampling {
     /// As DINO and the DINOv2 models without registers: by a factor with an offset, nothing antialiased.
     #[default]

@@ -12,6 +12,7 @@ use dinoxide_engine::kernels::{Normalize, Patches, RowMix, Segment};
 use dinoxide_engine::params::{ParamId, Role};
 use dinoxide_engine::tape::{Heads, Images, Keep, Norm, Tape, TokenGroup, TokenParams};
 use dinoxide_engine::tensor::Matrix;
+use serde::{Deserialize, Serialize};
 
 use super::drop_path::{DropPath, Kept, KeptBranches};
 use super::init::{Init, Registry};
@@ -22,8 +23,10 @@ use super::work::Work;
 pub const LAYER_NORM_EPS: f64 = 1e-6;
 /// Standard deviation of the class token and the positions at the start.
 const TOKEN_STD: f64 = 0.02;
-/// Standard deviation of registers at the start (DINOv2).
+/// Standard deviation of registers at the start, and of a class token beside what DINOv2 adds.
 const REGISTER_STD: f64 = 1e-6;
+/// What LayerScale begins with in DINOv2.
+pub const LAYER_SCALE: f64 = 1e-5;
 
 /// Sizes of a ViT.
 #[derive(Debug, Clone, PartialEq)]
@@ -62,7 +65,8 @@ pub struct Extras {
 }
 
 /// What is between the two layers of a block's second branch.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Ffn {
     /// A GELU.
     #[default]
@@ -170,14 +174,13 @@ impl Vit {
         let (width, patch) = (config.embed_dim, config.patch_size);
         let channels = config.normalize.mean.len();
         let (hidden, extras) = (config.hidden(), config.extras);
-        let token = Init::TruncNormal(TOKEN_STD);
-        let cls = registry.trained(format!("{prefix}cls_token"), &[1, 1, width], token);
+        let (token, register) = (Init::TruncNormal(TOKEN_STD), Init::TruncNormal(REGISTER_STD));
+        let class = if extras.is_none() { token } else { register };
+        let cls = registry.trained(format!("{prefix}cls_token"), &[1, 1, width], class);
         let positions = config.base_grid() * config.base_grid() + 1;
         let pos_embed = registry.trained(format!("{prefix}pos_embed"), &[1, positions, width], token);
-        let registers = (extras.registers > 0).then(|| {
-            let shape = [1, extras.registers, width];
-            registry.trained(format!("{prefix}register_tokens"), &shape, Init::TruncNormal(REGISTER_STD))
-        });
+        let registers = (extras.registers > 0)
+            .then(|| registry.trained(format!("{prefix}register_tokens"), &[1, extras.registers, width], register));
         if extras.mask_token == MaskToken::Stored {
             registry.push(format!("{prefix}mask_token"), &[1, width], Role::Fixed, Init::Zeros);
         }
@@ -189,9 +192,9 @@ impl Vit {
         let blocks = (0..config.depth)
             .map(|i| {
                 let name = |part: &str| format!("{prefix}blocks.{i}.{part}");
-                let (first, second, outputs) = match extras.ffn {
-                    Ffn::Mlp => ("mlp.fc1", "mlp.fc2", hidden),
-                    Ffn::SwiGlu => ("mlp.w12", "mlp.w3", 2 * hidden),
+                let (first, second) = match extras.ffn {
+                    Ffn::Mlp => ("mlp.fc1", "mlp.fc2"),
+                    Ffn::SwiGlu => ("mlp.w12", "mlp.w3"),
                 };
                 let scale = |registry: &mut Registry, part: &str| {
                     let start = extras.layer_scale?;
@@ -202,7 +205,7 @@ impl Vit {
                     qkv: registry.linear(&name("attn.qkv"), 3 * width, width),
                     proj: registry.linear(&name("attn.proj"), width, width),
                     norm2: norm(registry, &name("norm2"), width),
-                    fc1: registry.linear(&name(first), outputs, width),
+                    fc1: registry.linear(&name(first), extras.ffn.outputs(hidden), width),
                     fc2: registry.linear(&name(second), width, hidden),
                     ffn: extras.ffn,
                     scales: [scale(registry, "ls1.gamma"), scale(registry, "ls2.gamma")],
@@ -283,6 +286,7 @@ impl Vit {
     /// Operations of class tokens of groups of equally sized images. `keep` is the share of sequences that take a block's branches.
     pub fn work(&self, groups: &[Patches], keep: impl Fn(usize) -> f64) -> Work {
         let (width, hidden) = (self.config.embed_dim, self.config.hidden());
+        let outputs = self.config.extras.ffn.outputs(hidden);
         let mut work = Work::default();
         for group in groups {
             let (images, len) = (group.images, group.per_image() + self.config.leading_tokens());
@@ -296,7 +300,7 @@ impl Vit {
                 branches.attention(images, [if last { 1 } else { len }, len], width);
                 let rows = if last { images } else { images * len };
                 branches.product(rows, width, width);
-                branches.product(rows, width, hidden);
+                branches.product(rows, width, outputs);
                 branches.product(rows, hidden, width);
                 if !last {
                     branches.repeated = branches.forward;
@@ -312,7 +316,8 @@ impl Vit {
     /// everything of one.
     pub fn kept_values(&self, groups: &[Patches], keep: Keep) -> f64 {
         let tokens = |group: &Patches| group.images * (group.per_image() + self.config.leading_tokens());
-        let (block, depth) = (6.0 + self.config.mlp_ratio, self.config.depth as f64);
+        let outputs = self.config.extras.ffn.outputs(self.config.hidden());
+        let (block, depth) = (6.0 + outputs as f64 / self.config.embed_dim as f64, self.config.depth as f64);
         let rows = if keep == Keep::Inputs { depth + block } else { depth * block };
         groups.iter().map(tokens).sum::<usize>() as f64 * rows * self.config.embed_dim as f64
     }
@@ -427,7 +432,30 @@ fn add_branch(
     tape.residual_rows(&to.tokens, &values, to.rows_of(sequences), *factor)
 }
 
+impl Extras {
+    /// Whether it is a ViT of DINO, with nothing added.
+    pub fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl Ffn {
+    /// Outputs of the first of the two layers, for a hidden width.
+    pub fn outputs(self, hidden: usize) -> usize {
+        match self {
+            Self::Mlp => hidden,
+            Self::SwiGlu => 2 * hidden,
+        }
+    }
+}
+
 impl VitConfig {
+    /// The ratio which, times the width and cut to an integer as `Mlp` does, gives `hidden`.
+    pub fn mlp_ratio_of(hidden: usize, width: usize) -> f64 {
+        let ratio = hidden as f64 / width as f64;
+        if (width as f64 * ratio) as usize == hidden { ratio } else { (hidden as f64 + 0.5) / width as f64 }
+    }
+
     /// Side of the stored position grid, √N₀.
     pub fn base_grid(&self) -> usize {
         self.image_size / self.patch_size

@@ -101,6 +101,9 @@ pub enum RunError {
     /// A file of weights cannot be used.
     #[error(transparent)]
     Checkpoint(#[from] crate::checkpoint::CheckpointError),
+    /// A run cannot start from its weights.
+    #[error(transparent)]
+    Init(#[from] super::model::InitError),
     /// An evaluation failed.
     #[error(transparent)]
     Eval(#[from] crate::eval::EvalError),

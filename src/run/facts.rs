@@ -21,11 +21,16 @@ const MEASURED: usize = 512;
 /// How keys begin whose values follow from the weights that a run starts from.
 pub(super) const FROM_WEIGHTS: [&str; 4] = ["model.", "head.", "views.global.size", "optim.freeze_backbone_steps"];
 /// What the weights decide of a run that has not begun.
-const DECIDED: [&str; 9] = [
+const DECIDED: [&str; 14] = [
     "model.name",
     "model.patch_size",
     "model.image_size",
     "model.mlp_ratio",
+    "model.layer_scale",
+    "model.registers",
+    "model.ffn",
+    "model.mask_token",
+    "model.resampling",
     "head.out_dim",
     "head.hidden_dim",
     "views.global.size",

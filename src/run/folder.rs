@@ -8,7 +8,7 @@ use super::RunError;
 use super::lock::{LOCK_FILE, Lock};
 use super::tensorboard::EVENT_FILES;
 use crate::checkpoint::atomic::write_atomic;
-use crate::config::{Config, KEYS};
+use crate::config::{Config, KEYS, ModelConfig};
 
 /// Name of the configuration in a run folder.
 pub const CONFIG_FILE: &str = "config.toml";
@@ -174,12 +174,19 @@ pub fn default_path(parent: &Path, config: &Config) -> PathBuf {
     let last = if absolute.is_dir() { absolute.file_name() } else { absolute.file_stem() };
     let name = last.map_or_else(|| "data".to_owned(), |name| name.to_string_lossy().into_owned());
     let plain: String = name.chars().map(|c| if c.is_alphanumeric() || "-_.".contains(c) { c } else { '-' }).collect();
-    let model = config.model.name.replace("vit_tiny", "vitt").replace("vit_small", "vits").replace("vit_base", "vitb");
-    let patch = config.model.shape().map_or_else(String::new, |_| config.model.patch_size.to_string());
-    let stem = format!("{plain}-{model}{patch}");
+    let stem = format!("{plain}-{}", short_name(&config.model));
     let taken = |number: &usize| parent.join(format!("{stem}-{number}")).exists();
     let number = (1..).find(|number| !taken(number)).unwrap_or(1);
     parent.join(format!("{stem}-{number}"))
+}
+
+/// What a network is called in the names of folders, such as `vits16`.
+fn short_name(model: &ModelConfig) -> String {
+    if let Some(name) = model.dinov2_name() {
+        return name.to_owned();
+    }
+    let Some(size) = model.name.strip_prefix("vit_") else { return model.name.clone() };
+    format!("vit{}{}", size.chars().take(1).collect::<String>(), model.patch_size)
 }
 
 fn is_empty(path: &Path) -> Result<bool, RunError> {

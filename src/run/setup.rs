@@ -4,7 +4,7 @@ use dinoxide_engine::tape::Keep;
 use dinoxide_views::{LoaderConfig, Source};
 
 use super::RunError;
-use super::model::{InitialWeights, build};
+use super::model::{InitialWeights, Wanted, build};
 use super::validation::reading;
 use crate::config::{Centering, ClipMode, Config, OptimizerName};
 use crate::methods::BACKBONE;
@@ -31,7 +31,8 @@ pub(super) fn fresh_state(config: &Config, weights: Weights) -> Result<(TrainSta
     let (mut method, mut student) = build(config)?;
     let mut report = None;
     if let (Weights::AsConfigured, Some(file)) = (weights, &config.model.init) {
-        let taken = InitialWeights::read(file.as_ref())?.put_into(&mut student)?;
+        let wanted = if config.model.init_partial { Wanted::Some } else { Wanted::All };
+        let taken = InitialWeights::read(file.as_ref())?.put_into(&mut student, wanted)?;
         method.teacher_mut().values_mut().copy_from_slice(student.values());
         let center = taken.center.filter(|_| config.dino.centering == Centering::Centering);
         let restored = center.is_some_and(|center| method.restore("center", &center));

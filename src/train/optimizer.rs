@@ -100,7 +100,8 @@ impl Optimizer {
         }
         for (index, spec) in layout.specs().iter().enumerate() {
             let teacher = match (&mut average, spec.role) {
-                (Some((teacher, momentum)), Role::Trained | Role::Fixed) => {
+                // Fixed ones are the same in both, and an average would be so up to rounding only.
+                (Some((teacher, momentum)), Role::Trained) => {
                     Some((&mut teacher.values_mut()[spec.range()], *momentum))
                 }
                 _ => None,

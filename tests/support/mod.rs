@@ -8,10 +8,12 @@
 
 use std::path::PathBuf;
 
+use dinoxide::nn::drop_path::{Kept, KeptBranches};
 use dinoxide::nn::init::Registry;
 use dinoxide::nn::vit::{Extras, Vit, VitConfig};
-use dinoxide_engine::kernels::Normalize;
+use dinoxide_engine::kernels::{Normalize, Patches};
 use dinoxide_engine::params::{Params, Role, TensorSpec};
+use dinoxide_engine::tape::Images;
 use rayon::prelude::*;
 use safetensors::{Dtype, SafeTensors};
 
@@ -103,6 +105,68 @@ pub fn parameter(name: &str, shape: &[usize]) -> Vec<f32> {
         ((3.0 / fan_in).sqrt(), 0.0)
     };
     filler(name, len, scale, offset)
+}
+
+/// What the last scale of a ResNet's bottleneck is multiplied by, see `parity/generate/networks.py`.
+const BRANCH: f32 = 0.25;
+
+/// A tensor of a backbone that is compared with other programs (`parity/generate/networks.py`).
+pub fn value(name: &str, shape: &[usize]) -> Vec<f32> {
+    let len = shape.iter().product();
+    match name {
+        _ if name.ends_with("temperature") => filler(name, len, 1.0, 4.0),
+        _ if name.contains(".gamma") => filler(name, len, 0.1, 0.3),
+        _ if name.ends_with("bn3.weight") => parameter(name, shape).iter().map(|value| value * BRANCH).collect(),
+        _ => parameter(name, shape),
+    }
+}
+
+/// Fills every tensor by [`value`].
+pub fn fill_values(params: &mut Params) {
+    for spec in params.layout().specs().to_vec().iter().filter(|spec| !spec.shape.is_empty()) {
+        params.values_mut()[spec.range()].copy_from_slice(&value(&spec.name, &spec.shape));
+    }
+}
+
+/// Groups of images, height, width of a fixture, and their pixels.
+pub struct Groups(pub Vec<([usize; 3], Vec<u8>)>);
+
+impl Groups {
+    pub fn of(fixture: &Fixture) -> Self {
+        let sizes: Vec<[usize; 3]> = serde_json::from_value(fixture.case["groups"].clone()).expect("groups");
+        let pixels = |(group, size): (usize, [usize; 3])| {
+            (size, filler_bytes(&format!("image.{group}"), size.iter().product::<usize>() * 3))
+        };
+        Self(sizes.into_iter().enumerate().map(pixels).collect())
+    }
+
+    /// The images, cut as `patches` says for images, height and width.
+    pub fn images(&self, patches: impl Fn([usize; 3]) -> Patches) -> Vec<Images<'_>> {
+        self.0.iter().map(|(size, pixels)| Images { pixels, patches: patches(*size) }).collect()
+    }
+
+    /// The features that the fixture has, one group after the other.
+    pub fn expected(&self, fixture: &Fixture) -> Vec<f64> {
+        (0..self.0.len()).flat_map(|group| fixture.values(&format!("out.{group}"))).collect()
+    }
+
+    /// The gradient of features, one group after the other.
+    pub fn d_features(&self, width: usize) -> Vec<f32> {
+        let of = |(group, (size, _)): (usize, &([usize; 3], Vec<u8>))| {
+            filler(&format!("grad.{group}"), size[0] * width, 1.0, 0.0)
+        };
+        self.0.iter().enumerate().flat_map(of).collect()
+    }
+}
+
+/// What skips which of `per_block` branches of a block in a fixture.
+pub fn kept(fixture: &Fixture, per_block: usize) -> Option<KeptBranches> {
+    let kept = |branch: &serde_json::Value| {
+        let sequences = branch[0].as_array()?.iter().map(|sequence| sequence.as_u64().expect("a number") as u32);
+        Some(Kept { sequences: sequences.collect(), factor: branch[1].as_f64().expect("a factor") })
+    };
+    let branches: Vec<Option<Kept>> = fixture.case["kept"].as_array().expect("a list").iter().map(kept).collect();
+    (!branches.is_empty()).then(|| KeptBranches::of_blocks(per_block, branches))
 }
 
 /// Fills every tensor.

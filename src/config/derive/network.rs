@@ -8,6 +8,9 @@ use super::{Draft, pair, short, small_data, step_up, tuned, whole};
 use crate::config::{Config, ConfigError, DinoConfig, Facts, HeadConfig, InitFacts, MethodName, ModelConfig, Origin};
 use crate::nn::backbone::Backbone;
 
+/// Keys of `[model]` for what a ViT may have beyond those of DINO.
+const ADDITIONS: [&str; 5] = ["layer_scale", "registers", "ffn", "mask_token", "resampling"];
+
 /// Name, patch and size of the network.
 pub(in crate::config) fn model(draft: &mut Draft<'_>) -> Result<(), ConfigError> {
     if let Some(init) = draft.facts.init.as_ref().filter(|init| is_asked_for(draft, &init.model)) {
@@ -18,9 +21,13 @@ pub(in crate::config) fn model(draft: &mut Draft<'_>) -> Result<(), ConfigError>
     if draft.config.model.shape().is_none() {
         return draft.choose("views.global.size", whole(class.global_px), median_reason(class, draft.facts));
     }
-    let (global, why) = match draft.given.whole("model.image_size") {
-        Some(size) => (size, "the network's image size".to_owned()),
-        None => (class.global_px, median_reason(class, draft.facts)),
+    let (global, why) = match (draft.given.whole("model.image_size"), draft.given.whole("model.patch_size")) {
+        (Some(size), _) => (size, "the network's image size".to_owned()),
+        (None, Some(patch @ 1..)) if !class.global_px.is_multiple_of(patch) => {
+            let patches = (class.global_px as f64 / patch as f64).round().max(1.0) as usize;
+            (patches * patch, median_reason(class, draft.facts) + &format!(", in whole patches of {patch} px"))
+        }
+        (None, _) => (class.global_px, median_reason(class, draft.facts)),
     };
     draft.choose("views.global.size", whole(global), why)?;
     let global = draft.config.views.global.size as usize;
@@ -53,16 +60,32 @@ fn model_of_weights(draft: &mut Draft<'_>, init: &InitFacts) -> Result<(), Confi
         size.map_or(Ok(()), |size| draft.choose(key, whole(size), reason))?;
     }
     draft.choose("model.mlp_ratio", model.mlp_ratio, reason)?;
+    let (added, plain) = (Value::try_from(model)?, Value::try_from(ModelConfig::default())?);
+    for key in ADDITIONS {
+        let value = added.get(key).filter(|value| plain.get(key) != Some(*value));
+        value.map_or(Ok(()), |value| draft.choose(&format!("model.{key}"), value.clone(), reason))?;
+    }
+    sizes_of_weights(draft, model.image_size)
+}
+
+/// The size of the crops and of the grid of positions, for weights that have positions for images of side `stored`.
+fn sizes_of_weights(draft: &mut Draft<'_>, stored: usize) -> Result<(), ConfigError> {
     let patch = draft.config.model.patch_size.max(1);
     let covered = draft.facts.median_size.map(|(width, height)| width.min(height) as usize / patch * patch);
     let fitting = covered.map(|side| side.max(tuned::FEWEST_PATCHES * patch));
-    let smaller = fitting.filter(|side| *side < model.image_size);
+    let most = (tuned::LARGEST_CROP_PX / patch).max(tuned::FEWEST_PATCHES) * patch;
+    let smaller = fitting.filter(|side| *side < stored.min(most));
     let (global, reason) = match (draft.given.whole("model.image_size"), smaller) {
+        (_, Some(side)) if stored > most => (side, "the images are smaller than those of the weights"),
+        (_, None) if stored > most => (most, "crops of the weights' size would take a CPU too long"),
         (Some(size), _) => (size, "the network's image size"),
         (None, Some(side)) => (side, "the images are smaller than those of the weights"),
-        (None, None) => (model.image_size, "the size of the weights' images"),
+        (None, None) => (stored, "the size of the weights' images"),
     };
     draft.choose("views.global.size", whole(global), reason)?;
+    if stored > most {
+        return draft.choose("model.image_size", whole(stored), "the weights have positions for this size");
+    }
     let global = draft.config.views.global.size as usize;
     draft.choose("model.image_size", whole(global), "the side of a global crop")
 }

@@ -23,6 +23,9 @@ pub(super) const IMAGE_CLASSES: [ImageClass; 3] = [
 pub(super) const PATCH_BY_CROP: [(usize, usize); 3] = [(40, 8), (80, 8), (usize::MAX, 16)];
 /// Fewest patches along a side of a global crop for a network that starts from weights.
 pub(super) const FEWEST_PATCHES: usize = 4;
+/// Largest global crop of a network that starts from weights, pixels, unless another size is given: what most networks were trained
+/// with, those of DINOv2 too until their last epochs.
+pub(super) const LARGEST_CROP_PX: usize = 224;
 /// Side of a local crop as a share of a global one's (the paper: 96 of 224).
 pub(super) const LOCAL_SHARE: f64 = 0.5;
 /// Local crops per image (the paper: 8; each costs little and helps less than the one before).

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::checkpoint::NamedTensor;
-use crate::nn::vit::{Extras, Ffn, LAYER_NORM_EPS, VitConfig};
+use crate::nn::vit::{Ffn, LAYER_NORM_EPS, VitConfig};
 use crate::run::RunError;
 
 /// The networks of timm whose parts ours may have, whatever their sizes: with SwiGLU, and with registers.
@@ -14,7 +14,7 @@ const TIMM: [(Ffn, [&str; 2]); 2] = [
 
 /// Whether a network is one of these.
 pub fn is_dinov2(config: &VitConfig) -> bool {
-    config.extras != Extras::default()
+    !config.extras.is_none()
 }
 
 /// timm's network and the arguments that make it ours.
@@ -22,7 +22,7 @@ pub fn timm_model(config: &VitConfig) -> (&'static str, Value) {
     let extras = config.extras;
     let names = TIMM.iter().find(|(ffn, _)| *ffn == extras.ffn).map_or(TIMM[0].1, |(_, names)| *names);
     // timm counts both halves of a SwiGLU, and cuts the product to an integer.
-    let first = if extras.ffn == Ffn::SwiGlu { 2 * config.hidden() } else { config.hidden() };
+    let first = extras.ffn.outputs(config.hidden());
     let arguments = json!({
         "img_size": config.image_size,
         "patch_size": config.patch_size,

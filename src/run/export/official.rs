@@ -161,7 +161,7 @@ fn group<'a>(config: &Config, params: Item<'a>, weight_decay: f64) -> Item<'a> {
 fn arguments<'a>(config: &Config) -> Item<'a> {
     let whole = |number: usize| Item::Int(number as i64);
     Item::dict([
-        ("arch", Item::Text(config.model.name.clone())),
+        ("arch", Item::Text(config.model.dinov2_name().map_or_else(|| config.model.name.clone(), str::to_owned))),
         ("patch_size", whole(config.model.patch_size)),
         ("out_dim", whole(config.head.out_dim)),
         ("norm_last_layer", Item::Bool(config.head.norm_last_layer)),

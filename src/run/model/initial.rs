@@ -1,5 +1,6 @@
 //! Weights to start a run from: `--init`.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use dinoxide_engine::params::Params;
@@ -7,6 +8,7 @@ use dinoxide_views::pixel::RGB;
 
 use super::recognise::{recognise, square_root};
 use super::{IGNORED, backbone_config, is_run, open_run, part};
+use crate::checkpoint::names::is_counter;
 use crate::checkpoint::{CheckpointError, MatchReport, NamedTensor, Section, match_names, names, read_any};
 use crate::config::{HeadConfig, InitFacts, MethodName, ModelConfig};
 use crate::methods::BACKBONE;
@@ -24,6 +26,43 @@ const PATCHES: &str = "patch_embed.proj.weight";
 /// Where checkpoints have the centre: the section and the tensor of the official ones, the part and the tensor of ours.
 const OFFICIAL_CENTER: (&str, &str) = ("dino_loss", "center");
 const OUR_CENTER: (&str, &str) = ("method", "center");
+
+/// How many names of a kind are said before "and N more".
+const MOST_SAID: usize = 3;
+
+/// Weights that a run cannot start from.
+#[derive(Debug, thiserror::Error)]
+pub enum InitError {
+    /// Some tensors of the backbone do not fit.
+    #[error(
+        "the weights of `{}` do not fit the network; `--init-partial` starts with those that do, and with random values for the \
+         rest\n{report}",
+        path.display()
+    )]
+    SomeDoNotFit {
+        /// Where they are.
+        path: PathBuf,
+        /// Every difference.
+        report: Box<MatchReport>,
+    },
+    /// No tensor of the backbone fits.
+    #[error("nothing in the weights of `{}` fits the network; `dinoxide inspect` says what they are\n{report}", path.display())]
+    NothingFits {
+        /// Where they are.
+        path: PathBuf,
+        /// Every difference.
+        report: Box<MatchReport>,
+    },
+}
+
+/// Which tensors of a backbone weights must have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    /// All of them, and no others.
+    All,
+    /// At least one; the others stay as they are.
+    Some,
+}
 
 /// Weights that a run may start from, as they are stored: those of a run folder or of a file; of several networks the teacher.
 #[derive(Debug, Clone)]
@@ -92,14 +131,15 @@ impl InitialWeights {
 
     /// Puts the weights into `student`.
     ///
-    /// The backbone must fit, except that a square grid of positions of another size is interpolated, and a patch embedding of
-    /// red, green and blue is inflated to another number of channels. The head is used if
+    /// The backbone must fit as far as it is `wanted`, except that a square grid of positions of another size is interpolated, and a
+    /// patch embedding of red, green and blue is inflated to another number of channels. The head is used if
     /// all of it fits, and else starts anew.
     ///
     /// # Errors
-    /// If tensors of the backbone are missing, unexpected or of another shape.
-    pub fn put_into(self, student: &mut Params) -> Result<TakenOver, RunError> {
-        let Self { path, tensors: mut found, center, .. } = self;
+    /// If tensors of the backbone are missing, unexpected or of another shape, or none fits; if values are not finite.
+    pub fn put_into(self, student: &mut Params, wanted: Wanted) -> Result<TakenOver, RunError> {
+        let Self { path, tensors: mut found, center, backbone, .. } = self;
+        let resampling = backbone.as_ref().and_then(BackboneConfig::vit).map(|vit| vit.extras.resampling);
         let mut expected: Vec<(String, Vec<usize>)> = Vec::new();
         let mut expected_head = Vec::new();
         for spec in student.layout().specs() {
@@ -109,29 +149,60 @@ impl InitialWeights {
             }
         }
         let mut report = Vec::new();
-        if let Some(notice) = fit_positions(&expected, &mut found) {
+        if let Some(notice) = fit_positions(&expected, &mut found, resampling.unwrap_or_default()) {
             report.push(notice);
         }
         if let Some(notice) = fit_channels(&expected, &mut found) {
             report.push(notice);
         }
-        let backbone = match_names(&expected, &found, &IGNORED).into_result(&path)?;
+        let fit = check_fit(match_names(&expected, &found, &IGNORED), &path, wanted)?;
         names::check_finite(&found, &path)?;
-        report.insert(
-            0,
-            format!("started from `{}`: {} tensors of the backbone", path.display(), backbone.matched.len()),
-        );
+        report.insert(0, format!("started from `{}`: {}", path.display(), taken_of_backbone(&fit)));
         let (head, backbone): (Vec<_>, Vec<_>) = found.into_iter().partition(|tensor| tensor.name.starts_with(HEAD));
-        copy(student, BACKBONE, &backbone);
+        let fitting: BTreeSet<&str> = fit.matched.iter().map(String::as_str).collect();
+        copy(student, BACKBONE, backbone.iter().filter(|tensor| fitting.contains(tensor.name.as_str())));
         let fit = match_names(&expected_head, &head, &[]);
         if fit.is_complete() {
-            copy(student, "", &head);
+            copy(student, "", head.iter());
             report.push(format!("{} tensors of the head", fit.matched.len()));
         } else {
             report.push(format!("the head starts anew ({})", why_not(&fit, head.len())));
         }
         Ok(TakenOver { words: report.join("; "), center: center.filter(|_| fit.is_complete()) })
     }
+}
+
+/// Whether what fits is enough.
+fn check_fit(fit: MatchReport, path: &Path, wanted: Wanted) -> Result<MatchReport, InitError> {
+    let (path, report) = (path.to_path_buf(), Box::new(fit));
+    // What a normalisation has counted fits any network that has one.
+    if report.matched.iter().all(|name| is_counter(name)) {
+        return Err(InitError::NothingFits { path, report });
+    }
+    match wanted {
+        Wanted::All if !report.is_complete() => Err(InitError::SomeDoNotFit { path, report }),
+        Wanted::All | Wanted::Some => Ok(*report),
+    }
+}
+
+/// What of the backbone was taken over, in words.
+fn taken_of_backbone(fit: &MatchReport) -> String {
+    let missing = fit.missing.iter().map(|missing| format!("`{}`", missing.name));
+    let other = fit
+        .shape_mismatch
+        .iter()
+        .map(|tensor| format!("`{}`, which is {:?} there and {:?} here", tensor.name, tensor.found, tensor.expected));
+    let anew: Vec<String> = missing.chain(other).collect();
+    let unused: Vec<String> = fit.unexpected.iter().map(|name| format!("`{name}`")).collect();
+    let mut words = format!("{} tensors of the backbone", fit.matched.len());
+    for (names, what) in [(anew, "begin with random values"), (unused, "of the file are not used")] {
+        let more = names.len().saturating_sub(MOST_SAID);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        if !names.is_empty() {
+            words += &format!("; {} {what} ({}{more})", names.len(), names[..names.len().min(MOST_SAID)].join(", "));
+        }
+    }
+    words
 }
 
 /// The sizes of the head among the tensors of a network, if there is one.
@@ -151,7 +222,11 @@ pub(in crate::run) fn stored_head(tensors: &[NamedTensor]) -> Option<HeadConfig>
 }
 
 /// Interpolates the stored positions if both grids are square and differ in nothing but their side.
-fn fit_positions(expected: &[(String, Vec<usize>)], found: &mut [NamedTensor]) -> Option<String> {
+fn fit_positions(
+    expected: &[(String, Vec<usize>)],
+    found: &mut [NamedTensor],
+    resampling: Resampling,
+) -> Option<String> {
     let (_, shape) = expected.iter().find(|(name, _)| name == POSITIONS)?;
     let stored = found.iter_mut().find(|tensor| tensor.name == POSITIONS)?;
     let (&[1, wanted, width], &[1, given, stored_width]) = (shape.as_slice(), stored.shape.as_slice()) else {
@@ -161,7 +236,7 @@ fn fit_positions(expected: &[(String, Vec<usize>)], found: &mut [NamedTensor]) -
         return None;
     }
     let (to, from) = (square_root(wanted.checked_sub(1)?)?, square_root(given.checked_sub(1)?)?);
-    let mix = position_mix(from, [to, to], true, Resampling::default())?;
+    let mix = position_mix(from, [to, to], true, resampling)?;
     let (class, grid) = stored.values.split_at(width);
     let mut values = class.to_vec();
     for (sources, weights) in mix.index.chunks_exact(mix.taps).zip(mix.weights.chunks_exact(mix.taps)) {
@@ -202,7 +277,7 @@ fn fit_channels(expected: &[(String, Vec<usize>)], found: &mut [NamedTensor]) ->
     Some(format!("patch embedding inflated from red, green and blue to {channels} channels"))
 }
 
-fn copy(student: &mut Params, prefix: &str, tensors: &[NamedTensor]) {
+fn copy<'a>(student: &mut Params, prefix: &str, tensors: impl Iterator<Item = &'a NamedTensor>) {
     for tensor in tensors {
         if let Some(id) = student.layout().find(&format!("{prefix}{}", tensor.name)) {
             student.get_mut(id).copy_from_slice(&tensor.values);

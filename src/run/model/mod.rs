@@ -36,7 +36,7 @@ mod method;
 mod recognise;
 
 pub(super) use initial::stored_head;
-pub use initial::{InitialWeights, TakenOver};
+pub use initial::{InitError, InitialWeights, TakenOver, Wanted};
 pub use method::{backbone_config, build, dino_config};
 pub(super) use recognise::name_of;
 pub use recognise::{Metadata, metadata, recognise};

@@ -14,7 +14,7 @@ use crate::checkpoint::family::family;
 use crate::config::DataConfig;
 use crate::nn::backbone::{BackboneConfig, MOST_BLOCKS};
 use crate::nn::pos_embed::Resampling;
-use crate::nn::vit::{Extras, Ffn, LAYER_NORM_EPS, MaskToken, VitConfig};
+use crate::nn::vit::{Extras, Ffn, LAYER_NORM_EPS, LAYER_SCALE, MaskToken, VitConfig};
 use crate::run::RunError;
 
 /// Text entries of a safetensors file.
@@ -100,7 +100,7 @@ fn vit(tensors: &[NamedTensor], shapes: &Shapes<'_>, texts: &Metadata, path: &Pa
         embed_dim,
         depth,
         num_heads: num_heads(embed_dim, texts, path)?,
-        mlp_ratio: ratio(hidden, embed_dim),
+        mlp_ratio: VitConfig::mlp_ratio_of(hidden, embed_dim),
         normalize: normalize(texts, channels),
         extras,
     })
@@ -121,7 +121,7 @@ fn extras(shapes: &Shapes<'_>, texts: &Metadata) -> Extras {
     };
     Extras {
         // The file's own values take the place of these.
-        layer_scale: has("blocks.0.ls1.gamma").then_some(1.0),
+        layer_scale: has("blocks.0.ls1.gamma").then_some(LAYER_SCALE),
         registers,
         ffn: if has("blocks.0.mlp.w12.weight") { Ffn::SwiGlu } else { Ffn::Mlp },
         mask_token: if has("mask_token") { MaskToken::Stored } else { MaskToken::Absent },
@@ -259,12 +259,6 @@ fn stated(texts: &Metadata, key: &str, channels: usize) -> Option<Vec<f32>> {
 fn block_count(shapes: &Shapes<'_>) -> usize {
     let number = |name: &str| name.strip_prefix("blocks.")?.split('.').next()?.parse::<usize>().ok();
     shapes.keys().filter_map(|name| number(name)).collect::<BTreeSet<_>>().len()
-}
-
-/// The ratio which, times the width and cut to an integer as `Mlp` does, gives `hidden`.
-fn ratio(hidden: usize, width: usize) -> f64 {
-    let ratio = hidden as f64 / width as f64;
-    if (width as f64 * ratio) as usize == hidden { ratio } else { (hidden as f64 + 0.5) / width as f64 }
 }
 
 /// The side of a square grid of so many positions.

@@ -74,7 +74,9 @@ fn losses_of_every_epoch_and_learning_rate_are_those_of_pytorch() {
                     (score.loss - expected).abs() <= 1e-4 * expected,
                     "{path} {rate} {epoch}: {score:?} {expected}"
                 );
-                assert_eq!(score.accuracy.top1, top1[rate * epochs + epoch], "{path} rate {rate} epoch {epoch}");
+                let points = (score.accuracy.top1 - top1[rate * epochs + epoch]).abs();
+                // Whether a share is times 100 before or after the division shows in the last digit.
+                assert!(points < 1e-9, "{path} rate {rate} epoch {epoch}: {score:?}");
             }
             let len = classes * width;
             let (layer, momentum) = (probe.layer(rate), probe.momentum(rate));
@@ -89,7 +91,7 @@ fn losses_of_every_epoch_and_learning_rate_are_those_of_pytorch() {
         let (accuracy, predictions) = fitted.best.layer.evaluate(&cpu, labelled(&val, (width, classes)));
         assert_eq!(accuracy, fitted.best.accuracy);
         let right = predictions.iter().zip(&val.1).filter(|(a, b)| a == b).count();
-        assert_eq!(100.0 * right as f64 / val.1.len() as f64, highest);
+        assert!((100.0 * right as f64 / val.1.len() as f64 - highest).abs() < 1e-9);
     }
 }
 
@@ -115,7 +117,7 @@ fn logistic_regression_is_that_of_scikit_learn() {
             assert!((-1e-7..=most).contains(&above), "{path}: {} and {expected_loss}, {above:e}", solved.loss);
             let (accuracy, predictions) = solved.evaluate(labelled(&val, (width, classes)));
             // The loose solution may decide a few rows between two classes otherwise.
-            let points = if tolerance > 1e-6 { 0.3f64.max(100.0 / val.1.len() as f64) } else { 0.0 };
+            let points = if tolerance > 1e-6 { 0.3f64.max(100.0 / val.1.len() as f64) } else { 1e-9 };
             assert!((accuracy.top1 - expected_top1).abs() <= points, "{path}: {accuracy:?} and {expected_top1}");
             if tolerance < 1e-6 {
                 let same = predictions.iter().zip(fixture.values("predictions")).filter(|(a, b)| f64::from(**a) == *b);
@@ -183,7 +185,7 @@ fn a_layer_that_diverges_does_not_touch_the_others() {
         };
         fit::<EvalError>(&mut probe, &course, rows, epoch, |_, _| {})
     };
-    let (alone, among) = (curves(vec![0.1]).unwrap(), curves(vec![1e30, 0.1]).unwrap());
+    let (alone, among) = (curves(vec![0.1]).unwrap(), curves(vec![1e39, 0.1]).unwrap());
     // Products of another width may sum in another order.
     for (alone, among) in alone.curves[0].iter().zip(&among.curves[1]) {
         assert!((alone.loss - among.loss).abs() < 1e-5 * alone.loss);

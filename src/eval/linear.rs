@@ -144,6 +144,9 @@ pub struct LinearProbe<'k> {
     weight_momentum: Vec<f32>,
     bias_momentum: Vec<f32>,
     center: Vec<f32>, // [classes], zero: what the kernel of DINO's softmax takes off
+    // Of a step, kept for the next: [B, rates, classes] each.
+    logits: Vec<f32>,
+    grad: Vec<f32>,
 }
 
 impl<'k> LinearProbe<'k> {
@@ -160,6 +163,8 @@ impl<'k> LinearProbe<'k> {
             weight,
             bias,
             center: vec![0.0; start.classes()],
+            logits: Vec::new(),
+            grad: Vec::new(),
         }
     }
 
@@ -168,41 +173,21 @@ impl<'k> LinearProbe<'k> {
     pub fn step(&mut self, rows: LabelledRows<'_>, factor: f64) -> Vec<f64> {
         let (count, outputs) = (rows.count(), self.bias.len());
         let size = LinearSize { rows: count, inputs: self.dim, outputs };
-        let mut logits = vec![0.0; count * outputs];
+        self.logits.resize(count * outputs, 0.0);
+        self.grad.resize(count * outputs, 0.0);
         let op = Linear { x: rows.features().into(), weight: &self.weight, bias: Some(&self.bias), size, packed: None };
-        self.kernels.linear(op, (&mut logits).into());
-        let mut grad = vec![0.0; count * outputs]; // Softmax first, then the gradient of the mean loss: [B, rates, classes]
-        self.kernels.targets(Targets { logits: &logits, center: &self.center, temp: 1.0 }, &mut grad);
-        let losses = self.softmax_to_gradient(&logits, &mut grad, rows.labels());
+        self.kernels.linear(op, (&mut self.logits).into());
+        // Softmax first, then the gradient of the mean loss.
+        self.kernels.targets(Targets { logits: &self.logits, center: &self.center, temp: 1.0 }, &mut self.grad);
+        let losses = softmax_to_gradient(&self.logits, &mut self.grad, rows.labels(), self.classes);
         self.kernels.linear_weight_grad(
-            (&grad).into(),
+            (&self.grad).into(),
             rows.features().into(),
             size,
             &mut self.weight_momentum,
             Some(&mut self.bias_momentum),
         );
         self.update(factor as f32);
-        losses
-    }
-
-    /// Turns softmaxes into gradients of the mean cross-entropy; returns the sums of losses.
-    fn softmax_to_gradient(&self, logits: &[f32], grad: &mut [f32], labels: &[u32]) -> Vec<f64> {
-        let classes = self.classes;
-        let scale = 1.0 / labels.len() as f32;
-        let mut losses = vec![0.0; self.rates.len()];
-        let rows = logits.chunks_exact(self.bias.len()).zip(grad.chunks_exact_mut(self.bias.len()));
-        for ((logits, grad), label) in rows.zip(labels) {
-            let label = *label as usize;
-            let layers = logits.chunks_exact(classes).zip(grad.chunks_exact_mut(classes));
-            for ((logits, grad), loss) in layers.zip(&mut losses) {
-                // The logarithm of a probability that is hardly above 0 has lost its digits.
-                const SMALL: f32 = 1e-30;
-                let prob = grad[label];
-                *loss += if prob > SMALL { -f64::from(prob).ln() } else { cross_entropy(logits, label) };
-                grad[label] -= 1.0;
-                grad.iter_mut().for_each(|value| *value *= scale);
-            }
-        }
         losses
     }
 
@@ -275,6 +260,27 @@ impl<'k> LinearProbe<'k> {
             bias: biases[rate * self.classes..][..self.classes].to_vec(),
         }
     }
+}
+
+/// Turns softmaxes `[B, layers, classes]` into gradients of the mean cross-entropy; returns the sum of the losses of each layer.
+fn softmax_to_gradient(logits: &[f32], grad: &mut [f32], labels: &[u32], classes: usize) -> Vec<f64> {
+    let scale = 1.0 / labels.len() as f32;
+    let width = logits.len() / labels.len();
+    let mut losses = vec![0.0; width / classes];
+    let rows = logits.chunks_exact(width).zip(grad.chunks_exact_mut(width));
+    for ((logits, grad), label) in rows.zip(labels) {
+        let label = *label as usize;
+        let layers = logits.chunks_exact(classes).zip(grad.chunks_exact_mut(classes));
+        for ((logits, grad), loss) in layers.zip(&mut losses) {
+            // The logarithm of a probability that is hardly above 0 has lost its digits.
+            const SMALL: f32 = 1e-30;
+            let prob = grad[label];
+            *loss += if prob > SMALL { -f64::from(prob).ln() } else { cross_entropy(logits, label) };
+            grad[label] -= 1.0;
+            grad.iter_mut().for_each(|value| *value *= scale);
+        }
+    }
+    losses
 }
 
 /// The cross-entropy of one row, in f64.

@@ -33,6 +33,9 @@ SETTINGS = {
              "--arch xcit_small_12_p16_224 --batch 8"),
     "infer8": ("infer --batch 8", "infer.py", "--batch 8"),
     "infer1": ("infer --batch 1", "infer.py", "--batch 1"),
+    "linear": ("linear", "linear_probe.py", ""),
+    "linear1": ("linear --rates 1", "linear_probe.py", "--rates 1"),
+    "linear100": ("linear --classes 100", "linear_probe.py", "--classes 100"),
     "views": ("views --views 2x224,8x96", "views.py", "--views 2x224,8x96"),
 }
 # Options of their program for each peer.
@@ -43,6 +46,8 @@ PEER_OPTIONS = {
     "compile": "--fast --compile",
     "compile-only": "--compile",
     "eager": "",
+    "modules": "",
+    "stacked": "--stacked",
     "torch": "--engine torch",
     "onnxruntime": "--engine onnxruntime",
     "openvino": "--engine openvino",
@@ -56,6 +61,7 @@ PEERS_OF = {
     "dino_step.py": ("official", "fast", "fused", "compile"),
     "backbone_step.py": ("eager", "compile-only"),
     "infer.py": ("torch", "onnxruntime", "openvino"),
+    "linear_probe.py": ("modules", "stacked"),
     "views.py": ("pil", "torchvision", "albumentations", "opencv"),
 }
 
@@ -87,8 +93,10 @@ def main() -> None:
     if args.data and args.threads not in (None, 1):
         parser.error("views are compared on one thread: theirs follow one another, ours do not")
     threads = args.threads or (1 if args.data else 2)
-    # Views have no number format: they are bytes.
+    # Views have no number format: they are bytes. A linear layer is f32.
     kind = [[args.data], [args.data]] if args.data else [["--precision", args.dtype], ["--dtype", args.dtype]]
+    if program == "linear_probe.py":
+        kind = [[], []]
     shared = ["--steps", str(args.steps), "--threads", str(threads)]
     our_command = [args.dinoxide, "bench", *ours.split(), *kind[0], *shared, "--json"]
     their_command = [sys.executable, PEERS / program, *theirs.split(), *PEER_OPTIONS[against].split(), *kind[1], *shared]

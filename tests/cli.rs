@@ -90,6 +90,8 @@ fn every_command_has_help() {
         &["bench", "views"],
         &["embed"],
         &["eval", "knn"],
+        &["eval", "linear"],
+        &["eval", "logreg"],
         &["attention"],
         &["demo"],
         &["export"],

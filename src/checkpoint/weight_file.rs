@@ -107,6 +107,11 @@ impl WeightFile {
         &self.content
     }
 
+    /// The same, to read what has no network in it.
+    pub fn into_content(self) -> Content {
+        self.content
+    }
+
     /// The format in words.
     pub fn format(&self) -> &'static str {
         match &self.content {

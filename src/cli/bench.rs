@@ -6,6 +6,7 @@ use super::{Ending, print_json};
 use crate::config::Precision;
 use crate::run::bench::infer::{InferRequest, infer};
 use crate::run::bench::knn::{KnnBenchRequest, knn};
+use crate::run::bench::linear::{LinearBenchRequest, linear};
 use crate::run::bench::optim::{OptimRequest, optim};
 use crate::run::bench::step::{StepReport, StepRequest, step};
 use crate::run::bench::views::{ViewsReport, ViewsRequest, views};
@@ -25,6 +26,7 @@ enum What {
     Infer(InferArgs),
     Optim(OptimArgs),
     Knn(KnnArgs),
+    Linear(LinearArgs),
     Views(ViewsArgs),
 }
 
@@ -126,6 +128,28 @@ struct KnnArgs {
     common: Common,
 }
 
+/// An epoch of the linear probe on random features.
+#[derive(Debug, Args)]
+struct LinearArgs {
+    /// Rows of features
+    #[arg(long, value_name = "N", default_value_t = 50_000, value_parser = positive)]
+    train: usize,
+    /// Width of the features
+    #[arg(long, value_name = "D", default_value_t = 1536, value_parser = positive)]
+    dim: usize,
+    /// Classes
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = positive)]
+    classes: usize,
+    /// Learning rates, each with a layer of its own
+    #[arg(long, value_name = "N", default_value_t = 6, value_parser = positive)]
+    rates: usize,
+    /// Rows of a step
+    #[arg(short, long, value_name = "N", default_value_t = 256, value_parser = positive)]
+    batch: usize,
+    #[command(flatten)]
+    common: Common,
+}
+
 /// Views of image files as in training, decoding included, and the time of each stage.
 #[derive(Debug, Args)]
 struct ViewsArgs {
@@ -175,6 +199,13 @@ pub(super) fn run(arguments: BenchArgs) -> anyhow::Result<Ending> {
             let share = share(report.gflops, report.peak_gflops);
             show(&report, common.json, || {
                 vec![format!("{:.2} s, {:.0} GFLOP/s, {share} of the peak", report.seconds, report.gflops)]
+            })?;
+        }
+        What::Linear(LinearArgs { train, dim, classes, rates, batch, common }) => {
+            let report = linear(&LinearBenchRequest { train, dim, classes, rates, batch, terms: common.terms() })?;
+            let share = share(report.gflops, report.peak_gflops);
+            show(&report, common.json, || {
+                vec![format!("{:.1} ms an epoch, {:.0} GFLOP/s, {share} of the peak", report.ms, report.gflops)]
             })?;
         }
         What::Views(ViewsArgs { data, views: sizes, images, common }) => {

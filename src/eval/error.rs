@@ -9,6 +9,12 @@ pub enum EvalError {
     /// The images cannot be loaded.
     #[error(transparent)]
     Views(#[from] dinoxide_views::Error),
+    /// A classifier cannot be trained or used as asked.
+    #[error(transparent)]
+    Classifier(#[from] super::classifier::ClassifierError),
+    /// The network has no such features.
+    #[error(transparent)]
+    Readout(#[from] super::readout::ReadoutError),
     /// No image could be read.
     #[error("none of the images could be read; look at the files, or point at another folder")]
     NoImages,

@@ -7,6 +7,7 @@ use dinoxide_engine::tensor::Pool;
 use dinoxide_views::EvalBatch;
 
 use super::EvalError;
+use super::readout::Readout;
 use crate::nn::backbone::Backbone;
 
 /// A network that no longer learns, and what it runs on.
@@ -68,6 +69,11 @@ impl<'a> Frozen<'a> {
         Some(rows.flat_map(|row| &row[leading..]).copied().collect())
     }
 
+    /// What `readout` takes of the network for each image, `[images, readout.dim]`.
+    pub fn read(&self, readout: Readout, batch: ImageBatch<'_>) -> Vec<f32> {
+        readout.of(self.backbone, &mut self.tape(), self.images(batch))
+    }
+
     fn tape(&self) -> Tape<'_> {
         let mut tape = Tape::frozen(&self.params, self.pool);
         tape.normalize_by(Statistics::Running);
@@ -89,13 +95,25 @@ pub fn extract<const NETWORKS: usize>(
     networks: [&Frozen<'_>; NETWORKS],
     batches: impl Iterator<Item = Result<EvalBatch, dinoxide_views::Error>>,
 ) -> Result<Features<NETWORKS>, EvalError> {
+    extract_as(Readout::CLASS, networks, batches)
+}
+
+/// The same of what `readout` takes of the networks.
+///
+/// # Errors
+/// As [`extract`].
+pub fn extract_as<const NETWORKS: usize>(
+    readout: Readout,
+    networks: [&Frozen<'_>; NETWORKS],
+    batches: impl Iterator<Item = Result<EvalBatch, dinoxide_views::Error>>,
+) -> Result<Features<NETWORKS>, EvalError> {
     let mut features = Features { values: [const { Vec::new() }; NETWORKS], indices: Vec::new() };
     for batch in batches {
         let batch = batch?;
         let (height, width) = (batch.height as usize, batch.width as usize);
         let images = ImageBatch { pixels: &batch.pixels, images: batch.samples.len(), height, width };
         for (network, values) in networks.iter().zip(&mut features.values) {
-            values.extend(network.class_features(images));
+            values.extend(network.read(readout, images));
         }
         features.indices.extend(batch.samples.iter().map(|sample| *sample as usize));
     }

@@ -3,6 +3,7 @@
 //! Nothing here knows a method, a loss or a training run. A protocol sees rows of `f32`, labels and masks.
 
 pub mod attention;
+pub mod classifier;
 pub mod dedup;
 pub mod embedding;
 mod error;
@@ -11,12 +12,16 @@ pub mod foreground;
 pub mod kmeans;
 pub mod knn;
 pub mod labels;
+pub mod linear;
+pub mod logreg;
 pub mod map;
 pub mod nearest;
 pub mod pca;
 pub mod pca_maps;
 pub mod pixels;
 pub mod published;
+pub mod readout;
 pub mod representation;
+pub mod subset;
 
 pub use error::EvalError;

@@ -65,6 +65,11 @@ impl UnitRows {
         self.dim
     }
 
+    /// Returns all values, `[N, D]`.
+    pub fn values(&self) -> &[f32] {
+        &self.values
+    }
+
     /// Returns a row.
     ///
     /// # Panics

@@ -28,3 +28,30 @@ pub const KNN: [Published; 6] = [
     row("DINO ViT-B/8", "ImageNet k-NN top-1", 77.4, "table 2"),
     row("supervised ViT-S/16", "ImageNet k-NN top-1", 79.8, "table 2"),
 ];
+
+/// Linear classification on ImageNet.
+pub const LINEAR: [Published; 7] = [
+    row("DINO ResNet-50", "ImageNet linear top-1", 75.3, "table 2"),
+    row("DINO ViT-S/16", "ImageNet linear top-1", 77.0, "table 2"),
+    row("DINO ViT-S/8", "ImageNet linear top-1", 79.7, "table 2"),
+    row("DINO ViT-B/16", "ImageNet linear top-1", 78.2, "table 2"),
+    row("DINO ViT-B/8", "ImageNet linear top-1", 80.1, "table 2"),
+    row("supervised ResNet-50", "ImageNet linear top-1", 79.3, "table 2"),
+    row("supervised ViT-S/16", "ImageNet linear top-1", 79.8, "table 2"),
+];
+
+/// Logistic regression on frozen features.
+pub const LOGREG: [Published; 12] = [
+    row("DINO ViT-S/16", "ImageNet logistic regression top-1", 75.7, "table 10"),
+    row("DINO ViT-S/16", "the same, 10 % of the labels", 72.2, "tables 10 and 12"),
+    row("DINO ViT-S/16", "the same, 1 % of the labels", 64.5, "tables 10 and 12"),
+    row("DINO ResNet-50", "ImageNet logistic regression top-1", 72.1, "table 10"),
+    row("DINO ResNet-50", "the same, 10 % of the labels", 67.8, "table 10"),
+    row("DINO ResNet-50", "the same, 1 % of the labels", 55.1, "table 10"),
+    row("DINO ViT-S/16", "Places205, 10 % of the labels", 52.1, "table 10"),
+    row("DINO ViT-S/16", "Places205, 1 % of the labels", 46.3, "table 10"),
+    row("DINO ViT-S/16", "VOC07", 89.2, "table 10"),
+    row("DINO ViT-S/16", "Oxford Flowers", 96.4, "table 10"),
+    row("DINO ResNet-50", "VOC07", 88.9, "table 10"),
+    row("DINO ResNet-50", "Oxford Flowers", 95.6, "table 10"),
+];

@@ -4,6 +4,7 @@
 
 pub mod attention_sheet;
 pub mod chart;
+pub mod confusion_sheet;
 pub mod curves;
 pub mod film;
 mod glyph;

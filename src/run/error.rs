@@ -107,6 +107,9 @@ pub enum RunError {
     /// An evaluation failed.
     #[error(transparent)]
     Eval(#[from] crate::eval::EvalError),
+    /// A linear head cannot be used.
+    #[error(transparent)]
+    Head(#[from] super::protocols::head::HeadError),
     /// A picture cannot be drawn.
     #[error(transparent)]
     Picture(#[from] crate::report::picture::PictureError),

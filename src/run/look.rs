@@ -18,7 +18,8 @@ use super::model::Model;
 use super::report::scaled;
 use crate::checkpoint::atomic::{Output, write_atomic};
 use crate::config::Precision;
-use crate::eval::features::extract;
+use crate::eval::features::extract_as;
+use crate::eval::readout::Readout;
 use crate::report::page::{Figure, RunPage};
 use crate::report::picture::Picture;
 
@@ -92,6 +93,20 @@ impl Look {
         &self,
         source: Source,
         transform: EvalTransform,
+        each: impl FnMut(&EvalBatch),
+    ) -> Result<Gallery, RunError> {
+        self.features_as(Readout::CLASS, source, transform, each)
+    }
+
+    /// The same of what `readout` takes of the network, which has it.
+    ///
+    /// # Errors
+    /// As [`Look::features`].
+    pub fn features_as(
+        &self,
+        readout: Readout,
+        source: Source,
+        transform: EvalTransform,
         mut each: impl FnMut(&EvalBatch),
     ) -> Result<Gallery, RunError> {
         let source = Arc::new(source);
@@ -104,12 +119,12 @@ impl Look {
                 counter.add(batch.samples.len());
             }
         });
-        let found = extract([&self.model.frozen(&self.cpu, &Pool::new())], seen);
+        let found = extract_as(readout, [&self.model.frozen(&self.cpu, &Pool::new())], seen);
         drop(counter);
         warn_of_skipped(&self.console, images.skipped());
         let found = found?;
         let [features] = found.values;
-        let dim = self.model.backbone.dim();
+        let dim = readout.dim(&self.model.backbone.config());
         let skipped = images.skipped().len();
         let images = found.indices.iter().map(|index| source.images[*index].clone()).collect();
         Ok(Gallery { images, indices: found.indices, features, dim, skipped })

@@ -21,6 +21,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from convnets import of_resnets, of_xcits
+from heads import heads
 from program import MEAN, ROOT, STD, Program, agree, photo, pixels, same, shaken
 
 
@@ -238,6 +239,8 @@ def main() -> None:
         round_trips(program, folder)
         to_others(program, folder)
         wrong_files(program, folder)
+    with tempfile.TemporaryDirectory() as name:
+        heads(program, Path(name), run)
     with tempfile.TemporaryDirectory() as name:
         snippets(program, Path(name), run)
         os.chdir(ROOT)

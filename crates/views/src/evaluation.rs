@@ -1,9 +1,14 @@
-//! The evaluation loader: every image of a source once, in order, transformed, in batches.
+//! The evaluation loader: every image of a source once, transformed, in batches: in order, or for a classifier that learns in the order
+//! of an epoch and as one random view.
 use std::sync::Arc;
 
+use crate::draw::draw;
 use crate::error::{DecodeError, Error, Result, Skipped, guard};
 use crate::pixel::Image;
 use crate::pool::{Pool, PoolConfig};
+use crate::random::Key;
+use crate::recipe::ViewRecipe;
+use crate::render::render;
 use crate::samples::Reading;
 use crate::source::Source;
 use crate::transform::EvalTransform;
@@ -17,6 +22,19 @@ pub struct EvalConfig {
     pub workers: usize,
     /// The form of the images.
     pub reading: Reading,
+}
+
+/// One random view of every image, for a classifier that learns.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EpochViews {
+    /// How views are drawn; the first view is used.
+    pub recipe: ViewRecipe,
+    /// Seed of the run.
+    pub seed: u64,
+    /// Epoch, from 0.
+    pub epoch: u64,
+    /// Indices in the source, in the order in which the images come.
+    pub order: Vec<u32>,
 }
 
 /// Some images, all of one size.
@@ -37,10 +55,11 @@ pub struct EvalBatch {
 /// A running evaluation loader: an iterator over batches; dropping it stops its threads.
 pub struct EvalLoader {
     source: Arc<Source>,
-    transform: EvalTransform,
+    order: Arc<[u32]>,
+    size: (u32, u32),
     batch: usize,
     pool: Pool<std::result::Result<Image, DecodeError>>,
-    next: u32,
+    next: usize,
     skipped: Vec<Skipped>,
 }
 
@@ -56,18 +75,49 @@ impl EvalLoader {
             let problem = format!("{} images of {width} x {height}; all at least 1", config.batch);
             return Err(Error::Value { key: "batch".to_string(), problem });
         }
+        let order = (0..source.len() as u32).collect();
+        Ok(Self::start(source, order, (width, height), config, move |_, image| transform.apply(image)))
+    }
+
+    /// The same for the random views of an epoch.
+    ///
+    /// # Errors
+    /// [`Error::Value`] if the batch is empty, the recipe makes no sense, or the order names an image that is not there.
+    pub fn of_epoch(source: Arc<Source>, views: EpochViews, config: EvalConfig) -> Result<Self> {
+        let EpochViews { recipe, seed, epoch, order } = views;
+        recipe.validate()?;
+        let beyond = order.iter().any(|sample| *sample as usize >= source.len());
+        if config.batch == 0 || beyond {
+            let problem = format!("{} images of {}; at least 1, and each of the source", config.batch, source.len());
+            return Err(Error::Value { key: "batch".to_string(), problem });
+        }
+        let side = recipe.crops(0).size;
+        Ok(Self::start(source, order.into(), (side, side), config, move |sample, image| {
+            let key = Key { seed, epoch, sample: u64::from(sample) };
+            render(image, &draw(&recipe, &key, 0, (image.width, image.height)), side)
+        }))
+    }
+
+    fn start(
+        source: Arc<Source>,
+        order: Arc<[u32]>,
+        size: (u32, u32),
+        config: EvalConfig,
+        show: impl Fn(u32, &Image) -> Image + Send + Sync + 'static,
+    ) -> Self {
         let pool = PoolConfig {
             threads: config.workers,
             ahead: (config.batch + config.workers) as u64,
             first: 0,
-            end: source.len() as u64,
+            end: order.len() as u64,
         };
-        let images = Arc::clone(&source);
+        let (images, samples) = (Arc::clone(&source), Arc::clone(&order));
         let pool = Pool::start(&pool, move |(): &mut (), number| {
-            let image = &images.images[number as usize];
-            guard(|| image.decode(&config.reading).map(|image| transform.apply(&image)))
+            let sample = samples[number as usize];
+            let image = &images.images[sample as usize];
+            guard(|| image.decode(&config.reading).map(|image| show(sample, &image)))
         });
-        Ok(Self { source, transform, batch: config.batch, pool, next: 0, skipped: Vec::new() })
+        Self { source, order, size, batch: config.batch, pool, next: 0, skipped: Vec::new() }
     }
 
     /// Returns the unreadable files met so far, in order.
@@ -80,18 +130,19 @@ impl Iterator for EvalLoader {
     type Item = Result<EvalBatch>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let (width, height) = self.transform.size();
+        let (width, height) = self.size;
         let mut batch = EvalBatch { samples: vec![], names: vec![], width, height, pixels: vec![] };
-        while batch.samples.len() < self.batch && (self.next as usize) < self.source.len() {
+        while batch.samples.len() < self.batch && self.next < self.order.len() {
             let Some(item) = self.pool.next() else {
                 // A worker is gone; say so once, then end.
-                self.next = self.source.len() as u32;
+                self.next = self.order.len();
                 return Some(Err(Error::Stopped));
             };
-            let image = &self.source.images[self.next as usize];
+            let sample = self.order[self.next];
+            let image = &self.source.images[sample as usize];
             match item {
                 Ok(transformed) => {
-                    batch.samples.push(self.next);
+                    batch.samples.push(sample);
                     batch.names.push(image.name.to_string());
                     batch.pixels.extend_from_slice(&transformed.pixels);
                 }

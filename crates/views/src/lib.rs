@@ -37,7 +37,7 @@ mod transpose;
 
 pub use decode::{Exif, Stored, decode_bytes, decode_file, decode_samples};
 pub use error::{DecodeError, Error, Result, Skipped};
-pub use evaluation::{EvalBatch, EvalConfig, EvalLoader};
+pub use evaluation::{EpochViews, EvalBatch, EvalConfig, EvalLoader};
 pub use loader::{Batch, Loader, LoaderConfig, ViewGroup};
 pub use pixel::{Crop, Image};
 pub use planes::Planes;

@@ -1,6 +1,8 @@
 //! `dinoxide eval`: one file per protocol, and here what they share.
 
 mod knn;
+mod linear;
+mod logreg;
 
 use std::path::PathBuf;
 
@@ -21,6 +23,9 @@ pub(super) struct EvalArgs {
 #[derive(Debug, Subcommand)]
 enum Protocol {
     Knn(knn::KnnArgs),
+    Linear(Box<linear::LinearArgs>),
+    #[command(name = "logreg")]
+    LogReg(Box<logreg::LogRegArgs>),
 }
 
 /// What every protocol takes.
@@ -55,6 +60,8 @@ impl ProtocolArgs {
 pub(super) fn run(arguments: EvalArgs) -> anyhow::Result<Ending> {
     match arguments.protocol {
         Protocol::Knn(arguments) => knn::run(arguments),
+        Protocol::Linear(arguments) => linear::run(*arguments),
+        Protocol::LogReg(arguments) => logreg::run(*arguments),
     }
 }
 

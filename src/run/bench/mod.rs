@@ -8,6 +8,7 @@
 //! | `infer.rs` | features of images that lie in memory |
 //! | `optim.rs` | clipping, AdamW and the teacher's average |
 //! | `knn.rs` | exact nearest neighbours |
+//! | `linear.rs` | an epoch of the linear probe |
 //! | `views.rs` | views of image files |
 //!
 //! Everything but the last runs on random data made before the clock starts. Times are medians; a ceiling is the best of several tries.
@@ -27,6 +28,7 @@ use crate::config::{Config, ConfigError, ModelConfig, Origin, Precision};
 
 pub mod infer;
 pub mod knn;
+pub mod linear;
 pub mod optim;
 pub mod step;
 pub mod views;

@@ -84,7 +84,7 @@ fn classify(request: &KnnRequest) -> Result<Outcome<KnnReport>, RunError> {
 }
 
 /// The class of every image.
-fn class_names(source: &Source) -> Vec<&str> {
+pub(super) fn class_names(source: &Source) -> Vec<&str> {
     let class = |label: Option<u32>| source.classes.get(label? as usize);
     source.images.iter().map(|image| class(image.label).map_or("", String::as_str)).collect()
 }

@@ -3,7 +3,12 @@
 //! A protocol opens a [`Session`], measures, notes where it differs from the original program, and ends with an [`Outcome`], which
 //! is written to `results.json` in the folder of the results.
 
+mod confusion;
+mod crops;
+pub mod head;
 pub mod knn;
+pub mod linear;
+pub mod logreg;
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -19,6 +24,7 @@ use super::look::{Look, write_file};
 use super::model::name_of;
 use crate::config::Precision;
 use crate::eval::published::Published;
+use crate::eval::readout::Readout;
 
 /// File of an outcome in the folder of the results.
 pub const RESULTS_FILE: &str = "results.json";
@@ -136,7 +142,21 @@ impl<'r> Session<'r> {
     /// # Errors
     /// If no image can be read.
     pub fn labelled(&self, source: Source, labels: &[u32], transform: EvalTransform) -> Result<Labelled, RunError> {
-        let gallery = self.look.features(source, transform, |_| {})?;
+        self.labelled_as(Readout::CLASS, source, labels, transform)
+    }
+
+    /// The same of what `readout` takes of the network, which has it.
+    ///
+    /// # Errors
+    /// As [`Session::labelled`].
+    pub fn labelled_as(
+        &self,
+        readout: Readout,
+        source: Source,
+        labels: &[u32],
+        transform: EvalTransform,
+    ) -> Result<Labelled, RunError> {
+        let gallery = self.look.features_as(readout, source, transform, |_| {})?;
         let labels = gallery.indices.iter().map(|index| labels[*index]).collect();
         Ok(Labelled { features: gallery.features, labels })
     }

@@ -9,6 +9,9 @@ pub enum EvalError {
     /// The images cannot be loaded.
     #[error(transparent)]
     Views(#[from] dinoxide_views::Error),
+    /// A video cannot be segmented or scored.
+    #[error(transparent)]
+    Video(#[from] super::video::VideoError),
     /// No image could be read.
     #[error("none of the images could be read; look at the files, or point at another folder")]
     NoImages,

@@ -18,5 +18,6 @@ pub mod pca_maps;
 pub mod pixels;
 pub mod published;
 pub mod representation;
+pub mod video;
 
 pub use error::EvalError;

@@ -104,6 +104,9 @@ pub enum RunError {
     /// An evaluation failed.
     #[error(transparent)]
     Eval(#[from] crate::eval::EvalError),
+    /// Videos or their masks cannot be used.
+    #[error(transparent)]
+    Video(#[from] super::protocols::video::VideoDataError),
     /// A picture cannot be drawn.
     #[error(transparent)]
     Picture(#[from] crate::report::picture::PictureError),

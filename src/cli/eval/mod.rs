@@ -1,6 +1,7 @@
 //! `dinoxide eval`: one file per protocol, and here what they share.
 
 mod knn;
+mod video;
 
 use std::path::PathBuf;
 
@@ -8,6 +9,7 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::{Ending, SeenArgs, print_json};
+use crate::eval::published::Published;
 use crate::run::console::print_line;
 use crate::run::protocols::{Manner, Outcome, ProtocolRequest};
 
@@ -21,6 +23,8 @@ pub(super) struct EvalArgs {
 #[derive(Debug, Subcommand)]
 enum Protocol {
     Knn(knn::KnnArgs),
+    Video(video::VideoArgs),
+    VideoScore(video::VideoScoreArgs),
 }
 
 /// What every protocol takes.
@@ -55,6 +59,8 @@ impl ProtocolArgs {
 pub(super) fn run(arguments: EvalArgs) -> anyhow::Result<Ending> {
     match arguments.protocol {
         Protocol::Knn(arguments) => knn::run(arguments),
+        Protocol::Video(arguments) => video::run(arguments),
+        Protocol::VideoScore(arguments) => video::run_score(arguments),
     }
 }
 
@@ -65,16 +71,21 @@ fn show<R: Serialize>(outcome: &Outcome<R>, json: bool, table: impl FnOnce(&R)) 
         return Ok(Ending::Done);
     }
     table(&outcome.result);
-    if !outcome.published.is_empty() {
-        print_line("published:");
-    }
-    for row in outcome.published {
-        print_line(&format!("  {:>6.1}  {}, {} ({})", row.value, row.network, row.figure, row.source));
-    }
+    show_published(outcome.published);
     if !outcome.deviations.is_empty() {
         print_line("differs from the original program:");
     }
     outcome.deviations.iter().for_each(|deviation| print_line(&format!("  {deviation}")));
     outcome.files.iter().for_each(|file| print_line(&file.display().to_string()));
     Ok(Ending::Done)
+}
+
+/// Prints what was published.
+fn show_published(published: &[Published]) {
+    if !published.is_empty() {
+        print_line("published:");
+    }
+    for row in published {
+        print_line(&format!("  {:>6.1}  {}, {} ({})", row.value, row.network, row.figure, row.source));
+    }
 }

@@ -99,6 +99,11 @@ impl Model {
         Frozen::new(kernels, pool, &self.backbone, &self.params)
     }
 
+    /// The same weights for pixels of another mean and deviation.
+    pub fn normalize_by(&mut self, normalize: Normalize) {
+        self.backbone = layout_of(self.backbone.config().with_normalize(normalize)).0;
+    }
+
     /// How images are brought to size: exactly to `image_size`, or the model's own way.
     ///
     /// # Errors

@@ -18,7 +18,7 @@ use super::{Mask, VideoError};
 /// Rows and columns of the places that ask together. Larger tiles ask for more cosines that none of their places needs, smaller ones make
 /// products too small to be fast.
 const TILE: (usize, usize) = (4, 8);
-/// Candidates of a place beyond those that are certain, before the hopeless ones are removed.
+/// Candidates of a place beyond those that may still count, before the hopeless ones are removed.
 const SPARE: usize = 64;
 
 /// How labels are handed on.
@@ -215,11 +215,13 @@ struct Votes {
     most: usize,
     /// Cosine, frame, place; all that may still be among the best, and others.
     candidates: Vec<(f32, usize, usize)>,
+    /// Candidates from which on the hopeless ones are looked for.
+    room: usize,
 }
 
 impl Votes {
     fn new(most: usize) -> Self {
-        Self { best: Vec::new(), most, candidates: Vec::new() }
+        Self { best: Vec::new(), most, candidates: Vec::new(), room: SPARE }
     }
 
     /// The cosine from which on a vote counts.
@@ -241,8 +243,10 @@ impl Votes {
                 threshold = self.threshold();
             }
         }
-        if self.candidates.len() > 2 * self.most.saturating_add(SPARE / 2) {
+        if self.candidates.len() > self.room {
             self.candidates.retain(|candidate| candidate.0 >= threshold);
+            // Where all are equals nothing goes: then not at every step is looked again.
+            self.room = 2 * self.candidates.len() + SPARE;
         }
     }
 

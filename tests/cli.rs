@@ -89,6 +89,8 @@ fn every_command_has_help() {
         &["bench", "views"],
         &["embed"],
         &["eval", "knn"],
+        &["eval", "video"],
+        &["eval", "video-score"],
         &["attention"],
         &["demo"],
         &["export"],

@@ -1,5 +1,5 @@
 //! Video segmentation against plain PyTorch, OpenCV, Pillow and NumPy, and J and F against the official evaluator's own figures.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a fixture that cannot be read fails the test")]
+#![expect(clippy::unwrap_used, reason = "a fixture that cannot be read fails the test")]
 
 mod support;
 
@@ -204,7 +204,8 @@ fn binary_masks_score_as_the_official_evaluator_says() {
     for (sequence, frames) in frames {
         let scores = object_scores(&frames[scored_frames(frames.len())]);
         let values = [scores[0].j, scores[0].f].map(|s| [s.mean, s.recall, s.decay]).concat();
-        assert_printed(&[sequence.clone()], &values, &summaries[&vec![sequence]]);
+        let key = vec![sequence];
+        assert_printed(&key, &values, &summaries[&key]);
         let all = summarise(&scores).unwrap();
         assert!((all.j_and_f - (values[0] + values[3]) / 2.0).abs() < COUNTS);
     }

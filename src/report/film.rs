@@ -8,8 +8,6 @@ use super::glyph;
 use super::picture::{Picture, PictureError};
 use super::sheet::GROUND;
 
-/// Frames of a film that has to be small, at least.
-const FEWEST: usize = 16;
 /// Frames from which its size is guessed.
 const GUESSED: usize = 4;
 /// How often it is made again if the guess was wrong, and how much smaller than the sizes so far ask for.
@@ -27,8 +25,10 @@ const PADDING: u32 = 6;
 pub struct FilmStyle {
     /// Longer side without captions, pixels.
     pub longest_px: u32,
-    /// Bytes at most, about: a film that would be larger has fewer frames, though not fewer than sixteen, and then a smaller size.
+    /// Bytes at most, about: a film that would be larger has fewer frames, and then a smaller size.
     pub most_bytes: usize,
+    /// Frames that such a film keeps.
+    pub fewest: usize,
     /// Length of the film, hundredths of a second.
     pub length: u16,
     /// Bounds of a frame, hundredths of a second.
@@ -39,9 +39,11 @@ pub struct FilmStyle {
 
 impl FilmStyle {
     /// Sheets of a run's evaluations, to be compared.
-    pub const SHEETS: Self = Self { longest_px: 720, most_bytes: 1_200_000, length: 800, frame: (20, 80), last: 250 };
+    pub const SHEETS: Self =
+        Self { longest_px: 720, most_bytes: 1_200_000, fewest: 16, length: 800, frame: (20, 80), last: 250 };
     /// A video, to be watched.
-    pub const VIDEO: Self = Self { longest_px: 480, most_bytes: 3_000_000, length: 600, frame: (8, 25), last: 100 };
+    pub const VIDEO: Self =
+        Self { longest_px: 480, most_bytes: 3_000_000, fewest: 60, length: 500, frame: (8, 25), last: 100 };
 }
 
 /// A frame of a film.
@@ -75,9 +77,9 @@ pub fn film_as(frames: &[FilmFrame], style: FilmStyle) -> Result<Vec<u8>, Pictur
     let most = style.most_bytes as f64;
     let mut scale = (f64::from(style.longest_px) / f64::from(size.0.max(size.1))).min(1.0);
     let mut count = frames.len();
-    if count > FEWEST {
+    if count > style.fewest {
         let each = encoded(&spread(frames, GUESSED), size, scale, style)?.len() as f64 / GUESSED as f64;
-        count = count.min((most / each) as usize).max(FEWEST);
+        count = count.min((most / each) as usize).max(style.fewest);
         scale *= (most / (each * count as f64)).sqrt().min(1.0);
     }
     let shown = spread(frames, count);

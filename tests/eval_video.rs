@@ -347,6 +347,28 @@ fn the_commands_print_tables_and_json() {
     assert!(stderr(&refused).contains("no patch would vote"));
 }
 
+/// J&F of four sequences of DAVIS-2016, percent, when the first mask is taken for every frame (computed with the official evaluator).
+const STILL: f64 = 31.5;
+
+#[test]
+fn real_videos_are_segmented_better_than_by_keeping_the_first_mask() {
+    let Some(root) = std::env::var_os("DINOXIDE_DATA").map(PathBuf::from) else {
+        println!("DINOXIDE_DATA is not set: skipped");
+        return;
+    };
+    let place = tempfile::tempdir().unwrap();
+    let request = VideoRequest { short_side: 240, ..request(place.path(), &root.join("video/DAVIS")) };
+    let outcome = video(&request).unwrap();
+    let frames: Vec<_> =
+        outcome.result.sequences.iter().map(|s| (s.name.as_str(), s.frames, s.scored_frames)).collect();
+    assert_eq!(frames, [("blackswan", 50, 48), ("bmx-trees", 80, 78), ("car-shadow", 40, 38), ("libby", 49, 47)]);
+    let summary = outcome.result.summary.unwrap();
+    println!("untrained, patches of 8 at 240 pixels: {summary:?}");
+    assert!(summary.j_and_f > STILL, "{summary:?}");
+    let again = score(&score_request(place.path(), &root.join("video/DAVIS"))).unwrap();
+    assert_eq!(again.summary, summary);
+}
+
 fn constant(labels: u8) -> Mask {
     Mask::new(4, 4, vec![labels; 16]).unwrap()
 }

@@ -92,6 +92,8 @@ fn every_command_has_help() {
         &["eval", "knn"],
         &["eval", "linear"],
         &["eval", "logreg"],
+        &["eval", "video"],
+        &["eval", "video-score"],
         &["attention"],
         &["demo"],
         &["export"],

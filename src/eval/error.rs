@@ -15,6 +15,9 @@ pub enum EvalError {
     /// The network has no such features.
     #[error(transparent)]
     Readout(#[from] super::readout::ReadoutError),
+    /// A video cannot be segmented or scored.
+    #[error(transparent)]
+    Video(#[from] super::video::VideoError),
     /// No image could be read.
     #[error("none of the images could be read; look at the files, or point at another folder")]
     NoImages,

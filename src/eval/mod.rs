@@ -23,5 +23,6 @@ pub mod published;
 pub mod readout;
 pub mod representation;
 pub mod subset;
+pub mod video;
 
 pub use error::EvalError;

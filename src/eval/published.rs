@@ -55,3 +55,16 @@ pub const LOGREG: [Published; 12] = [
     row("DINO ResNet-50", "VOC07", 88.9, "table 10"),
     row("DINO ResNet-50", "Oxford Flowers", 95.6, "table 10"),
 ];
+
+/// Video object segmentation, the mean of J and F on DAVIS-2017.
+pub const VIDEO: [Published; 9] = [
+    row("DINO ViT-S/16", "DAVIS-2017 J&F", 61.8, "table 5"),
+    row("DINO ViT-B/16", "DAVIS-2017 J&F", 62.3, "table 5"),
+    row("DINO ViT-S/8", "DAVIS-2017 J&F", 69.9, "table 5"),
+    row("DINO ViT-B/8", "DAVIS-2017 J&F", 71.4, "table 5"),
+    row("supervised ViT-S/8", "DAVIS-2017 J&F", 66.0, "table 5"),
+    row("CT, ResNet-50 on VLOG", "DAVIS-2017 J&F", 48.7, "table 5"),
+    row("MAST, ResNet-18 on YT-VOS", "DAVIS-2017 J&F", 65.5, "table 5"),
+    row("STC, ResNet-18 on Kinetics", "DAVIS-2017 J&F", 67.6, "table 5"),
+    row("STM, supervised for this task", "DAVIS-2017 J&F", 81.8, "table 5"),
+];

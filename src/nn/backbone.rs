@@ -60,6 +60,16 @@ impl BackboneConfig {
         }
     }
 
+    /// The same network for pixels of another mean and deviation.
+    pub fn with_normalize(mut self, normalize: Normalize) -> Self {
+        match &mut self {
+            Self::Vit(config) => config.normalize = normalize,
+            Self::ResNet(config) => config.normalize = normalize,
+            Self::Xcit(config) => config.normalize = normalize,
+        }
+        self
+    }
+
     /// The sizes of a ViT, if it is one.
     pub fn vit(&self) -> Option<&VitConfig> {
         match self {

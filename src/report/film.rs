@@ -8,26 +8,43 @@ use super::glyph;
 use super::picture::{Picture, PictureError};
 use super::sheet::GROUND;
 
-/// Longer side of a film without its captions, pixels.
-const LONGEST: u32 = 720;
-/// Bytes of a film at most, about: one that would be larger has fewer frames, though not fewer than these, and then a smaller size.
-const MOST_BYTES: usize = 1_200_000;
-const FEWEST: usize = 16;
 /// Frames from which its size is guessed.
 const GUESSED: usize = 4;
 /// How often it is made again if the guess was wrong, and how much smaller than the sizes so far ask for.
 const TRIES: usize = 4;
 const SPARE: f64 = 0.92;
-/// Length of a film, bounds of a frame, and the last frame, hundredths of a second.
-const LENGTH: u16 = 800;
-const FRAME: (u16, u16) = (20, 80);
-const LAST: u16 = 250;
 /// Difference of a channel up to which a pixel stays as it was: compressed sheets shimmer.
 const TOLERANCE: u8 = 10;
 /// From 1, best, to 30: how the colours of a frame are chosen.
 const SPEED: i32 = 10;
 /// Space around captions, pixels.
 const PADDING: u32 = 6;
+
+/// How large a film is and how fast.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FilmStyle {
+    /// Longer side without captions, pixels.
+    pub longest_px: u32,
+    /// Bytes at most, about: a film that would be larger has fewer frames, and then a smaller size.
+    pub most_bytes: usize,
+    /// Frames that such a film keeps.
+    pub fewest: usize,
+    /// Length of the film, hundredths of a second.
+    pub length: u16,
+    /// Bounds of a frame, hundredths of a second.
+    pub frame: (u16, u16),
+    /// The last frame, hundredths of a second.
+    pub last: u16,
+}
+
+impl FilmStyle {
+    /// Sheets of a run's evaluations, to be compared.
+    pub const SHEETS: Self =
+        Self { longest_px: 720, most_bytes: 1_200_000, fewest: 16, length: 800, frame: (20, 80), last: 250 };
+    /// A video, to be watched.
+    pub const VIDEO: Self =
+        Self { longest_px: 480, most_bytes: 3_000_000, fewest: 60, length: 500, frame: (8, 25), last: 100 };
+}
 
 /// A frame of a film.
 #[derive(Debug, Clone)]
@@ -44,27 +61,35 @@ pub struct FilmFrame {
 /// # Errors
 /// If the encoder refuses the frames.
 pub fn film(frames: &[FilmFrame]) -> Result<Vec<u8>, PictureError> {
+    film_as(frames, FilmStyle::SHEETS)
+}
+
+/// The same in another size or at another speed.
+///
+/// # Errors
+/// If the encoder refuses the frames.
+pub fn film_as(frames: &[FilmFrame], style: FilmStyle) -> Result<Vec<u8>, PictureError> {
     let largest = |side: fn(&Picture) -> u32| frames.iter().map(|frame| side(&frame.picture)).max().unwrap_or(0);
     let size = (largest(Picture::width), largest(Picture::height));
     if frames.is_empty() {
         return Ok(Vec::new());
     }
-    let most = MOST_BYTES as f64;
-    let mut scale = (f64::from(LONGEST) / f64::from(size.0.max(size.1))).min(1.0);
+    let most = style.most_bytes as f64;
+    let mut scale = (f64::from(style.longest_px) / f64::from(size.0.max(size.1))).min(1.0);
     let mut count = frames.len();
-    if count > FEWEST {
-        let each = encoded(&spread(frames, GUESSED), size, scale)?.len() as f64 / GUESSED as f64;
-        count = count.min((most / each) as usize).max(FEWEST);
+    if count > style.fewest {
+        let each = encoded(&spread(frames, GUESSED), size, scale, style)?.len() as f64 / GUESSED as f64;
+        count = count.min((most / each) as usize).max(style.fewest);
         scale *= (most / (each * count as f64)).sqrt().min(1.0);
     }
     let shown = spread(frames, count);
-    let mut file = encoded(&shown, size, scale)?;
+    let mut file = encoded(&shown, size, scale, style)?;
     for _ in 1..TRIES {
-        if file.len() <= MOST_BYTES {
+        if file.len() <= style.most_bytes {
             break;
         }
         scale *= SPARE * (most / file.len() as f64).sqrt();
-        file = encoded(&shown, size, scale)?;
+        file = encoded(&shown, size, scale, style)?;
     }
     Ok(file)
 }
@@ -76,21 +101,21 @@ pub fn spread<T>(items: &[T], most: usize) -> Vec<&T> {
 }
 
 /// The film with sheets of at most `size` scaled by `scale`.
-fn encoded(frames: &[&FilmFrame], size: (u32, u32), scale: f64) -> Result<Vec<u8>, PictureError> {
+fn encoded(frames: &[&FilmFrame], size: (u32, u32), scale: f64, style: FilmStyle) -> Result<Vec<u8>, PictureError> {
     let scaled = |side: u32| ((f64::from(side) * scale).round() as u32).max(1);
     let (width, height) = (scaled(size.0), scaled(size.1) + glyph::LINE_HEIGHT + PADDING);
     let failed = |source| PictureError::Film { width, height, source };
     // No side is longer than a film's longest and its captions.
     let mut encoder = Encoder::new(Vec::new(), width as u16, height as u16, &[]).map_err(failed)?;
     encoder.set_repeat(Repeat::Infinite).map_err(failed)?;
-    let each = (LENGTH / frames.len().min(LENGTH as usize) as u16).clamp(FRAME.0, FRAME.1);
+    let each = (style.length / frames.len().min(style.length as usize) as u16).clamp(style.frame.0, style.frame.1);
     let mut shown: Option<Picture> = None;
     for (place, frame) in frames.iter().enumerate() {
         let mut picture = Picture::filled(width, height, GROUND);
         let (own_width, own_height) = (scaled(frame.picture.width()), scaled(frame.picture.height()));
         picture.paste(&frame.picture.resized(own_width, own_height), 0, 0);
         glyph::write(&mut picture, &frame.caption, (PADDING, height - glyph::LINE_HEIGHT), width - PADDING);
-        let delay = if place + 1 == frames.len() { LAST } else { each };
+        let delay = if place + 1 == frames.len() { style.last } else { each };
         let change = Frame { delay, ..change(&picture, &mut shown) };
         encoder.write_frame(&change).map_err(failed)?;
     }

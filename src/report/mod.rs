@@ -16,3 +16,4 @@ pub mod picture;
 pub mod sheet;
 mod svg;
 pub mod tiles;
+pub mod video_sheet;

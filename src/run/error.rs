@@ -110,6 +110,9 @@ pub enum RunError {
     /// A linear head cannot be used.
     #[error(transparent)]
     Head(#[from] super::protocols::head::HeadError),
+    /// Videos or their masks cannot be used.
+    #[error(transparent)]
+    Video(#[from] super::protocols::video::VideoDataError),
     /// A picture cannot be drawn.
     #[error(transparent)]
     Picture(#[from] crate::report::picture::PictureError),

@@ -18,6 +18,7 @@ mod hsv;
 mod jpeg;
 pub mod loader;
 mod npy;
+pub mod opencv;
 pub mod pixel;
 pub mod planes;
 mod pool;

@@ -3,6 +3,7 @@
 mod knn;
 mod linear;
 mod logreg;
+mod video;
 
 use std::path::PathBuf;
 
@@ -10,6 +11,7 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::{Ending, SeenArgs, print_json};
+use crate::eval::published::Published;
 use crate::run::console::print_line;
 use crate::run::protocols::{Manner, Outcome, ProtocolRequest};
 
@@ -26,6 +28,8 @@ enum Protocol {
     Linear(Box<linear::LinearArgs>),
     #[command(name = "logreg")]
     LogReg(Box<logreg::LogRegArgs>),
+    Video(video::VideoArgs),
+    VideoScore(video::VideoScoreArgs),
 }
 
 /// What every protocol takes.
@@ -62,6 +66,8 @@ pub(super) fn run(arguments: EvalArgs) -> anyhow::Result<Ending> {
         Protocol::Knn(arguments) => knn::run(arguments),
         Protocol::Linear(arguments) => linear::run(*arguments),
         Protocol::LogReg(arguments) => logreg::run(*arguments),
+        Protocol::Video(arguments) => video::run(arguments),
+        Protocol::VideoScore(arguments) => video::run_score(arguments),
     }
 }
 
@@ -72,16 +78,21 @@ fn show<R: Serialize>(outcome: &Outcome<R>, json: bool, table: impl FnOnce(&R)) 
         return Ok(Ending::Done);
     }
     table(&outcome.result);
-    if !outcome.published.is_empty() {
-        print_line("published:");
-    }
-    for row in outcome.published {
-        print_line(&format!("  {:>6.1}  {}, {} ({})", row.value, row.network, row.figure, row.source));
-    }
+    show_published(outcome.published);
     if !outcome.deviations.is_empty() {
         print_line("differs from the original program:");
     }
     outcome.deviations.iter().for_each(|deviation| print_line(&format!("  {deviation}")));
     outcome.files.iter().for_each(|file| print_line(&file.display().to_string()));
     Ok(Ending::Done)
+}
+
+/// Prints what was published.
+fn show_published(published: &[Published]) {
+    if !published.is_empty() {
+        print_line("published:");
+    }
+    for row in published {
+        print_line(&format!("  {:>6.1}  {}, {} ({})", row.value, row.network, row.figure, row.source));
+    }
 }

@@ -13,7 +13,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use dinoxide_engine::kernels::Kernels;
+use dinoxide_engine::kernels::{Kernels, Normalize};
 use dinoxide_engine::params::{Layout, Params};
 use dinoxide_engine::tensor::Pool;
 use dinoxide_views::{EvalTransform, Reading};
@@ -100,6 +100,11 @@ impl Model {
     /// The backbone ready to be shown images.
     pub fn frozen<'a>(&'a self, kernels: &'a dyn Kernels<f32>, pool: &'a Pool) -> Frozen<'a> {
         Frozen::new(kernels, pool, &self.backbone, &self.params)
+    }
+
+    /// The same weights for pixels of another mean and deviation.
+    pub fn normalize_by(&mut self, normalize: Normalize) {
+        self.backbone = layout_of(self.backbone.config().with_normalize(normalize)).0;
     }
 
     /// How images are brought to size: exactly to `image_size`, or the model's own way.

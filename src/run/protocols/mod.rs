@@ -9,6 +9,7 @@ pub mod head;
 pub mod knn;
 pub mod linear;
 pub mod logreg;
+pub mod video;
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -26,6 +27,8 @@ use crate::config::Precision;
 use crate::eval::published::Published;
 use crate::eval::readout::Readout;
 
+/// What differs where images are turned and the original does not do so.
+const TURNED: &str = "images are turned as their EXIF data says; the original leaves them as stored";
 /// File of an outcome in the folder of the results.
 pub const RESULTS_FILE: &str = "results.json";
 
@@ -112,7 +115,7 @@ impl<'r> Session<'r> {
         if reference {
             look.model.reading.exif = Exif::Ignore;
         } else if look.model.reading.exif == Exif::Apply {
-            deviations.push("images are turned as their EXIF data says; the original leaves them as stored".to_owned());
+            deviations.push(TURNED.to_owned());
         }
         Ok(Self { request, look, deviations, files: Vec::new(), start })
     }
@@ -120,6 +123,12 @@ impl<'r> Session<'r> {
     /// Whether nothing may differ from the original.
     pub fn is_reference(&self) -> bool {
         self.request.manner == Manner::Reference
+    }
+
+    /// Images are turned as their EXIF data says, as OpenCV does, which this original reads them with.
+    pub fn turn_images(&mut self) {
+        self.look.model.reading.exif = Exif::Apply;
+        self.deviations.retain(|deviation| deviation != TURNED);
     }
 
     /// How images are brought to size: as asked for, else the model's own way, or `original` where nothing may differ.

@@ -62,7 +62,7 @@ impl Groups {
 
     fn images(&self, network: &Xcit) -> Vec<Images<'_>> {
         let patches = |[images, height, width]: [usize; 3]| network.patches(images, height, width);
-        self.0.iter().map(|(size, pixels)| Images { pixels, patches: patches(*size) }).collect()
+        self.0.iter().map(|(size, pixels)| Images { pixels: pixels.into(), patches: patches(*size) }).collect()
     }
 }
 

@@ -76,7 +76,7 @@ impl<'a> Frozen<'a> {
 
     fn images<'x>(&self, batch: ImageBatch<'x>) -> Images<'x> {
         let patches = self.backbone.patches(batch.images, batch.height, batch.width);
-        Images { pixels: batch.pixels, patches }
+        Images { pixels: batch.pixels.into(), patches }
     }
 }
 

@@ -3,6 +3,7 @@
 //! Nothing here knows a method, a loss or a training run. A protocol sees rows of `f32`, labels and masks.
 
 pub mod attention;
+pub mod copy_detection;
 pub mod dedup;
 pub mod embedding;
 mod error;
@@ -12,11 +13,14 @@ pub mod kmeans;
 pub mod knn;
 pub mod labels;
 pub mod map;
+pub mod multi_scale;
 pub mod nearest;
 pub mod pca;
 pub mod pca_maps;
 pub mod pixels;
 pub mod published;
 pub mod representation;
+pub mod retrieval;
+pub mod whitening;
 
 pub use error::EvalError;

@@ -104,6 +104,9 @@ pub enum RunError {
     /// An evaluation failed.
     #[error(transparent)]
     Eval(#[from] crate::eval::EvalError),
+    /// What is to be found, or among what, cannot be used.
+    #[error(transparent)]
+    Retrieval(#[from] super::protocols::RetrievalError),
     /// A picture cannot be drawn.
     #[error(transparent)]
     Picture(#[from] crate::report::picture::PictureError),

@@ -1,6 +1,8 @@
 //! `dinoxide eval`: one file per protocol, and here what they share.
 
+mod copy;
 mod knn;
+mod retrieval;
 
 use std::path::PathBuf;
 
@@ -21,6 +23,8 @@ pub(super) struct EvalArgs {
 #[derive(Debug, Subcommand)]
 enum Protocol {
     Knn(knn::KnnArgs),
+    Retrieval(retrieval::RetrievalArgs),
+    Copy(copy::CopyArgs),
 }
 
 /// What every protocol takes.
@@ -55,6 +59,8 @@ impl ProtocolArgs {
 pub(super) fn run(arguments: EvalArgs) -> anyhow::Result<Ending> {
     match arguments.protocol {
         Protocol::Knn(arguments) => knn::run(arguments),
+        Protocol::Retrieval(arguments) => retrieval::run(arguments),
+        Protocol::Copy(arguments) => copy::run(arguments),
     }
 }
 

@@ -3,7 +3,10 @@
 //! A protocol opens a [`Session`], measures, notes where it differs from the original program, and ends with an [`Outcome`], which
 //! is written to `results.json` in the folder of the results.
 
+pub mod copy;
 pub mod knn;
+mod ranking;
+pub mod retrieval;
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -12,6 +15,7 @@ use dinoxide_engine::cpu::Cpu;
 use dinoxide_views::{EvalTransform, Exif, Source};
 use serde::Serialize;
 
+pub use self::retrieval::RetrievalError;
 use super::RunError;
 use super::images::words;
 use super::input::{ImageSize, Network};

@@ -72,7 +72,12 @@ fn scores_of_rankings_equal_a_plain_program() {
         for (ours, theirs) in found.queries.iter().zip(expected["queries"].as_array().unwrap()) {
             let theirs: Option<Vec<f64>> = serde_json::from_value(theirs.clone()).unwrap();
             assert_eq!(ours.is_none(), theirs.is_none());
-            assert_scores(setting.name(), &ours.as_ref().map(flat).unwrap_or_default(), &theirs.unwrap_or_default(), EXACT);
+            assert_scores(
+                setting.name(),
+                &ours.as_ref().map(flat).unwrap_or_default(),
+                &theirs.unwrap_or_default(),
+                EXACT,
+            );
         }
     }
 }
@@ -153,7 +158,8 @@ fn a_database_is_ranked_by_cosine_under_every_setting() {
     let found = rank(&database, &at_angles(&[-1.0, 41.0]), &[truth.clone(), truth], 3).unwrap();
 
     // The first query sees 0 1 2 3 4, the second 4 3 2 1 0.
-    let average = |ranked: &Ranked| ranked.scores.iter().map(|score| score.unwrap().average_precision).collect::<Vec<_>>();
+    let average =
+        |ranked: &Ranked| ranked.scores.iter().map(|score| score.unwrap().average_precision).collect::<Vec<_>>();
     let second = |place: usize| average_precision(&[place], 1);
     assert_eq!(average(&found[0]), [1.0, average_precision(&[0, 2], 2), second(1)]);
     assert_eq!(average(&found[1]), [second(2), average_precision(&[1, 3], 2), second(1)]);

@@ -9,9 +9,7 @@ use dinoxide::config::Precision;
 use dinoxide::run::RunError;
 use dinoxide::run::input::{ImageSize, Network};
 use dinoxide::run::protocols::copy::{CopyReport, CopyRequest, Pairing, copy};
-use dinoxide::run::protocols::retrieval::{
-    Missing, QueryPart, RetrievalReport, RetrievalRequest, Scales, retrieval,
-};
+use dinoxide::run::protocols::retrieval::{Missing, QueryPart, RetrievalReport, RetrievalRequest, Scales, retrieval};
 use dinoxide::run::protocols::{Manner, Outcome, ProtocolRequest};
 use image::RgbImage;
 use untrained::run_folder;
@@ -106,7 +104,8 @@ fn size_scales_and_boxes_are_said_where_they_differ() {
     let mut other = request(place.path(), &data);
     (other.scales, other.queries) = (Some(Scales::Three), QueryPart::Box);
     other.protocol.image_size = Some(ImageSize { width: 48, height: 48 });
-    let plain = RetrievalRequest { protocol: protocol(place.path(), Manner::Reference), ..request(place.path(), &data) };
+    let plain =
+        RetrievalRequest { protocol: protocol(place.path(), Manner::Reference), ..request(place.path(), &data) };
 
     let (other, plain) = (retrieval(&other).unwrap(), retrieval(&plain).unwrap());
 
@@ -191,10 +190,8 @@ fn folders_with_nothing_to_find_are_errors() {
 }
 
 fn copy_request(place: &Path, data: &Path) -> CopyRequest {
-    let protocol = ProtocolRequest {
-        image_size: Some(ImageSize { width: 32, height: 32 }),
-        ..protocol(place, Manner::Fitting)
-    };
+    let protocol =
+        ProtocolRequest { image_size: Some(ImageSize { width: 32, height: 32 }), ..protocol(place, Manner::Fitting) };
     CopyRequest { protocol, data: data.to_path_buf(), distractors: None, whitening: None }
 }
 

@@ -32,7 +32,9 @@ pub enum EvalError {
         images: usize,
     },
     /// No query has an image that should be found.
-    #[error("no query has an image that belongs to it, so there is nothing to find; give two or more images that belong together")]
+    #[error(
+        "no query has an image that belongs to it, so there is nothing to find; give two or more images that belong together"
+    )]
     NothingToFind,
     /// The system gives no thread.
     #[error("cannot start a thread; the system has none left")]

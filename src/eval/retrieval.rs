@@ -143,7 +143,8 @@ impl Scores {
         if scored == 0 {
             return Err(EvalError::NothingToFind);
         }
-        let mean = |value: &dyn Fn(&QueryScore) -> f64| queries.iter().flatten().map(value).sum::<f64>() / scored as f64;
+        let mean =
+            |value: &dyn Fn(&QueryScore) -> f64| queries.iter().flatten().map(value).sum::<f64>() / scored as f64;
         let map = mean(&|query| query.average_precision);
         let precision = std::array::from_fn(|cut| mean(&|query| query.precision[cut]));
         Ok(Self { map, precision, queries })

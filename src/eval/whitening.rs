@@ -61,7 +61,8 @@ impl Whitening {
         let mut whitened = Vec::with_capacity(descriptors.len());
         for block in descriptors.chunks(BLOCK * dim) {
             let places = (0..dim).cycle();
-            let block: Vec<f64> = block.iter().zip(places).map(|(value, at)| f64::from(*value) - self.mean[at]).collect();
+            let block: Vec<f64> =
+                block.iter().zip(places).map(|(value, at)| f64::from(*value) - self.mean[at]).collect();
             let rows = block.len() / dim;
             let mut product = Mat::<f64>::zeros(rows, dim);
             let block = MatRef::from_row_major_slice(&block, rows, dim);

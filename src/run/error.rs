@@ -107,6 +107,9 @@ pub enum RunError {
     /// What is to be found, or among what, cannot be used.
     #[error(transparent)]
     Retrieval(#[from] super::protocols::RetrievalError),
+    /// Copies or their originals cannot be used.
+    #[error(transparent)]
+    Copy(#[from] super::protocols::CopyError),
     /// A picture cannot be drawn.
     #[error(transparent)]
     Picture(#[from] crate::report::picture::PictureError),

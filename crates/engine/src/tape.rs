@@ -8,8 +8,8 @@
 use std::rc::Rc;
 
 use crate::kernels::{
-    Attention, Kernels, LinearSize, Residual, Rows, Segment, SoftCrossEntropy, WeightNormLinear,
-    WeightNormLinearGrad, Write,
+    Attention, Kernels, LinearSize, Residual, Rows, Segment, SoftCrossEntropy, WeightNormLinear, WeightNormLinearGrad,
+    Write,
 };
 use crate::params::{ParamId, Params};
 use crate::team::Awake;

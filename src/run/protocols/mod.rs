@@ -15,6 +15,7 @@ use dinoxide_engine::cpu::Cpu;
 use dinoxide_views::{EvalTransform, Exif, Source};
 use serde::Serialize;
 
+pub use self::copy::CopyError;
 pub use self::retrieval::RetrievalError;
 use super::RunError;
 use super::images::words;

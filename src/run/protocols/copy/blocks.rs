@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use dinoxide_views::source::EXTENSIONS;
 use serde::Serialize;
 
-use super::super::{Manner, RetrievalError, ranking::ImageFile};
+use super::super::Manner;
+use super::super::ranking::ImageFile;
 use crate::run::RunError;
 
 /// Folder of the originals.
@@ -15,6 +16,36 @@ pub const ORIGINAL: &str = "original";
 pub const STRONG: &str = "strong";
 /// How many characters these are.
 const PREFIX: usize = 4;
+
+/// Folders that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum CopyError {
+    /// Copies without originals.
+    #[error("`{}` has no folder `original` with images; DATA has `original/` and folders of copies beside it, such as `strong/`", data.display())]
+    NoOriginals {
+        /// The folder.
+        data: PathBuf,
+    },
+    /// Originals without copies.
+    #[error("`{}` has no folder of copies beside `original/`, such as `strong/` or `crops/50/`", data.display())]
+    NoCopies {
+        /// The folder.
+        data: PathBuf,
+    },
+    /// Which original a copy belongs to cannot be told.
+    #[error(
+        "the {copies} images of `{}` cannot be told to belong to the {originals} originals; give them the names of their originals, or give as many",
+        block.display()
+    )]
+    Unpaired {
+        /// The folder.
+        block: PathBuf,
+        /// Its images.
+        copies: usize,
+        /// Originals.
+        originals: usize,
+    },
+}
 
 /// How copies are told to belong to originals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -45,10 +76,9 @@ pub struct Block {
 /// # Errors
 /// If there are no originals or no copies, or a block's copies cannot be told to belong to any.
 pub fn find(data: &Path, manner: Manner) -> Result<(Vec<ImageFile>, Vec<Block>), RunError> {
-    let originals =
-        if data.join(ORIGINAL).is_dir() { images(data, ORIGINAL, manner)? } else { Vec::new() };
+    let originals = if data.join(ORIGINAL).is_dir() { images(data, ORIGINAL, manner)? } else { Vec::new() };
     if originals.is_empty() {
-        return Err(RetrievalError::NoOriginals { data: data.to_path_buf() }.into());
+        return Err(CopyError::NoOriginals { data: data.to_path_buf() }.into());
     }
     let mut names = Vec::new();
     for name in folders(data)?.into_iter().filter(|name| name != ORIGINAL) {
@@ -70,7 +100,7 @@ pub fn find(data: &Path, manner: Manner) -> Result<(Vec<ImageFile>, Vec<Block>),
         }
     }
     if blocks.len() == 1 {
-        return Err(RetrievalError::NoCopies { data: data.to_path_buf() }.into());
+        return Err(CopyError::NoCopies { data: data.to_path_buf() }.into());
     }
     Ok((originals, blocks))
 }
@@ -81,7 +111,7 @@ fn block(
     copies: Vec<ImageFile>,
     originals: &[ImageFile],
     manner: Manner,
-) -> Result<Block, RetrievalError> {
+) -> Result<Block, CopyError> {
     let block = |pairing, of| Block { name: name.to_owned(), pairing, copies: copies.clone(), originals: of };
     if name == STRONG {
         let beginning = |image: &ImageFile| file_name(&image.path).chars().take(PREFIX).collect::<String>();
@@ -103,7 +133,7 @@ fn block(
         None if copies.len() == originals.len() => Ok(ordered()),
         None => {
             let (copies, originals) = (copies.len(), originals.len());
-            Err(RetrievalError::Unpaired { block: data.join(name), copies, originals })
+            Err(CopyError::Unpaired { block: data.join(name), copies, originals })
         }
     }
 }

@@ -26,7 +26,7 @@ use crate::run::input::ImageSize;
 mod blocks;
 
 use blocks::{Block, ORIGINAL, STRONG};
-pub use blocks::Pairing;
+pub use blocks::{CopyError, Pairing};
 
 /// Side of the images in the original program.
 const SIDE: usize = 320;
@@ -116,7 +116,8 @@ fn detect(request: &CopyRequest) -> Result<Outcome<CopyReport>, RunError> {
     let learnt_from = learnt_from.map(|images| described(&session, images, transform)).transpose()?;
     let dim = 2 * session.look.model.backbone.dim();
     let whitening = learnt_from.as_ref().map(|images| Whitening::fit(&images.rows, dim)).transpose()?;
-    let finished = |rows: &[f32]| whitening.as_ref().map_or_else(|| Ok(rows.to_vec()), |whitening| whitening.apply(rows));
+    let finished =
+        |rows: &[f32]| whitening.as_ref().map_or_else(|| Ok(rows.to_vec()), |whitening| whitening.apply(rows));
 
     let row_of: HashMap<usize, usize> = all.places.iter().enumerate().map(|(row, place)| (*place, row)).collect();
     let known: Vec<usize> = (0..originals.len()).filter(|place| row_of.contains_key(place)).collect();
@@ -225,7 +226,12 @@ fn report(found: &[Found<'_>]) -> Result<CopyReport, EvalError> {
     let block = |found: &Found<'_>| {
         let (map, queries) = mean_average_precision(&found.queries).ok().unzip();
         let map = map.map(|map: f64| 100.0 * map);
-        BlockReport { block: found.block.name.clone(), pairing: found.block.pairing, map, queries: queries.unwrap_or(0) }
+        BlockReport {
+            block: found.block.name.clone(),
+            pairing: found.block.pairing,
+            map,
+            queries: queries.unwrap_or(0),
+        }
     };
     let query = |(copy, query): (&&ImageFile, &CopyQuery)| CopyQueryReport {
         query: copy.name.clone(),
@@ -270,6 +276,7 @@ fn note(session: &mut Session<'_>, [others, learnt_from]: [Option<&Described>; 2
         session.deviates(format!("{database} images are ranked; the original needs {DEPTH} or more"));
     }
     if !all.left_out.is_empty() {
-        session.deviates(format!("{} images could not be read and are left out; the original stops", all.left_out.len()));
+        session
+            .deviates(format!("{} images could not be read and are left out; the original stops", all.left_out.len()));
     }
 }

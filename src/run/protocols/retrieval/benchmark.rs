@@ -36,7 +36,11 @@ pub(super) fn score(request: &RetrievalRequest, file: &Path) -> Result<Outcome<R
         QueryPart::Whole => vec![None; queries.len()],
         QueryPart::Box => benchmark.boxes.clone(),
     };
-    introduce_as(&session.look.console, &session.look.model, &format!("made to fit {}x{}", showing.within.0, showing.within.1));
+    introduce_as(
+        &session.look.console,
+        &session.look.model,
+        &format!("made to fit {}x{}", showing.within.0, showing.within.1),
+    );
     let of = |files: &[ImageFile], boxes: &[Option<[f64; 4]>], what| {
         let parts = files.iter().zip(boxes).map(|(file, edges)| Part { path: &file.path, edges: *edges });
         usable(features(&session, &parts.collect::<Vec<_>>(), &showing), files, &showing, (what, &folder))

@@ -105,7 +105,8 @@ impl GroundTruth {
         let json = if path.extension().is_some_and(|ending| ending == "json") {
             serde_json::from_slice(&bytes).map_err(|error| broken(format!("it is no JSON: {error}")))?
         } else {
-            let value = pickle::read(&bytes).map_err(|error| broken(format!("it is no pickle that is understood: {error}")))?;
+            let value =
+                pickle::read(&bytes).map_err(|error| broken(format!("it is no pickle that is understood: {error}")))?;
             plain(&value).map_err(broken)?
         };
         let stored = Stored::deserialize(json).map_err(|error| broken(error.to_string()))?;

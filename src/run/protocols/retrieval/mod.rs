@@ -71,7 +71,7 @@ pub enum Missing {
     Skip,
 }
 
-/// Images or lists that retrieval cannot use.
+/// Images or lists that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum RetrievalError {
     /// There is neither a ground truth nor classes.
@@ -133,31 +133,6 @@ pub enum RetrievalError {
         what: &'static str,
         /// Where they were looked for.
         folder: PathBuf,
-    },
-    /// Copies without originals.
-    #[error("`{}` has no folder `original` with images; DATA has `original/` and folders of copies beside it, such as `strong/`", data.display())]
-    NoOriginals {
-        /// The folder.
-        data: PathBuf,
-    },
-    /// Originals without copies.
-    #[error("`{}` has no folder of copies beside `original/`, such as `strong/` or `crops/50/`", data.display())]
-    NoCopies {
-        /// The folder.
-        data: PathBuf,
-    },
-    /// Which original a copy belongs to cannot be told.
-    #[error(
-        "the {copies} images of `{}` cannot be told to belong to the {originals} originals; give them the names of their originals, or give as many",
-        block.display()
-    )]
-    Unpaired {
-        /// The folder.
-        block: PathBuf,
-        /// Its images.
-        copies: usize,
-        /// Originals.
-        originals: usize,
     },
 }
 
@@ -236,10 +211,7 @@ fn within(session: &Session<'_>, side: usize) -> Result<(u32, u32), RunError> {
 }
 
 /// Figures of each setting from the scores of every query.
-fn settings(
-    names: &[&'static str],
-    ranked: &[Ranked],
-) -> Result<BTreeMap<&'static str, SettingReport>, EvalError> {
+fn settings(names: &[&'static str], ranked: &[Ranked]) -> Result<BTreeMap<&'static str, SettingReport>, EvalError> {
     let mut settings = BTreeMap::new();
     for (place, name) in names.iter().enumerate() {
         let Ok(scores) = Scores::of(ranked.iter().map(|ranked| ranked.scores[place]).collect()) else { continue };

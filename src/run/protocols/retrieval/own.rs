@@ -22,7 +22,8 @@ pub(super) fn score(request: &RetrievalRequest) -> Result<Outcome<RetrievalRepor
         Error::NoClasses { .. } => RetrievalError::NothingKnown { data: request.data.clone() }.into(),
         other => RunError::from(other),
     })?;
-    let file = |image: &dinoxide_views::source::SourceImage| ImageFile { name: image.name.to_string(), path: image.path() };
+    let file =
+        |image: &dinoxide_views::source::SourceImage| ImageFile { name: image.name.to_string(), path: image.path() };
     let files: Vec<ImageFile> = source.images.iter().map(file).collect();
 
     let mut session = Session::open(&request.protocol)?;
@@ -30,7 +31,9 @@ pub(super) fn score(request: &RetrievalRequest) -> Result<Outcome<RetrievalRepor
     let within = within(&session, width.max(height) as usize)?;
     let scales = request.scales.unwrap_or(Scales::One).values();
     let showing = Showing { within, scales, missing: Missing::Skip };
-    session.deviates("every image is a query for the others of its folder; the original knows revisited Oxford and Paris only");
+    session.deviates(
+        "every image is a query for the others of its folder; the original knows revisited Oxford and Paris only",
+    );
     introduce_as(&session.look.console, &session.look.model, &format!("made to fit {}x{}", within.0, within.1));
     let parts: Vec<Part<'_>> = files.iter().map(|file| Part { path: &file.path, edges: None }).collect();
     let shown = features(&session, &parts, &showing);

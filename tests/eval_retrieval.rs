@@ -113,6 +113,14 @@ fn official_scores_of_revisited_oxford() {
 }
 
 #[test]
+fn an_image_of_two_lists_is_right_where_one_says_so() {
+    let both = Truth { easy: vec![0], hard: vec![0], junk: vec![0] };
+    for setting in Setting::ALL {
+        assert_eq!(both.marks(setting, 2).unwrap(), [Mark::Right, Mark::Wrong]);
+    }
+}
+
+#[test]
 fn precision_is_read_no_further_than_the_last_right_image() {
     let marks = [Mark::Junk, Mark::Right, Mark::Junk, Mark::Wrong, Mark::Right, Mark::Wrong];
 
@@ -141,7 +149,10 @@ fn lists_that_do_not_fit_are_errors() {
     let error = score(&[vec![0, 1]], &[beyond], 4, Setting::Medium).unwrap_err();
     assert!(matches!(error, EvalError::NoSuchImage { index: 4, images: 4 }), "{error}");
     let fine = Truth { easy: vec![1], ..Truth::default() };
-    assert!(matches!(score(&[vec![0, 9]], &[fine.clone()], 4, Setting::Easy), Err(EvalError::NoSuchImage { .. })));
+    assert!(matches!(
+        score(&[vec![0, 9]], std::slice::from_ref(&fine), 4, Setting::Easy),
+        Err(EvalError::NoSuchImage { .. })
+    ));
     assert!(matches!(score(&[vec![0], vec![1]], &[fine], 4, Setting::Easy), Err(EvalError::Size { .. })));
 }
 

@@ -97,7 +97,10 @@ impl Truth {
             Setting::Hard => (Mark::Junk, Mark::Right),
         };
         let mut marks = vec![Mark::Wrong; images];
-        for (indices, mark) in [(&self.junk, Mark::Junk), (&self.easy, easy), (&self.hard, hard)] {
+        let mut lists = [(&self.junk, Mark::Junk), (&self.easy, easy), (&self.hard, hard)];
+        // An image of two lists is right if one of them says so.
+        lists.sort_by_key(|(_, mark)| *mark == Mark::Right);
+        for (indices, mark) in lists {
             for &index in indices {
                 *marks.get_mut(index).ok_or(EvalError::NoSuchImage { index, images })? = mark;
             }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::{Ending, ProtocolArgs, show};
+use crate::eval::retrieval::Setting;
 use crate::run::console::print_line;
 use crate::run::protocols::retrieval::{Missing, QueryPart, RetrievalReport, RetrievalRequest, Scales, retrieval};
 
@@ -41,7 +42,11 @@ pub(super) fn run(arguments: RetrievalArgs) -> anyhow::Result<Ending> {
 
 fn print_table(report: &RetrievalReport) {
     print_line("            mAP    mP@1    mP@5   mP@10  queries");
-    for (name, setting) in &report.settings {
+    // Classes, or easy, medium, hard.
+    let names =
+        report.settings.keys().filter(|name| !Setting::ALL.iter().any(|setting| setting.name() == **name)).copied();
+    for name in names.chain(Setting::ALL.map(Setting::name)) {
+        let Some(setting) = report.settings.get(name) else { continue };
         let precision: String = setting.precision_at.values().map(|value| format!("{value:>8.2}")).collect();
         print_line(&format!("{name:<8}{:>7.2}{precision}{:>9}", setting.map, setting.queries));
     }

@@ -96,7 +96,7 @@ fn backbone_gradient(cpu: &Cpu) -> (Params, Vec<f32>) {
     let (params, pool) = (registry.finish(3), Pool::new());
     let pixels = filler_bytes("image", IMAGES * 32 * 32 * 3);
     let mut tape = Tape::train(cpu, &params, &pool);
-    let images = [Images { pixels: &pixels, patches: backbone.patches(IMAGES, 32, 32) }];
+    let images = [Images { pixels: (&pixels).into(), patches: backbone.patches(IMAGES, 32, 32) }];
     let tokens = backbone.features(&mut tape, &images, None);
     let mut grads = vec![0.0; params.values().len()];
     tape.backward_from(&tokens, &filler("gradient", tokens.values().len(), 1.0, 0.0), &mut grads);

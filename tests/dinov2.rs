@@ -41,7 +41,7 @@ fn loss(vit: &Vit, params: &Params, gradient: Option<&mut [f32]>) -> f64 {
     let pixels: Vec<u8> = (0..2 * 32 * 32 * 3).map(|at| (at * 37 % 251) as u8).collect();
     let small: Vec<u8> = pixels[..24 * 16 * 3].to_vec();
     let groups = [(2, 32, 32, &pixels), (1, 24, 16, &small)].map(|(images, height, width, pixels)| Images {
-        pixels,
+        pixels: pixels.into(),
         patches: Patches { images, height, width, channels: 3, patch: 8 },
     });
     let mut tape = Tape::train(&cpu, params, &pool);

@@ -233,7 +233,7 @@ fn mean_teacher_logits(params: &Params, at: usize) -> Vec<f64> {
     let head = dinoxide::nn::dino_head::DinoHead::new(&config().head, "head.", &mut registry);
     let globals = filler_bytes(&format!("global.{at}"), 2 * IMAGES * 32 * 32 * 3);
     let mut tape = Tape::infer(&cpu, params, &pool);
-    let images = [Images { pixels: &globals, patches: vit.patches(2 * IMAGES, 32, 32) }];
+    let images = [Images { pixels: (&globals).into(), patches: vit.patches(2 * IMAGES, 32, 32) }];
     let features = vit.class_tokens(&mut tape, &images, None);
     let logits = head.forward(&mut tape, &features);
     let column = |k: usize| (0..logits.rows()).map(|row| f64::from(logits.row(row)[k])).sum::<f64>();

@@ -36,7 +36,7 @@ fn check(fixture: &Fixture) {
     let images: Vec<Images<'_>> = groups
         .iter()
         .zip(&pixels)
-        .map(|((side, images), pixels)| Images { pixels, patches: vit.patches(*images, *side, *side) })
+        .map(|((side, images), pixels)| Images { pixels: pixels.into(), patches: vit.patches(*images, *side, *side) })
         .collect();
 
     let (cpu, pool) = (Cpu::new(), Pool::new());

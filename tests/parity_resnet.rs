@@ -38,7 +38,7 @@ fn check(name: &str, config: ResNetConfig, gradient: f64) {
         pixels.into_iter().enumerate().map(|(group, len)| filler_bytes(&format!("image.{group}"), len)).collect();
     let images = |group: usize| {
         let (images, height, width) = GROUPS[group];
-        Images { pixels: &pixels[group], patches: network.patches(images, height, width) }
+        Images { pixels: (&pixels[group]).into(), patches: network.patches(images, height, width) }
     };
     let mut grads = vec![0.0; params.values().len()];
     let mut both = Tape::infer(&cpu, &params, &pool);

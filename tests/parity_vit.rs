@@ -27,7 +27,7 @@ fn check(name: &str, embed_dim: usize, num_heads: usize) {
     for (height, width) in [(224, 224), (96, 96), (320, 480)] {
         let fixture = Fixture::open(&format!("vit/vit_{name}_{height}x{width}.safetensors"));
         let pixels = filler_bytes("image", height * width * 3);
-        let images = [Images { pixels: &pixels, patches: vit.patches(1, height, width) }];
+        let images = [Images { pixels: (&pixels).into(), patches: vit.patches(1, height, width) }];
         let (cpu, pool) = (Cpu::new(), Pool::new());
         let mut tape = Tape::infer(&cpu, &params, &pool);
 

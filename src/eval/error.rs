@@ -32,6 +32,19 @@ pub enum EvalError {
         /// Images that are needed.
         fewest: usize,
     },
+    /// A list names an image that does not exist.
+    #[error("there is no image {index} among {images}, counted from 0; check that the lists belong to the same images")]
+    NoSuchImage {
+        /// Its index.
+        index: usize,
+        /// Number of images.
+        images: usize,
+    },
+    /// No query has an image that should be found.
+    #[error(
+        "no query has an image that belongs to it, so there is nothing to find; give two or more images that belong together"
+    )]
+    NothingToFind,
     /// The system gives no thread.
     #[error("cannot start a thread; the system has none left")]
     NoThread,

@@ -2,7 +2,7 @@
 
 use dinoxide_engine::kernels::Kernels;
 use dinoxide_engine::params::Params;
-use dinoxide_engine::tape::{FrozenParams, Images, Statistics, Tape};
+use dinoxide_engine::tape::{FrozenParams, Images, Pixels, Statistics, Tape};
 use dinoxide_engine::tensor::Pool;
 use dinoxide_views::EvalBatch;
 
@@ -33,6 +33,17 @@ pub struct ImageBatch<'a> {
     pub width: usize,
 }
 
+/// Images of one size that were resized without rounding: values from 0 to 255.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ScaledImages {
+    /// `[images, height, width, channels]`
+    pub values: Vec<f32>,
+    /// Height in pixels.
+    pub height: usize,
+    /// Width in pixels.
+    pub width: usize,
+}
+
 /// One row of features for each image that could be read, from each of several networks.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Features<const NETWORKS: usize> {
@@ -52,6 +63,13 @@ impl<'a> Frozen<'a> {
     pub fn class_features(&self, batch: ImageBatch<'_>) -> Vec<f32> {
         let mut tape = self.tape();
         self.backbone.features(&mut tape, &[self.images(batch)], None).values().to_vec()
+    }
+
+    /// The same of `images` images that were resized without rounding.
+    pub fn class_features_of(&self, scaled: &ScaledImages, images: usize) -> Vec<f32> {
+        let patches = self.backbone.patches(images, scaled.height, scaled.width);
+        let group = Images { pixels: Pixels::Values(&scaled.values), patches };
+        self.backbone.features(&mut self.tape(), &[group], None).values().to_vec()
     }
 
     /// For each image its features and those of every place of the backbone's grid, `[images, 1 + N, D]`.
@@ -82,7 +100,7 @@ impl<'a> Frozen<'a> {
 
     fn images<'x>(&self, batch: ImageBatch<'x>) -> Images<'x> {
         let patches = self.backbone.patches(batch.images, batch.height, batch.width);
-        Images { pixels: batch.pixels, patches }
+        Images { pixels: batch.pixels.into(), patches }
     }
 }
 

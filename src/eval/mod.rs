@@ -4,6 +4,7 @@
 
 pub mod attention;
 pub mod classifier;
+pub mod copy_detection;
 pub mod dedup;
 pub mod embedding;
 mod error;
@@ -15,6 +16,7 @@ pub mod labels;
 pub mod linear;
 pub mod logreg;
 pub mod map;
+pub mod multi_scale;
 pub mod nearest;
 pub mod pca;
 pub mod pca_maps;
@@ -22,7 +24,9 @@ pub mod pixels;
 pub mod published;
 pub mod readout;
 pub mod representation;
+pub mod retrieval;
 pub mod subset;
 pub mod video;
+pub mod whitening;
 
 pub use error::EvalError;

@@ -11,6 +11,9 @@ use super::EvalError;
 /// Queries of one task. With [`BANK_BLOCK`] it bounds the similarities a thread holds to 2 MB.
 pub(super) const QUERY_BLOCK: usize = 128;
 
+/// Queries of one task that ranks all rows.
+const RANKED_BLOCK: usize = 8;
+
 /// Rows of the bank in one matrix product.
 const BANK_BLOCK: usize = 4096;
 
@@ -65,17 +68,17 @@ impl UnitRows {
         self.dim
     }
 
-    /// Returns all values, `[N, D]`.
-    pub fn values(&self) -> &[f32] {
-        &self.values
-    }
-
     /// Returns a row.
     ///
     /// # Panics
     /// If there is none at `index`.
     pub fn row(&self, index: usize) -> &[f32] {
         &self.values[index * self.dim..][..self.dim]
+    }
+
+    /// Returns all rows one after the other, `[N, D]`.
+    pub fn values(&self) -> &[f32] {
+        &self.values
     }
 
     /// Returns the cosine of two rows.
@@ -165,6 +168,30 @@ impl UnitRows {
             found
         };
         Ok(found.into_iter().flatten().zip(own).map(without).collect())
+    }
+}
+
+impl UnitRows {
+    /// Calls `each` with the number of every query and all rows, nearest first, in parallel, and returns its answers in order.
+    ///
+    /// # Shapes
+    /// `queries` is `[M, D]`, of any length of row.
+    ///
+    /// # Errors
+    /// A number of values that is no multiple of D, a value that is not finite.
+    pub fn ranked<T: Send>(
+        &self,
+        queries: &[f32],
+        each: impl Fn(usize, &[Neighbour]) -> T + Sync,
+    ) -> Result<Vec<T>, EvalError> {
+        // Few queries at a time, for each of them holds all rows.
+        let blocks = queries.par_chunks(RANKED_BLOCK * self.dim).enumerate().map(|(number, block)| {
+            let found = self.for_each_block(block, |block| self.nearest(block, self.len()))?;
+            let queries = (number * RANKED_BLOCK..).zip(found.into_iter().flatten());
+            Ok(queries.map(|(query, ranking)| each(query, &ranking)).collect::<Vec<T>>())
+        });
+        let blocks = blocks.collect::<Result<Vec<Vec<T>>, EvalError>>()?;
+        Ok(blocks.into_iter().flatten().collect())
     }
 }
 

@@ -251,7 +251,7 @@ impl<'a> Views<'a> {
         let views = |group: &Images<'a>| {
             let patches = Patches { images: self.images, ..group.patches };
             let view = patches.images * patches.height * patches.width * patches.channels;
-            group.pixels.chunks_exact(view).map(move |pixels| Images { pixels, patches }).collect::<Vec<_>>()
+            group.pixels.parts(view).into_iter().map(move |pixels| Images { pixels, patches })
         };
         self.groups.iter().take(groups).flat_map(views).collect()
     }

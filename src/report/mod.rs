@@ -13,6 +13,7 @@ pub mod neighbor_sheet;
 pub mod page;
 pub mod pca_sheet;
 pub mod picture;
+pub mod ranking_sheet;
 pub mod sheet;
 mod svg;
 pub mod tiles;

@@ -113,6 +113,12 @@ pub enum RunError {
     /// Videos or their masks cannot be used.
     #[error(transparent)]
     Video(#[from] super::protocols::video::VideoDataError),
+    /// What is to be found, or among what, cannot be used.
+    #[error(transparent)]
+    Retrieval(#[from] super::protocols::RetrievalError),
+    /// Copies or their originals cannot be used.
+    #[error(transparent)]
+    Copy(#[from] super::protocols::CopyError),
     /// A picture cannot be drawn.
     #[error(transparent)]
     Picture(#[from] crate::report::picture::PictureError),

@@ -13,8 +13,12 @@ const SKIPPED_SHOWN: usize = 10;
 
 /// Says what the user should know about a model and how its images are brought to size.
 pub(super) fn introduce(console: &Console, model: &Model, transform: EvalTransform) {
+    introduce_as(console, model, &words(transform));
+}
+
+/// The same where `size` says how images are brought to size.
+pub(super) fn introduce_as(console: &Console, model: &Model, size: &str) {
     model.notices.iter().for_each(|notice| console.warn(notice));
-    let size = words(transform);
     let config = model.backbone.config();
     let network = match config.vit() {
         Some(vit) => format!(

@@ -88,7 +88,7 @@ fn blocks(state: &TrainState, crops: &Crops<'_>, images: usize, device: Device<'
     let (backbone, _) = state.method.backbone();
     let mut tape = Tape::infer(device.kernels, &state.student, device.pool);
     let patches = backbone.patches(crops.views * images, crops.side, crops.side);
-    let images = [Images { pixels: crops.pixels, patches }];
+    let images = [Images { pixels: crops.pixels.into(), patches }];
     let Some(vit) = backbone.vit() else {
         return vec![Extent::of("features".to_owned(), backbone.features(&mut tape, &images, None).values())];
     };

@@ -175,7 +175,7 @@ impl MicroBatch {
         let (backbone, _) = method.backbone();
         let pixels = |group: usize| if count < images { &self.pixels[group][..] } else { groups[group].pixels };
         let groups = groups.iter().enumerate().map(|(group, crops)| Images {
-            pixels: pixels(group),
+            pixels: pixels(group).into(),
             patches: backbone.patches(crops.views * count, crops.side, crops.side),
         });
         Views { groups: groups.collect(), images: count, first_image: first, teacher_statistics: Vec::new() }

@@ -142,7 +142,7 @@ impl Groups {
 
     /// The images, cut as `patches` says for images, height and width.
     pub fn images(&self, patches: impl Fn([usize; 3]) -> Patches) -> Vec<Images<'_>> {
-        self.0.iter().map(|(size, pixels)| Images { pixels, patches: patches(*size) }).collect()
+        self.0.iter().map(|(size, pixels)| Images { pixels: pixels.into(), patches: patches(*size) }).collect()
     }
 
     /// The features that the fixture has, one group after the other.

@@ -8,8 +8,8 @@
 use std::rc::Rc;
 
 use crate::kernels::{
-    Attention, Kernels, LinearSize, Normalize, Patches, Residual, Rows, Segment, SoftCrossEntropy, WeightNormLinear,
-    WeightNormLinearGrad, Write,
+    Attention, Kernels, LinearSize, Residual, Rows, Segment, SoftCrossEntropy, WeightNormLinear, WeightNormLinearGrad,
+    Write,
 };
 use crate::params::{ParamId, Params};
 use crate::team::Awake;
@@ -21,6 +21,7 @@ mod batch_norm;
 mod branch;
 mod frozen;
 mod image;
+mod pixels;
 mod recompute;
 mod rows;
 mod sequence;
@@ -31,6 +32,7 @@ pub use branch::Norm;
 use branch::Run;
 pub use frozen::FrozenParams;
 pub use image::{ConvNorm, Convolution};
+pub use pixels::{Images, Pixels};
 pub use recompute::Keep;
 pub use sequence::{TokenGroup, TokenParams};
 pub use xca::CrossCovarianceParams;
@@ -56,15 +58,6 @@ enum Record {
 }
 
 type Node<'a> = Box<dyn FnOnce(&mut Backward<'a, '_>, Rc<Buffer>) + 'a>;
-
-/// A pair of images and their geometry, as it comes from the loader.
-#[derive(Debug, Clone, Copy)]
-pub struct Images<'a> {
-    /// Bytes `[B, H, W, C]`.
-    pub pixels: &'a [u8],
-    /// Sizes.
-    pub patches: Patches,
-}
 
 /// Shapes of an attention over packed segments.
 #[derive(Debug, Clone)]
@@ -144,14 +137,6 @@ impl<'a> Tape<'a> {
         let mut buffer = self.pool.take(values.len());
         buffer.copy_from_slice(values);
         Matrix { buffer: Rc::new(buffer), rounded: None, rows, columns, node: None }
-    }
-
-    /// Bytes to normalised patch rows, `[B·N, C·p²]`. Images have no gradient.
-    pub fn patchify(&self, images: Images<'_>, normalize: &Normalize) -> Matrix {
-        let (rows, columns) = (images.patches.images * images.patches.per_image(), images.patches.patch_len());
-        let mut out = self.pool.take(rows * columns);
-        self.kernels.patchify(images.pixels, images.patches, normalize, &mut out);
-        Matrix { buffer: Rc::new(out), rounded: None, rows, columns, node: None }
     }
 
     /// `x·wᵀ + b`: `[R, I]` to `[R, O]`.

@@ -2,7 +2,7 @@
 //!
 //! The flow, one module per arrow: [`source`] → [`decode`] → [`samples`] → [`recipe`] → [`draw`] → [`mod@render`]
 //! ([`resample`], [`color`] with `hsv`, [`blur`]) → [`loader`] ([`sampler`]) for training, and
-//! [`transform`] → [`evaluation`] for frozen features.
+//! [`transform`] (or [`mod@thumbnail`]) → [`evaluation`] for frozen features.
 //! This crate knows pixels only: no tensor, no network, no method.
 #![forbid(unsafe_code)]
 
@@ -32,6 +32,7 @@ mod shelf;
 mod simd;
 pub mod source;
 mod taps;
+pub mod thumbnail;
 pub mod times;
 pub mod transform;
 mod transpose;

@@ -148,10 +148,28 @@ impl Resampler {
         if upside_down {
             self.rows.mirror();
         }
-        let stride = image.stride();
+        self.both_passes(image, crop, PassOrder::of(crop, size), out);
+    }
+
+    /// Resizes the left upper part of an image, `extent` of its columns and rows, a fraction of the last ones included.
+    pub(crate) fn resize_extent(
+        &mut self,
+        image: &Image,
+        extent: (f64, f64),
+        size: (u32, u32),
+        filter: Filter,
+        out: &mut Planes,
+    ) {
+        out.reset(size.0 as usize, size.1 as usize, image.channels);
+        self.columns.set_extent((image.width, extent.0), size.0, 0..size.0, filter);
+        self.rows.set_extent((image.height, extent.1), size.1, 0..size.1, filter);
+        self.both_passes(image, image.bounds(), PassOrder::of(image.bounds(), size), out);
+    }
+
+    fn both_passes(&mut self, image: &Image, crop: Crop, order: PassOrder, out: &mut Planes) {
+        let (stride, channels) = (image.stride(), image.channels);
         let first = crop.y as usize * stride + crop.x as usize * channels;
         let rows = Rows { bytes: &image.pixels[first.min(image.pixels.len())..], stride, channels };
-        let order = PassOrder::of(crop, size);
         vectorised(
             #[inline(always)]
             // Colors have loops of their own, made for three channels.

@@ -13,6 +13,8 @@ pub enum Filter {
     Bilinear,
     /// Keys' cubic with a = −0.5, half-width 2: for images.
     Bicubic,
+    /// A sine over its argument within a wider one, half-width 3: for thumbnails.
+    Lanczos,
 }
 
 impl Filter {
@@ -23,7 +25,16 @@ impl Filter {
             Filter::Bicubic if x < 1.0 => ((A + 2.0) * x - (A + 3.0)) * x * x + 1.0,
             Filter::Bicubic if x < 2.0 => (((x - 5.0) * x + 8.0) * x - 4.0) * A,
             Filter::Bilinear if x < 1.0 => 1.0 - x,
+            Filter::Lanczos if x < 3.0 => sinc(x) * sinc(x / 3.0),
             _ => 0.0,
+        }
+    }
+
+    fn half_width(self) -> f64 {
+        match self {
+            Filter::Lanczos => 3.0,
+            Filter::Bicubic => 2.0,
+            Filter::Bilinear | Filter::Nearest => 1.0,
         }
     }
 }
@@ -45,17 +56,21 @@ pub(crate) struct Taps {
 impl Taps {
     /// Computes the weights of the outputs `wanted` of a resize from one length to another.
     pub fn set(&mut self, from: u32, to: u32, wanted: Range<u32>, filter: Filter) {
+        self.set_extent((from, f64::from(from)), to, wanted, filter);
+    }
+
+    /// The same where only a part of the last pixel belongs to what is resized: `from` pixels, of which `extent` counts.
+    pub fn set_extent(&mut self, (from, extent): (u32, f64), to: u32, wanted: Range<u32>, filter: Filter) {
         self.starts.clear();
-        if from == to {
+        if from == to && extent == f64::from(from) {
             self.starts.extend(wanted.map(|output| output as usize));
             return self.copy_only();
         }
         self.counts.clear();
         self.weights.clear();
-        let scale = f64::from(from) / f64::from(to);
+        let scale = extent / f64::from(to);
         let stretch = scale.max(1.0);
-        let half_width = if filter == Filter::Bicubic { 2.0 } else { 1.0 };
-        let support = half_width * stretch;
+        let support = filter.half_width() * stretch;
         self.stride = support.ceil() as usize * 2 + 1;
         for output in wanted {
             let center = (f64::from(output) + 0.5) * scale;
@@ -124,6 +139,11 @@ impl Taps {
     pub fn of(&self, output: usize) -> (usize, &[i32]) {
         (self.starts[output], &self.weights[output * self.stride..][..self.counts[output]])
     }
+}
+
+fn sinc(x: f64) -> f64 {
+    let angle = x * std::f64::consts::PI;
+    if x == 0.0 { 1.0 } else { angle.sin() / angle }
 }
 
 /// Rounds half away from zero.

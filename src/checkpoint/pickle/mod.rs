@@ -31,6 +31,15 @@ pub const MAX_DIMENSIONS: usize = 64;
 /// Longest line that names a global.
 pub const MAX_LINE_BYTES: usize = 4096;
 
+/// Reads a pickle of plain values that stands alone, such as the ground truth of a benchmark. What is no plain value is in the result
+/// as [`Value::Opaque`].
+///
+/// # Errors
+/// If it is none, or exceeds a limit of this module.
+pub fn read(bytes: &[u8]) -> Result<Value, PickleError> {
+    parse(bytes, MAX_PICKLE_BYTES)
+}
+
 /// What is wrong with a pickle, and where.
 #[derive(Debug, Error)]
 #[error("at byte {offset}: {problem}")]

@@ -1,8 +1,10 @@
 //! `dinoxide eval`: one file per protocol, and here what they share.
 
+mod copy;
 mod knn;
 mod linear;
 mod logreg;
+mod retrieval;
 mod video;
 
 use std::path::PathBuf;
@@ -30,6 +32,8 @@ enum Protocol {
     LogReg(Box<logreg::LogRegArgs>),
     Video(video::VideoArgs),
     VideoScore(video::VideoScoreArgs),
+    Retrieval(retrieval::RetrievalArgs),
+    Copy(copy::CopyArgs),
 }
 
 /// What every protocol takes.
@@ -68,6 +72,8 @@ pub(super) fn run(arguments: EvalArgs) -> anyhow::Result<Ending> {
         Protocol::LogReg(arguments) => logreg::run(*arguments),
         Protocol::Video(arguments) => video::run(arguments),
         Protocol::VideoScore(arguments) => video::run_score(arguments),
+        Protocol::Retrieval(arguments) => retrieval::run(arguments),
+        Protocol::Copy(arguments) => copy::run(arguments),
     }
 }
 

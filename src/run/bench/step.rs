@@ -187,8 +187,11 @@ fn backbone_steps(request: &StepRequest, config: &Config, cpu: &Cpu) -> Result<S
     let pool = Pool::new();
     let groups = groups(&backbone, request);
     let pixels = pixels(&groups);
-    let images: Vec<Images<'_>> =
-        groups.iter().zip(&pixels).map(|(patches, pixels)| Images { pixels, patches: *patches }).collect();
+    let images: Vec<Images<'_>> = groups
+        .iter()
+        .zip(&pixels)
+        .map(|(patches, pixels)| Images { pixels: pixels.into(), patches: *patches })
+        .collect();
     let rows: usize = groups.iter().map(|group| group.images).sum();
     let d_out = values(rows * backbone.dim(), 1);
     let mut grads = vec![0.0; params.values().len()];

@@ -4,11 +4,14 @@
 //! is written to `results.json` in the folder of the results.
 
 mod confusion;
+pub mod copy;
 mod crops;
 pub mod head;
 pub mod knn;
 pub mod linear;
 pub mod logreg;
+mod ranking;
+pub mod retrieval;
 pub mod video;
 
 use std::path::{Path, PathBuf};
@@ -18,6 +21,8 @@ use dinoxide_engine::cpu::Cpu;
 use dinoxide_views::{EvalTransform, Exif, Source};
 use serde::Serialize;
 
+pub use self::copy::CopyError;
+pub use self::retrieval::RetrievalError;
 use super::RunError;
 use super::images::words;
 use super::input::{ImageSize, Network};

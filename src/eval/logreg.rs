@@ -1,7 +1,7 @@
 //! Multinomial logistic regression on frozen features, in f64 and without an intercept: the paper's low-shot protocol (DINO, Caron et al. 2021,
 //! tables 10 and 12), which minimises by cyanure
 //!
-//! f(W) = 1/n Σ_i −log softmax(W x_i)[y_i] + λ/2 ‖W‖², with λ = penalty/n and penalty = 0.1, for x of unit length.
+//! `f(W) = 1/n Σ_i −log softmax(W x_i)[y_i] + λ/2 ‖W‖²`, with λ = penalty/n and penalty = 0.1, for x of unit length.
 //!
 //! That is scikit-learn's `LogisticRegression(C=1/penalty, fit_intercept=False)`. f is λ-strongly convex, so that ‖∇f‖²/(2λ) bounds how far
 //! f is above its minimum: training ends when that is below a share of f. The minimiser is L-BFGS (Nocedal 1980) with a bisection for the weak Wolfe

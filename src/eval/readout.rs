@@ -5,7 +5,7 @@
 //! | [`PatchMean`] | features | who |
 //! |---|---|---|
 //! | `None` | c₁, …, c_n | DINO's ViT-S, n = 4 |
-//! | `Interleaved` | c[0], m[0], c[1], m[1], … for n = 1 | DINO's ViT-B: its program stacks the two on a new last axis |
+//! | `Interleaved` | `c[0], m[0], c[1], m[1], …` for n = 1 | DINO's ViT-B: its program stacks the two on a new last axis |
 //! | `Appended` | c₁, …, c_n, m | DINOv2 |
 //!
 //! A ResNet has its pooled features and an XCiT its class token, as `c` for n = 1.

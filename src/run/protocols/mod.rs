@@ -1,6 +1,6 @@
 //! `dinoxide eval …`: the protocols of the paper on somebody's images, one file each, and here what they share.
 //!
-//! A protocol opens a [`Session`], measures, notes where it differs from the original program, and ends with an [`Outcome`], which
+//! A protocol opens a `Session`, measures, notes where it differs from the original program, and ends with an [`Outcome`], which
 //! is written to `results.json` in the folder of the results.
 
 pub mod knn;

@@ -13,8 +13,6 @@ use crate::run::protocols::video::{SequenceReport, VideoReport, VideoRequest, vi
 
 /// Follow objects through videos from their first mask (DAVIS-2017, J&F).
 #[derive(Debug, Args)]
-#[command(mut_arg("image_size", |argument| argument.help("Show frames at exactly this size, such as 832x480 (width x height)")))]
-#[command(mut_arg("out", |argument| argument.help("Folder for results.json, masks, tables and pictures [default: eval-video]")))]
 pub(super) struct VideoArgs {
     #[command(flatten)]
     protocol: ProtocolArgs,

@@ -1,5 +1,4 @@
 //! Thumbnails against Pillow (`parity/generate/thumbnails.py`): every byte, by its digest.
-#![expect(clippy::unwrap_used, reason = "a fixture that cannot be read fails the test")]
 
 use std::path::PathBuf;
 

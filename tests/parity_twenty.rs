@@ -14,7 +14,7 @@ use dinoxide::schedule::Scheduled;
 use dinoxide::train::optimizer::{Clip, Optimizer, Rule};
 use dinoxide::train::step::{Crops, TrainState};
 use dinoxide_engine::cpu::Cpu;
-use dinoxide_engine::params::Params;
+use dinoxide_engine::params::{Params, TensorSpec};
 use dinoxide_engine::tensor::Pool;
 use support::{Fixture, assert_close, fill_values, filler_bytes, imagenet, relative, vit_config};
 
@@ -56,10 +56,20 @@ fn dino(fixture: &Fixture) -> (Dino, Params) {
     (method, student)
 }
 
-/// `count` strided entries of each tensor, the key third of `qkv.bias` as zero: its true gradient is zero.
-fn samples(params: &Params, values: &[f32], count: usize) -> Vec<f32> {
-    let mut out = Vec::new();
-    for spec in params.layout().specs() {
+/// The tensors of a fixture's tables, one for each row.
+fn rows(params: &Params, fixture: &Fixture) -> Vec<TensorSpec> {
+    let names = fixture.case["names"].as_array().expect("names").iter().map(|name| name.as_str().expect("a name"));
+    let specs = params.layout().specs();
+    let rows: Vec<TensorSpec> =
+        names.map(|name| specs.iter().find(|spec| spec.name == name).expect("the tensor").clone()).collect();
+    assert_eq!(rows.len(), specs.len(), "a row for every tensor");
+    rows
+}
+
+/// `samples` strided entries of each tensor, the key third of `qkv.bias` as zero: its true gradient is zero.
+fn samples(params: &Params, values: &[f32], fixture: &Fixture) -> Vec<f32> {
+    let (count, mut out) = (fixture.usize("samples"), Vec::new());
+    for spec in rows(params, fixture) {
         let kept = spec.len.min(count);
         out.extend((0..count).map(|k| {
             let index = k * spec.len / kept;
@@ -125,11 +135,10 @@ fn check(case: &str, rule: Rule) {
     }
     assert_close("entropy", trained.entropies.iter().copied(), &fixture.values("entropy"), LOSS_TOLERANCE);
     assert_close("centre", trained.centers.iter().copied(), &fixture.values("center"), 1e-3);
-    let count = fixture.usize("samples");
-    let student = samples(&trained.state.student, trained.state.student.values(), count);
+    let student = samples(&trained.state.student, trained.state.student.values(), &fixture);
     assert_close("student", student, &fixture.values("student.samples"), WEIGHT_TOLERANCE);
     let teacher = trained.state.method.teacher_mut();
-    let teacher = samples(teacher, teacher.values(), count);
+    let teacher = samples(teacher, teacher.values(), &fixture);
     assert_close("teacher", teacher, &fixture.values("teacher.samples"), WEIGHT_TOLERANCE);
 }
 
@@ -214,9 +223,9 @@ fn first_gradients_of_every_tensor_equal_pytorch() {
         state.step(Device { kernels: &cpu, pool: &pool }, &crops, batch, &at).expect("a finite step");
         // The momentum buffer of the first SGD step is the gradient itself.
         let count = fixture.usize("samples");
-        let ours = samples(&before, &state.optimizer.first, count);
+        let ours = samples(&before, &state.optimizer.first, &fixture);
         let theirs = fixture.values("grad.samples");
-        for (index, spec) in before.layout().specs().iter().enumerate() {
+        for (index, spec) in rows(&before, &fixture).iter().enumerate() {
             let range = index * count..(index + 1) * count;
             let norm = fixture.values("grad.norm")[index];
             if norm < 1e-12 {

@@ -108,12 +108,12 @@ fn invented_curves() -> RunCurves {
         StepPoint {
             epoch: 20.0 * done,
             loss: entropy + kl,
-            entropy,
-            kl,
+            entropy: Some(entropy),
+            kl: Some(kl),
             lr: 1e-3 * (0.5 + 0.5 * (std::f64::consts::PI * done).cos()) * (done * 20.0).min(1.0),
             weight_decay: 0.04 + 0.36 * done,
             momentum: 0.99 + 0.01 * done,
-            teacher_temp: 0.04,
+            teacher_temp: Some(0.04),
         }
     });
     let knn = [13.6, 15.2, 22.4, 35.0, 47.1, 55.9, 62.0, 66.2, 69.4, 71.0, 71.3];
@@ -125,6 +125,6 @@ fn invented_curves() -> RunCurves {
             Reference::new("untrained 13.6 %", 13.6),
             Reference::new("pixels 19.0 %", 19.0),
         ],
-        prototypes: 1024,
+        prototypes: Some(1024),
     }
 }

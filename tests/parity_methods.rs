@@ -1,6 +1,8 @@
 //! The methods that DINO is compared with against PyTorch programs in f64, and lightly where it has the loss: losses with their
 //! gradients, and ten steps in a row of each method on a small ViT.
 
+#![expect(clippy::unwrap_used, reason = "a failed preparation is a failed test")]
+
 mod support;
 
 use dinoxide::loss::barlow_twins::barlow_twins_loss;

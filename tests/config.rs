@@ -185,7 +185,7 @@ fn every_method_has_its_options_and_no_others() {
     assert!(error.contains("`method.temperature`") && error.contains("dino"), "{error}");
     let error = refused(&["method.name=mocov2", "views.local.count=4"]);
     assert!(error.contains("two global crops"), "{error}");
-    let unknown = refused(&["method.name=byool"]);
+    let unknown = Partial::default().set("method.name=byool").unwrap_err().to_string();
     assert!(unknown.contains("byol"), "{unknown}");
     assert!(refused(&["method.name=mocov2", "method.queue=0"]).contains("at least 1"));
 }

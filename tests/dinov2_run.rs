@@ -109,7 +109,14 @@ fn a_run_starts_from_dinov2_goes_on_and_gives_the_same_tensors_back() {
         }
     }
     let mut knn = Command::new(env!("CARGO_BIN_EXE_dinoxide"));
-    knn.args(["eval", "knn"]).arg(at("whole")).arg("--train").arg(&data).arg("--val").arg(&data);
+    knn.args(["eval", "knn"])
+        .arg(at("whole"))
+        .arg("--train")
+        .arg(&data)
+        .arg("--val")
+        .arg(&data)
+        .arg("-o")
+        .arg(at("knn"));
     run(knn).expect(0).saying(&["ViT of width 24"]);
 }
 

@@ -162,6 +162,12 @@ fn knn_classifies_fewer_than_a_hundred_images_of_three_classes() {
     let written = std::fs::read(request.protocol.out.join("results.json")).unwrap();
     let json: serde_json::Value = serde_json::from_slice(&written).unwrap();
     assert_eq!(json, serde_json::to_value(&outcome).unwrap());
+    assert_eq!(json["confusion_k"].as_u64(), Some(1), "there is no 20 among those asked for");
+    let classes = std::fs::read_to_string(request.protocol.out.join("classes.csv")).unwrap();
+    let counted: usize =
+        classes.lines().skip(1).map(|line| line.split(',').nth(1).unwrap().parse::<usize>().unwrap()).sum();
+    assert_eq!((classes.lines().next(), counted), (Some("class,images,top1"), 9));
+    assert!(request.protocol.out.join("confusion.png").exists());
     assert_eq!((json["protocol"].as_str(), json["val"].as_u64()), (Some("knn"), Some(9)));
     assert!(json["top1"]["200"].is_number() && json["seconds"].as_f64() >= Some(0.0));
     assert!(knn(&KnnRequest { temperature: 0.0, ..request.clone() }).is_err());

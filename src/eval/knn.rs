@@ -59,9 +59,20 @@ pub struct KnnResult {
     pub classes: usize,
     /// Time of search and votes, without feature extraction.
     pub seconds: f64,
+    /// The best class of every query, `[M]`, as [`KnnResult::headline`] neighbours say.
+    pub predictions: Vec<u32>,
 }
 
+/// The paper's number of neighbours.
+const HEADLINE: usize = 20;
+
 impl KnnResult {
+    /// The number of neighbours that is looked at more closely: the paper's 20, or the first one asked for.
+    pub fn headline(&self) -> usize {
+        let used = self.per_k.iter().map(|score| score.k).collect::<Vec<_>>();
+        used[headline(&used, self.train)]
+    }
+
     /// Returns the score at `k`, or at the whole training set if that is smaller; none if `k` was not asked for.
     pub fn at(&self, k: usize) -> Option<&KnnScore> {
         self.per_k.iter().find(|score| score.k == k.min(self.train))
@@ -79,6 +90,11 @@ impl Serialize for KnnResult {
         object.serialize_field("seconds", &self.seconds)?;
         object.end()
     }
+}
+
+/// Place of the headline among the numbers of neighbours used.
+fn headline(used: &[usize], train: usize) -> usize {
+    used.iter().position(|k| *k == HEADLINE.min(train)).unwrap_or(0)
 }
 
 /// One of the accuracies as a map from `k`.
@@ -178,7 +194,15 @@ impl KnnBank {
             return Err(EvalError::Size { what: "the validation features", found: queries.len(), expected });
         }
         check_labels(labels, self.classes)?;
-        let hits = self.count_hits(queries, labels, &used)?;
+        let ranked = self.ranked(queries, &used)?;
+        let mut hits = vec![[0, 0]; used.len()];
+        for (per_k, label) in ranked.iter().zip(labels) {
+            for (hits, ranked) in hits.iter_mut().zip(per_k) {
+                hits[0] += usize::from(ranked.first() == Some(label));
+                hits[1] += usize::from(ranked.contains(label));
+            }
+        }
+        let looked_at = headline(&used, self.train());
         let percent = |hits: usize| 100.0 * hits as f64 / labels.len() as f64;
         let score =
             |(&k, &[top1, top5]): (&usize, &[usize; 2])| KnnScore { k, top1: percent(top1), top5: percent(top5) };
@@ -188,26 +212,20 @@ impl KnnBank {
             train: self.train(),
             val: labels.len(),
             classes: self.classes,
+            predictions: ranked.iter().filter_map(|per_k| per_k[looked_at].first().copied()).collect(),
             seconds: start.elapsed().as_secs_f64(),
         })
     }
 
-    /// Returns for each k how many queries have their class first, and among the first five.
-    fn count_hits(&self, queries: &[f32], labels: &[u32], ks: &[usize]) -> Result<Vec<[usize; 2]>, EvalError> {
+    /// Returns for each query and each k the five best classes.
+    fn ranked(&self, queries: &[f32], ks: &[usize]) -> Result<Vec<Vec<Vec<u32>>>, EvalError> {
         let most = ks.iter().copied().max().unwrap_or(1);
         let per_block = self.features.for_each_block(queries, |block| {
             let nearest = self.features.nearest(block, most);
             let found = nearest.iter().map(|found| ks.iter().map(|&k| self.rank_classes(&found[..k])).collect());
             found.collect::<Vec<Vec<Vec<u32>>>>()
         })?;
-        let mut hits = vec![[0, 0]; ks.len()];
-        for (ranked_per_k, label) in per_block.into_iter().flatten().zip(labels) {
-            for (hits, ranked) in hits.iter_mut().zip(&ranked_per_k) {
-                hits[0] += usize::from(ranked.first() == Some(label));
-                hits[1] += usize::from(ranked.contains(label));
-            }
-        }
-        Ok(hits)
+        Ok(per_block.into_iter().flatten().collect())
     }
 
     /// Returns the distinct k after clipping, in the order given.

@@ -1,4 +1,4 @@
-//! `dinoxide eval knn`: accuracy of a weighted k-NN on frozen features.
+//! `dinoxide eval knn`: accuracy of a weighted k-NN on frozen features, of all images and of each class.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use dinoxide_views::{EvalTransform, Source};
 use serde::Serialize;
 
+use super::confusion::write_confusion;
 use super::{Outcome, ProtocolRequest, Session};
+use crate::eval::classifier::Confusion;
 use crate::eval::knn::{KnnBank, KnnScore};
 use crate::eval::labels::Labels;
 use crate::eval::published;
@@ -41,6 +43,8 @@ pub struct KnnReport {
     pub val: usize,
     /// Classes.
     pub classes: usize,
+    /// Neighbours that `classes.csv`, `confusion.csv` and the picture are of.
+    pub confusion_k: usize,
 }
 
 /// Classifies the validation images by their nearest training images (DINO, Caron et al. 2021, section 4.1).
@@ -69,6 +73,8 @@ fn classify(request: &KnnRequest) -> Result<Outcome<KnnReport>, RunError> {
         let train = result.train;
         session.look.console.say(&format!("k = {k}: there are only {train} training images, so all of them vote"));
     }
+    let confusion = Confusion::of(&val.labels, &result.predictions, labels.classes.len());
+    write_confusion(&mut session, &confusion, &labels.classes)?;
     // Every k that was asked for has its entry, so that scripts find it.
     let by_k = |score: fn(&KnnScore) -> f64| {
         request.k.iter().filter_map(|k| Some((*k, score(result.at(*k)?)))).collect::<BTreeMap<_, _>>()
@@ -79,6 +85,7 @@ fn classify(request: &KnnRequest) -> Result<Outcome<KnnReport>, RunError> {
         train: result.train,
         val: result.val,
         classes: result.classes,
+        confusion_k: result.headline(),
     };
     session.finish("knn", report, &published::KNN)
 }

@@ -33,6 +33,7 @@ SETTINGS = {
              "--arch xcit_small_12_p16_224 --batch 8"),
     "infer8": ("infer --batch 8", "infer.py", "--batch 8"),
     "infer1": ("infer --batch 1", "infer.py", "--batch 1"),
+    "knn": ("knn --train 50000 --queries 10000 --dim 384 --k 20", "knn.py", ""),
     "linear": ("linear", "linear_probe.py", ""),
     "linear1": ("linear --rates 1", "linear_probe.py", "--rates 1"),
     "linear100": ("linear --classes 100", "linear_probe.py", "--classes 100"),
@@ -51,6 +52,7 @@ PEER_OPTIONS = {
     "torch": "--engine torch",
     "onnxruntime": "--engine onnxruntime",
     "openvino": "--engine openvino",
+    "faiss": "--engine faiss",
     "pil": "--engine pil",
     "torchvision": "--engine torchvision",
     "albumentations": "--engine albumentations",
@@ -61,6 +63,7 @@ PEERS_OF = {
     "dino_step.py": ("official", "fast", "fused", "compile"),
     "backbone_step.py": ("eager", "compile-only"),
     "infer.py": ("torch", "onnxruntime", "openvino"),
+    "knn.py": ("faiss", "torch"),
     "linear_probe.py": ("modules", "stacked"),
     "views.py": ("pil", "torchvision", "albumentations", "opencv"),
 }
@@ -93,9 +96,9 @@ def main() -> None:
     if args.data and args.threads not in (None, 1):
         parser.error("views are compared on one thread: theirs follow one another, ours do not")
     threads = args.threads or (1 if args.data else 2)
-    # Views have no number format: they are bytes. A linear layer is f32.
+    # Views have no number format: they are bytes. Linear layers and searches are f32.
     kind = [[args.data], [args.data]] if args.data else [["--precision", args.dtype], ["--dtype", args.dtype]]
-    if program == "linear_probe.py":
+    if program in ("knn.py", "linear_probe.py"):
         kind = [[], []]
     shared = ["--steps", str(args.steps), "--threads", str(threads)]
     our_command = [args.dinoxide, "bench", *ours.split(), *kind[0], *shared, "--json"]
@@ -108,7 +111,7 @@ def main() -> None:
             other, mine = run(their_command), run(our_command)
         if args.data and mine["images"] != other["images"]:
             raise SystemExit(f"{mine['images']} images here, {other['images']} there: give a folder of JPEG files only")
-        our_times.append(mine["ms"])
+        our_times.append(mine["ms"] if "ms" in mine else 1e3 * mine["seconds"])
         their_times.append(other["ms"]["total"])
         ratios.append(their_times[-1] / our_times[-1])
         if "peak_rss_mb" in mine and "peak_rss_mb" in other:

@@ -119,6 +119,9 @@ pub enum RunError {
     /// Copies or their originals cannot be used.
     #[error(transparent)]
     Copy(#[from] super::protocols::CopyError),
+    /// Masks or their images cannot be used.
+    #[error(transparent)]
+    Segmentation(#[from] super::protocols::SegmentationError),
     /// A picture cannot be drawn.
     #[error(transparent)]
     Picture(#[from] crate::report::picture::PictureError),

@@ -5,6 +5,7 @@ mod knn;
 mod linear;
 mod logreg;
 mod retrieval;
+mod segmentation;
 mod video;
 
 use std::path::PathBuf;
@@ -34,6 +35,8 @@ enum Protocol {
     VideoScore(video::VideoScoreArgs),
     Retrieval(retrieval::RetrievalArgs),
     Copy(copy::CopyArgs),
+    Segmentation(segmentation::SegmentationArgs),
+    Saliency(segmentation::SaliencyArgs),
 }
 
 /// What every protocol takes.
@@ -74,6 +77,8 @@ pub(super) fn run(arguments: EvalArgs) -> anyhow::Result<Ending> {
         Protocol::VideoScore(arguments) => video::run_score(arguments),
         Protocol::Retrieval(arguments) => retrieval::run(arguments),
         Protocol::Copy(arguments) => copy::run(arguments),
+        Protocol::Segmentation(arguments) => segmentation::run(arguments),
+        Protocol::Saliency(arguments) => segmentation::run_saliency(arguments),
     }
 }
 

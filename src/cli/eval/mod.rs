@@ -1,5 +1,6 @@
 //! `dinoxide eval`: one file per protocol, and here what they share.
 
+mod all;
 mod copy;
 mod knn;
 mod linear;
@@ -37,6 +38,7 @@ enum Protocol {
     Copy(copy::CopyArgs),
     Segmentation(segmentation::SegmentationArgs),
     Saliency(segmentation::SaliencyArgs),
+    All(all::AllArgs),
 }
 
 /// What every protocol takes.
@@ -79,6 +81,7 @@ pub(super) fn run(arguments: EvalArgs) -> anyhow::Result<Ending> {
         Protocol::Copy(arguments) => copy::run(arguments),
         Protocol::Segmentation(arguments) => segmentation::run(arguments),
         Protocol::Saliency(arguments) => segmentation::run_saliency(arguments),
+        Protocol::All(arguments) => all::run(arguments),
     }
 }
 

@@ -14,6 +14,8 @@ const SLIM_BAR: f64 = 8.0;
 const LEFT: f64 = 220.0;
 /// Room for a number behind the longest bar.
 const NUMBER: f64 = 92.0;
+/// Numbers from here on have no decimals.
+const LARGE: f64 = 1000.0;
 /// Colours of curves in `chart.css`.
 const SERIES_COLOURS: usize = 6;
 /// Letters of a name.
@@ -86,7 +88,11 @@ impl Bar {
     }
 
     fn draw(&self, out: &mut String, top: f64, share: f64, unit: &str) {
-        let number = if self.value.is_finite() { format!("{:.1} {unit}", self.value) } else { NAN.to_owned() };
+        let number = match self.value.is_finite() {
+            true if self.value >= LARGE => format!("{:.0} {unit}", self.value),
+            true => format!("{:.1} {unit}", self.value),
+            false => NAN.to_owned(),
+        };
         let (number, name) = (escape(&number), escape(&shortened(&self.name)));
         let (class, height, colour) = match self.tone {
             Tone::Series(place) => (" class=\"legend\"", BAR, format!("fill:var(--s{})", place % SERIES_COLOURS)),

@@ -88,7 +88,7 @@ fn parsed(name: &str, words: impl Iterator<Item = String>) -> Result<(), SuiteEr
     let refused = |error: clap::Error| {
         let text = error.render().to_string();
         // The rest is how the command is typed, which nobody does here.
-        let text = text.split("\n\nUsage").next().unwrap_or_default().trim_start_matches("error: ");
+        let text = text.split("\n\n").next().unwrap_or_default().trim_start_matches("error: ");
         SuiteError::Refused { name: name.to_owned(), problem: text.trim().to_owned() }
     };
     Cli::try_parse_from(words).map(drop).map_err(refused)

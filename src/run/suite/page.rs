@@ -96,7 +96,9 @@ fn bars(comparison: &Comparison, name: &str) -> Option<Bars> {
     let floors =
         first.figures.iter().filter(|figure| figure.role == Role::Floor && figure.name != "untrained, best head");
     bars.extend(floors.map(|floor| Bar { name: floor.name.clone(), value: floor.value, tone: Tone::Floor }));
-    let of_paper = first.published.iter().take(MOST_PUBLISHED);
+    // Of one figure: others would be another question.
+    let asked = first.published.first().map(|row| &row.figure);
+    let of_paper = first.published.iter().filter(|row| Some(&row.figure) == asked).take(MOST_PUBLISHED);
     bars.extend(of_paper.map(|row| Bar {
         name: format!("{} (paper)", row.network),
         value: row.value,
@@ -119,12 +121,13 @@ fn bars(comparison: &Comparison, name: &str) -> Option<Bars> {
 fn speed_bars(comparison: &Comparison) -> Option<Bars> {
     let speed = |(place, model): (usize, &ModelResults)| {
         let value = model.throughput.as_ref()?.images_per_second?;
-        Some(Bar { name: model.name.clone(), value, tone: Tone::Series(place) })
+        let size = model.throughput.as_ref()?.image_size.as_deref()?;
+        Some(Bar { name: format!("{}, {size}", model.name), value, tone: Tone::Series(place) })
     };
     let bars: Vec<Bar> = comparison.models.iter().enumerate().filter_map(speed).collect();
     let caption = place(comparison).map(|place| format!("Forward passes, {place}.")).unwrap_or_default();
     let title = "Throughput".to_owned();
-    (!bars.is_empty()).then(|| Bars { title, caption, unit: "images/s".to_owned(), bars })
+    (!bars.is_empty()).then(|| Bars { title, caption, unit: "im/s".to_owned(), bars })
 }
 
 /// Where throughput was measured.

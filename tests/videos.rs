@@ -1,5 +1,5 @@
 //! `attention --video` and `pca --video`: frames in, GIFs, PNG files and, where ffmpeg is installed, video files out.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a failed preparation is a failed test")]
+#![expect(clippy::unwrap_used, reason = "a failed preparation is a failed test")]
 
 mod untrained;
 
@@ -154,7 +154,7 @@ fn without_ffmpeg_video_files_are_refused_with_a_way_out() {
     let run = |input: &Path, out: PathBuf| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_dinoxide"));
         command.env("PATH", place.path()).arg("attention").arg(&model).arg(input).arg("--video").arg(out);
-        String::from_utf8_lossy(&command.output().expect("the program starts").stderr).into_owned()
+        String::from_utf8_lossy(&command.output().unwrap().stderr).into_owned()
     };
     let text = run(&film, place.path().join("a.gif"));
     assert!(text.contains("not installed") && text.contains("frames/%05d.png"), "{text}");

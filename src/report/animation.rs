@@ -53,6 +53,6 @@ impl<W: Write> Animation<W> {
     /// # Errors
     /// If the end cannot be written.
     pub fn finish(self) -> Result<W, EncodingError> {
-        Ok(self.encoder.into_inner()?)
+        self.encoder.into_inner()
     }
 }

@@ -214,14 +214,10 @@ fn bars_are_as_long_as_their_numbers() {
     let list = vec![bar(80.0, Tone::Series(1)), bar(20.0, Tone::Published), bar(f64::NAN, Tone::Floor)];
     let svg =
         Bars { title: "accuracy".to_owned(), unit: "%".to_owned(), bars: list, ..Bars::default() }.to_inline_svg();
-    let widths: Vec<f64> = svg.split("<rect").skip(1).map(|rect| attribute(rect, "width")).collect();
+    let width = |rect: &str| rect.split(" width=\"").nth(1).unwrap().split('"').next().unwrap().parse::<f64>().unwrap();
+    let widths: Vec<f64> = svg.split("<rect").skip(1).map(width).collect();
     assert!((widths[0] / widths[1] - 4.0).abs() < 0.02 && widths[2] <= 1.0, "{widths:?}");
     assert!(svg.contains(">80.0 %<") && svg.contains("not a number") && !svg.contains("NaN"), "{svg}");
-}
-
-fn attribute(element: &str, name: &str) -> f64 {
-    let begin = element.find(&format!(" {name}=\"")).unwrap() + name.len() + 3;
-    element[begin..].split('"').next().unwrap().parse().unwrap()
 }
 
 #[test]

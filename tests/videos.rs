@@ -124,6 +124,9 @@ fn odd_frames_and_names_are_said() {
     write_frames(&input, 2, (64, 40));
     let film = |out: &str| attention_video(&request(place.path(), &input, out), AttentionView::Mean, MASS);
     assert!(said(film("film.xyz")).contains("`.gif`"));
+    assert!(said(film("frames")).contains("is not empty"), "frames would replace themselves");
+    let itself = request(place.path(), &input.join("000.png"), "frames/000.png");
+    assert!(said(attention_video(&itself, AttentionView::Mean, MASS)).contains("another name"));
     std::fs::write(input.join("002.png"), "no picture").unwrap();
     assert_eq!((film("a.gif").unwrap().frames, film("a.gif").unwrap().skipped), (2, 1));
     RgbImage::new(32, 32).save(input.join("003.png")).unwrap();

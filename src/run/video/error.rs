@@ -51,6 +51,18 @@ pub enum FilmError {
         /// The file.
         path: PathBuf,
     },
+    /// PNG files are to go where others are.
+    #[error("`{}` is not empty; name another folder, so that nothing is replaced or mixed", path.display())]
+    NotEmpty {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// What is read would be replaced.
+    #[error("`{}` is what the frames are read from; give the video another name", path.display())]
+    Itself {
+        /// The file.
+        path: PathBuf,
+    },
     /// Frames of a video differ in size.
     #[error("frame `{name}` has {}x{} pixels, those before {}x{} (width x height); frames of a video have one size, which `--image-size` brings about", found.0, found.1, first.0, first.1)]
     FrameSize {

@@ -91,6 +91,10 @@ impl<'r> Studio<'r> {
             Some(_) => Some(model.transform(request.image_size)?),
             None => None,
         };
+        let same = |input: &String| std::fs::canonicalize(input).ok().zip(std::fs::canonicalize(&request.out).ok());
+        if request.out.is_file() && request.input.iter().filter_map(same).any(|(input, out)| input == out) {
+            return Err(FilmError::Itself { path: request.out.clone() }.into());
+        }
         let frames = Frames::open(&request.input)?;
         Ok(Self { request, console, model, cpu: Cpu::new(), frames, fixed })
     }

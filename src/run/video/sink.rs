@@ -50,6 +50,12 @@ impl Sink {
             return Err(RunError::NotAFolder { path: folder.to_path_buf() });
         }
         std::fs::create_dir_all(folder).map_err(RunError::file("create", folder))?;
+        if matches!(writer, Writer::Folder) {
+            let mut entries = std::fs::read_dir(folder).map_err(RunError::file("read", folder))?;
+            if entries.next().is_some() {
+                return Err(FilmError::NotEmpty { path: path.to_path_buf() }.into());
+            }
+        }
         tempfile::tempfile_in(folder).map_err(RunError::file("write to", folder))?;
         Ok(Self { path: path.to_path_buf(), fps, frames: 0, size: None, writer })
     }

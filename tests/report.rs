@@ -3,6 +3,7 @@
 use dinoxide::config::{ModelConfig, Origin};
 use dinoxide::eval::attention::AttentionMaps;
 use dinoxide::report::attention_sheet::{AttentionRow, SheetStyle, attention_sheet};
+use dinoxide::report::bars::{Bar, Bars, Tone};
 use dinoxide::report::chart::{Chart, Reference, Series};
 use dinoxide::report::curves::{KnnPoint, RunCurves, StepPoint, run_charts};
 use dinoxide::report::film::{FilmFrame, film, spread};
@@ -169,6 +170,12 @@ fn a_page_escapes_every_text() {
     let page = RunPage {
         title: evil(),
         verdict: Verdict { state: VerdictState::Failed, sentence: evil() },
+        bars: vec![Bars {
+            title: evil(),
+            caption: evil(),
+            unit: evil(),
+            bars: vec![Bar { name: evil(), value: 1.0, tone: Tone::Series(0) }],
+        }],
         charts: vec![Chart {
             title: evil(),
             caption: evil(),
@@ -198,7 +205,19 @@ fn a_page_escapes_every_text() {
     };
     let html = page.to_html();
     assert!(!html.contains("<script") && !html.contains("alert(\"1\")"));
-    assert_eq!(html.matches("&lt;script&gt;").count(), 33);
+    assert_eq!(html.matches("&lt;script&gt;").count(), 38);
+}
+
+#[test]
+fn bars_are_as_long_as_their_numbers() {
+    let bar = |value: f64, tone: Tone| Bar { name: "a network".to_owned(), value, tone };
+    let list = vec![bar(80.0, Tone::Series(1)), bar(20.0, Tone::Published), bar(f64::NAN, Tone::Floor)];
+    let svg =
+        Bars { title: "accuracy".to_owned(), unit: "%".to_owned(), bars: list, ..Bars::default() }.to_inline_svg();
+    let width = |rect: &str| rect.split(" width=\"").nth(1).unwrap().split('"').next().unwrap().parse::<f64>().unwrap();
+    let widths: Vec<f64> = svg.split("<rect").skip(1).map(width).collect();
+    assert!((widths[0] / widths[1] - 4.0).abs() < 0.02 && widths[2] <= 1.0, "{widths:?}");
+    assert!(svg.contains(">80.0 %<") && svg.contains("not a number") && !svg.contains("NaN"), "{svg}");
 }
 
 #[test]
@@ -209,7 +228,10 @@ fn a_page_stands_alone() {
     assert!(html.contains("src=\"data:image/png;base64,") && html.contains("width=\"4\" height=\"4\""));
     assert!(!html.contains("<link") && !html.contains("src=\"http") && !html.contains("url("));
     assert!(html.contains("prefers-color-scheme: dark"));
-    assert!(!html.contains("Plan") && !html.contains("Curves"), "empty parts are left out");
+    assert!(
+        !html.contains("Plan") && !html.contains("Curves") && !html.contains("Side by side"),
+        "empty parts are left out"
+    );
 }
 
 /// A sheet of noise beside a square that moves.

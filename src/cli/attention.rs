@@ -4,13 +4,16 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{Ending, print_json};
+use super::{Ending, FilmArgs, print_json, show_film};
 use crate::run::attention::{AttentionRequest, attention};
 use crate::run::console::print_line;
 use crate::run::input::{ImageSize, Network};
+use crate::run::video::VideoRequest;
+use crate::run::video::attention::{AttentionView, attention_video};
 
 /// Show where the model looks: heads, mean, masks, overlay and raw arrays.
 #[derive(Debug, Args)]
+#[command(after_help = "Example: dinoxide attention runs/photos-vitt16-1 frames/ --video attention.gif --view overlay")]
 pub(super) struct AttentionArgs {
     /// Run folder, .safetensors or .pth
     model: PathBuf,
@@ -29,13 +32,23 @@ pub(super) struct AttentionArgs {
     /// Which network of a run
     #[arg(long, value_enum, default_value_t)]
     network: Network,
+    #[command(flatten)]
+    film: FilmArgs,
+    /// What the video shows
+    #[arg(long, value_enum, default_value_t, requires = "video")]
+    view: AttentionView,
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
 }
 
 pub(super) fn run(arguments: AttentionArgs) -> anyhow::Result<Ending> {
-    let AttentionArgs { model, images, out, image_size, threshold, network, json } = arguments;
+    let AttentionArgs { model, images, out, image_size, threshold, network, film, view, json } = arguments;
+    let FilmArgs { video, fps, side } = film;
+    if let Some(out) = video {
+        let request = VideoRequest { model, input: images, out, fps, side, image_size, network };
+        return show_film(&attention_video(&request, view, threshold)?, json);
+    }
     let report = attention(&AttentionRequest { model, images, out, image_size, threshold, network })?;
     if json {
         print_json(&report)?;

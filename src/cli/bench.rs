@@ -12,6 +12,7 @@ use crate::run::bench::step::{StepReport, StepRequest, step};
 use crate::run::bench::views::{ViewsReport, ViewsRequest, views};
 use crate::run::bench::{Terms, ViewSize};
 use crate::run::console::print_line;
+use crate::run::input::ImageSize;
 
 /// Measure this machine and how fast the program is on it.
 #[derive(Debug, Args)]
@@ -83,9 +84,12 @@ struct StepArgs {
 /// Features of images that lie decoded in memory.
 #[derive(Debug, Args)]
 struct InferArgs {
-    /// Backbone with its sizes; images have the size it names
-    #[arg(short, long, value_name = "NAME", default_value = "vit_small_patch16_224")]
+    /// Backbone with its sizes, or a run folder, or a file or folder of weights
+    #[arg(short, long, value_name = "MODEL", default_value = "vit_small_patch16_224")]
     model: String,
+    /// Size of the images, such as 224 or 480x320 [default: that which the name has, or in which the model is shown images]
+    #[arg(long, value_name = "SIZE")]
+    image_size: Option<ImageSize>,
     /// Images of a forward pass
     #[arg(short, long, value_name = "N", default_value_t = 8, value_parser = positive)]
     batch: usize,
@@ -174,12 +178,16 @@ fn positive(text: &str) -> Result<usize, String> {
 pub(super) fn run(arguments: BenchArgs) -> anyhow::Result<Ending> {
     match arguments.what {
         What::Step(arguments) => run_step(arguments)?,
-        What::Infer(InferArgs { model, batch, precision, common }) => {
-            let report = infer(&InferRequest { model, batch, precision, terms: common.terms() })?;
+        What::Infer(InferArgs { model, image_size, batch, precision, common }) => {
+            let terms = common.terms();
+            let report = infer(&InferRequest { model, image_size, batch, precision, terms })?;
             let share = share(report.gflops, report.peak_gflops);
             show(&report, common.json, || {
                 vec![
-                    format!("{:.1} images per second, {:.2} ms a pass", report.images_per_second, report.ms),
+                    format!(
+                        "{:.1} images of {} per second, {:.2} ms a pass",
+                        report.images_per_second, report.image_size, report.ms
+                    ),
                     format!("{:.0} GFLOP/s, {share} of the peak of {} threads", report.gflops, report.place.threads),
                 ]
             })?;

@@ -36,6 +36,7 @@ use crate::run::console::print_line;
 use crate::run::input::{ImageSize, Network};
 use crate::run::interrupt::{EXIT_INTERRUPTED, EXIT_REQUEUE};
 use crate::run::look::LookRequest;
+use crate::run::video::VideoReport;
 
 /// Exit code after an error in what was typed.
 const EXIT_USAGE: u8 = 2;
@@ -106,6 +107,37 @@ struct LookArgs {
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
+}
+
+/// A video instead of pictures.
+#[derive(Debug, Args)]
+struct FilmArgs {
+    /// Write a video instead: .gif, through ffmpeg .mp4, .webm, .mkv or .mov, else a folder of PNG files. What is given is then a folder of frames, or
+    /// a video file
+    #[arg(long, value_name = "OUT", conflicts_with = "out")]
+    video: Option<PathBuf>,
+    /// Frames per second [default: those of the video file, else 30]
+    #[arg(long, value_name = "N", requires = "video", value_parser = speed)]
+    fps: Option<f64>,
+    /// Longer side of a picture of the video, pixels [default: as suits the pictures]
+    #[arg(long, value_name = "PX", requires = "video", value_parser = clap::value_parser!(u32).range(16..=8192))]
+    side: Option<u32>,
+}
+
+/// Frames per second.
+fn speed(text: &str) -> Result<f64, String> {
+    let sane = |fps: &f64| fps.is_finite() && (0.01..=1000.0).contains(fps);
+    text.parse().ok().filter(sane).ok_or_else(|| "write frames per second, such as 24".to_owned())
+}
+
+/// What is said of a video that was written.
+fn show_film(report: &VideoReport, json: bool) -> anyhow::Result<Ending> {
+    if json {
+        print_json(report)?;
+    } else {
+        print_line(&report.out.display().to_string());
+    }
+    Ok(Ending::Done)
 }
 
 impl LookArgs {

@@ -162,6 +162,11 @@ impl TruthMask {
         self.size
     }
 
+    /// Returns what is known of every pixel, [H * W].
+    pub fn pixels(&self) -> &[Truth] {
+        &self.pixels
+    }
+
     /// Returns the top-left part of the mask, as the image is cropped to whole patches.
     ///
     /// # Errors
@@ -217,7 +222,16 @@ pub struct AttentionScore {
     pub foreground: f64,
 }
 
-/// Returns how well an image's attention outlines its objects, and what the two blind guesses reach.
+/// How well an image's attention outlines one of its objects.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ObjectScore {
+    /// The head that does it best, counted from 0; of equally good ones the first.
+    pub head: usize,
+    /// The scores.
+    pub score: AttentionScore,
+}
+
+/// Returns how well an image's attention outlines its objects, and what the two blind guesses reach: the mean over objects.
 ///
 /// Masks are cropped at the right and bottom to the pixels which the patches cover.
 ///
@@ -229,6 +243,20 @@ pub fn image_jaccard(
     mass: f64,
     objects: &[TruthMask],
 ) -> Result<AttentionScore, EvalError> {
+    let scores = object_jaccard(maps, patch_size, mass, objects)?;
+    mean_jaccard(&scores.iter().map(|object| object.score).collect::<Vec<_>>())
+}
+
+/// Returns the same of each object.
+///
+/// # Errors
+/// As [`image_jaccard`], but for no objects.
+pub fn object_jaccard(
+    maps: &AttentionMaps,
+    patch_size: usize,
+    mass: f64,
+    objects: &[TruthMask],
+) -> Result<Vec<ObjectScore>, EvalError> {
     let size = (maps.grid.0 * patch_size, maps.grid.1 * patch_size);
     let pixel_mask = |map: &[f32]| Ok(upsample(&mass_mask(map, mass)?, maps.grid, patch_size));
     let heads = maps.heads().map(pixel_mask).collect::<Result<Vec<_>, EvalError>>()?;
@@ -236,13 +264,17 @@ pub fn image_jaccard(
     let mut scores = Vec::with_capacity(objects.len());
     for object in objects {
         let truth = object.crop(size)?;
-        let mut best_head = 0.0_f64;
-        for head in &heads {
-            best_head = best_head.max(truth.jaccard(head)?);
+        let (mut head, mut best_head) = (0, 0.0_f64);
+        for (number, mask) in heads.iter().enumerate() {
+            let jaccard = truth.jaccard(mask)?;
+            if jaccard > best_head {
+                (head, best_head) = (number, jaccard);
+            }
         }
-        scores.push(AttentionScore { best_head, mean_heads: truth.jaccard(&mean)?, ..blind_jaccard(&truth)? });
+        let score = AttentionScore { best_head, mean_heads: truth.jaccard(&mean)?, ..blind_jaccard(&truth)? };
+        scores.push(ObjectScore { head, score });
     }
-    mean_jaccard(&scores)
+    Ok(scores)
 }
 
 /// Returns the scores of the two guesses that ignore the image; the attention's are 0.

@@ -25,6 +25,7 @@ pub mod published;
 pub mod readout;
 pub mod representation;
 pub mod retrieval;
+pub mod saliency;
 pub mod subset;
 pub mod video;
 pub mod whitening;

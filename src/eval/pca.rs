@@ -169,13 +169,38 @@ pub fn matched(now: &[f32], before: &[f32], count: usize) -> Result<Vec<f32>, Ev
 /// # Errors
 /// No projections, a length that is no multiple of K, a value that is not finite.
 pub fn colours(projections: &[f32], count: usize) -> Result<Vec<f32>, EvalError> {
+    colours_within(projections, &colour_ranges(projections, count)?)
+}
+
+/// Returns the values that become the darkest and the brightest level of each component: their 1st and 99th percentile.
+///
+/// # Shapes
+/// `projections` is `[N, K]`, the result `[K]`.
+///
+/// # Errors
+/// As [`colours`].
+pub fn colour_ranges(projections: &[f32], count: usize) -> Result<Vec<[f32; 2]>, EvalError> {
     check(projections, count)?;
-    let mut colours = projections.to_vec();
-    for axis in 0..count {
+    let range = |axis: usize| {
         let mut sorted: Vec<f32> = projections.iter().skip(axis).step_by(count).copied().collect();
         sorted.sort_unstable_by(f32::total_cmp);
-        let [low, high] = CLIPPED.map(|share| percentile(&sorted, share));
-        for value in colours.iter_mut().skip(axis).step_by(count) {
+        CLIPPED.map(|share| percentile(&sorted, share))
+    };
+    Ok((0..count).map(range).collect())
+}
+
+/// Returns projections as colours within given ranges, so that those of several frames mean the same.
+///
+/// # Shapes
+/// `projections` is `[N, K]` for K ranges, so is the result.
+///
+/// # Errors
+/// As [`colours`].
+pub fn colours_within(projections: &[f32], ranges: &[[f32; 2]]) -> Result<Vec<f32>, EvalError> {
+    check(projections, ranges.len())?;
+    let mut colours = projections.to_vec();
+    for row in colours.chunks_exact_mut(ranges.len()) {
+        for (value, &[low, high]) in row.iter_mut().zip(ranges) {
             *value = if high > low { ((*value - low) / (high - low)).clamp(0.0, 1.0) } else { 0.5 };
         }
     }

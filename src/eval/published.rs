@@ -9,7 +9,7 @@ pub struct Published {
     pub network: &'static str,
     /// What was measured, and on what.
     pub figure: &'static str,
-    /// The number, percent.
+    /// The number; percent unless the figure says something else.
     pub value: f64,
     /// Where it stands.
     pub source: &'static str,
@@ -104,4 +104,29 @@ pub const VIDEO: [Published; 9] = [
     row("MAST, ResNet-18 on YT-VOS", "DAVIS-2017 J&F", 65.5, "table 5"),
     row("STC, ResNet-18 on Kinetics", "DAVIS-2017 J&F", 67.6, "table 5"),
     row("STM, supervised for this task", "DAVIS-2017 J&F", 81.8, "table 5"),
+];
+
+/// Attention as segmentation: the best head for each object, masks that hold 60 % of the attention, on PASCAL VOC 2012.
+pub const SEGMENTATION: [Published; 10] = [
+    row("random ViT-S/16", "VOC12 Jaccard of the best head", 22.0, "figure 4"),
+    row("supervised ViT-S/16", "VOC12 Jaccard of the best head", 27.3, "figure 4"),
+    row("DINO ViT-S/16", "VOC12 Jaccard of the best head", 45.9, "figure 4"),
+    row("random ViT-S/8", "VOC12 Jaccard of the best head", 21.8, "figure 4"),
+    row("supervised ViT-S/8", "VOC12 Jaccard of the best head", 23.7, "figure 4"),
+    row("DINO ViT-S/8", "VOC12 Jaccard of the best head", 44.7, "figure 4"),
+    row("DINO ViT-S/16 without multi-crop", "VOC12 Jaccard of the best head", 45.1, "appendix"),
+    row("MoCo v2 ViT-S/16", "VOC12 Jaccard of the best head", 46.3, "appendix"),
+    row("BYOL ViT-S/16", "VOC12 Jaccard of the best head", 47.8, "appendix"),
+    row("SwAV ViT-S/16", "VOC12 Jaccard of the best head", 46.8, "appendix"),
+];
+
+/// Throughput, which is no share: forward passes of batches of 128 on one V100.
+pub const THROUGHPUT: [Published; 7] = [
+    row("ViT-S/16", "images per second, V100, batch 128", 1007.0, "table 2"),
+    row("ViT-S/8", "images per second, V100, batch 128", 180.0, "table 2"),
+    row("ViT-B/16", "images per second, V100, batch 128", 312.0, "table 2"),
+    row("ViT-B/8", "images per second, V100, batch 128", 63.0, "table 2"),
+    row("ResNet-50", "images per second, V100, batch 128", 1237.0, "table 2"),
+    row("ResNet-50, twice as wide", "images per second, V100, batch 128", 384.0, "table 2"),
+    row("ResNet-50, four times as wide", "images per second, V100, batch 128", 117.0, "table 2"),
 ];

@@ -123,7 +123,7 @@ fn encoded(frames: &[&FilmFrame], size: (u32, u32), scale: f64, style: FilmStyle
 }
 
 /// What changes from what is shown to a picture, which is shown from now on.
-fn change(picture: &Picture, shown: &mut Option<Picture>) -> Frame<'static> {
+pub(super) fn change(picture: &Picture, shown: &mut Option<Picture>) -> Frame<'static> {
     let Some(shown) = shown else {
         *shown = Some(picture.clone());
         let mut pixels = opaque(picture);

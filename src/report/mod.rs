@@ -2,7 +2,9 @@
 //!
 //! It stands at the end of the flow and knows numbers and pixels only, neither networks nor the engine.
 
+pub mod animation;
 pub mod attention_sheet;
+pub mod bars;
 pub mod chart;
 pub mod confusion_sheet;
 pub mod curves;

@@ -5,6 +5,7 @@ use std::io::Cursor;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
+use super::bars::Bars;
 use super::chart::{self, Chart};
 use super::svg::{escape, put};
 
@@ -17,6 +18,8 @@ pub struct RunPage {
     pub verdict: Verdict,
     /// What looks odd and is not, one sentence each.
     pub notes: Vec<String>,
+    /// Things side by side.
+    pub bars: Vec<Bars>,
     /// Curves over the run.
     pub charts: Vec<Chart>,
     /// Attention sheets, augmentations and the like.
@@ -140,18 +143,10 @@ impl RunPage {
     }
 
     fn write_charts(&self, out: &mut String) {
-        if self.charts.is_empty() {
-            return;
-        }
-        out.push_str("<h2>Curves</h2>\n<div class=\"charts\">\n");
-        for chart in &self.charts {
-            put(out, format_args!("<figure>{}", chart.to_inline_svg()));
-            if !chart.caption.is_empty() {
-                put(out, format_args!("<figcaption>{}</figcaption>", escape(&chart.caption)));
-            }
-            out.push_str("</figure>\n");
-        }
-        out.push_str("</div>\n");
+        let bars = self.bars.iter().map(|bars| (bars.to_inline_svg(), bars.caption.as_str()));
+        write_drawings(out, "Side by side", bars);
+        let charts = self.charts.iter().map(|chart| (chart.to_inline_svg(), chart.caption.as_str()));
+        write_drawings(out, "Curves", charts);
     }
 
     fn write_plan(&self, out: &mut String) {
@@ -222,6 +217,23 @@ impl Verdict {
         let sentence = escape(&self.sentence);
         put(out, format_args!("<div class=\"verdict {class}\">{word}<span>{sentence}</span></div>\n"));
     }
+}
+
+/// A heading with drawings and their captions, or nothing when there are none.
+fn write_drawings<'a>(out: &mut String, heading: &str, drawings: impl Iterator<Item = (String, &'a str)>) {
+    let mut drawings = drawings.peekable();
+    if drawings.peek().is_none() {
+        return;
+    }
+    put(out, format_args!("<h2>{heading}</h2>\n<div class=\"charts\">\n"));
+    for (drawing, caption) in drawings {
+        put(out, format_args!("<figure>{drawing}"));
+        if !caption.is_empty() {
+            put(out, format_args!("<figcaption>{}</figcaption>", escape(caption)));
+        }
+        out.push_str("</figure>\n");
+    }
+    out.push_str("</div>\n");
 }
 
 /// A heading with its items, or nothing when there are none.

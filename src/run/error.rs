@@ -119,6 +119,15 @@ pub enum RunError {
     /// Copies or their originals cannot be used.
     #[error(transparent)]
     Copy(#[from] super::protocols::CopyError),
+    /// Masks or their images cannot be used.
+    #[error(transparent)]
+    Segmentation(#[from] super::protocols::SegmentationError),
+    /// A video cannot be read or written.
+    #[error(transparent)]
+    Film(#[from] super::video::FilmError),
+    /// A suite of evaluations cannot be run, or not all of it.
+    #[error(transparent)]
+    Suite(#[from] super::suite::SuiteError),
     /// A picture cannot be drawn.
     #[error(transparent)]
     Picture(#[from] crate::report::picture::PictureError),

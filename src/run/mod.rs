@@ -52,12 +52,14 @@ mod seen;
 pub mod serve;
 mod setup;
 pub mod status;
+pub mod suite;
 pub mod tensorboard;
 pub mod trained;
 pub mod tui;
 pub mod validation;
 mod values;
 pub mod verify_export;
+pub mod video;
 pub mod waiting;
 
 pub use error::RunError;

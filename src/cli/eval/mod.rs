@@ -1,10 +1,12 @@
 //! `dinoxide eval`: one file per protocol, and here what they share.
 
+mod all;
 mod copy;
 mod knn;
 mod linear;
 mod logreg;
 mod retrieval;
+mod segmentation;
 mod video;
 
 use std::path::PathBuf;
@@ -34,6 +36,9 @@ enum Protocol {
     VideoScore(video::VideoScoreArgs),
     Retrieval(retrieval::RetrievalArgs),
     Copy(copy::CopyArgs),
+    Segmentation(segmentation::SegmentationArgs),
+    Saliency(segmentation::SaliencyArgs),
+    All(all::AllArgs),
 }
 
 /// What every protocol takes.
@@ -74,6 +79,9 @@ pub(super) fn run(arguments: EvalArgs) -> anyhow::Result<Ending> {
         Protocol::VideoScore(arguments) => video::run_score(arguments),
         Protocol::Retrieval(arguments) => retrieval::run(arguments),
         Protocol::Copy(arguments) => copy::run(arguments),
+        Protocol::Segmentation(arguments) => segmentation::run(arguments),
+        Protocol::Saliency(arguments) => segmentation::run_saliency(arguments),
+        Protocol::All(arguments) => all::run(arguments),
     }
 }
 

@@ -1,5 +1,8 @@
 //! Features of images that lie decoded in memory.
 
+use std::path::Path;
+
+use dinoxide_engine::params::Params;
 use dinoxide_engine::tensor::Pool;
 use serde::Serialize;
 
@@ -9,13 +12,17 @@ use crate::eval::features::{Frozen, ImageBatch};
 use crate::nn::backbone::Backbone;
 use crate::nn::init::Registry;
 use crate::run::RunError;
-use crate::run::model::backbone_config;
+use crate::run::input::{ImageSize, Network};
+use crate::run::model::{Model, backbone_config};
 
 /// What to measure.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct InferRequest {
-    /// Name of the backbone, such as `vit_small_patch16_224`; images have the size it names, or 224 pixels.
+    /// Name of the backbone, such as `vit_small_patch16_224`, or a run folder, or a file or folder of weights.
     pub model: String,
+    /// Size of the images; `None` for that which the name has, or in which the model is shown images.
+    #[serde(skip)]
+    pub image_size: Option<ImageSize>,
     /// Images of a forward pass.
     pub batch: usize,
     /// What products multiply.
@@ -35,40 +42,73 @@ pub struct InferReport {
     pub gflops: f64,
     /// Ceiling of this machine, 10⁹ operations per second.
     pub peak_gflops: f64,
+    /// Width and height of the images.
+    pub image_size: String,
+    /// Parameters of the backbone.
+    pub parameters: usize,
     /// What was asked for.
     pub request: InferRequest,
     /// Where.
     pub place: Place,
 }
 
+/// A network and the size of its images.
+struct Subject {
+    backbone: Backbone,
+    params: Params,
+    size: ImageSize,
+}
+
+impl Subject {
+    fn of(request: &InferRequest) -> Result<Self, RunError> {
+        let path = Path::new(&request.model);
+        if path.exists() {
+            let model = Model::load(path, Network::Teacher)?;
+            let (width, height) = model.transform(request.image_size)?.size();
+            let size = ImageSize { width: width as usize, height: height as usize };
+            return Ok(Self { backbone: model.backbone, params: model.params, size });
+        }
+        let config = config_of(&request.model)?;
+        let side = config.model.image_size;
+        let size = request.image_size.unwrap_or(ImageSize { width: side, height: side });
+        let mut registry = Registry::new();
+        let backbone = Backbone::new(backbone_config(&config)?, "", &mut registry);
+        if backbone.vit().is_some() && size.width.min(size.height) < backbone.stride() {
+            let patch_size = backbone.stride();
+            return Err(RunError::SmallerThanPatch { size: size.to_string(), patch_size });
+        }
+        Ok(Self { backbone, params: registry.finish(0), size })
+    }
+}
+
 /// Measures class features.
 ///
 /// # Errors
-/// If the model is unknown, its sizes do not go together, the images do not fit into memory, or the threads cannot be
-/// started.
+/// If the model is unknown or cannot be loaded, its sizes do not go together, the images do not fit into memory, or the threads
+/// cannot be started.
 pub fn infer(request: &InferRequest) -> Result<InferReport, RunError> {
-    let config = config_of(&request.model)?;
-    let side = config.model.image_size;
-    let config = backbone_config(&config)?;
-    fits("--batch", request.batch, side * side * 3)?;
     on_threads(request.terms, request.precision, |cpu| {
-        let mut registry = Registry::new();
-        let backbone = Backbone::new(config.clone(), "", &mut registry);
-        let (params, pool) = (registry.finish(0), Pool::new());
-        let pixels = bytes(request.batch * side * side * 3, 0);
+        let Subject { backbone, params, size } = Subject::of(request)?;
+        let ImageSize { width, height } = size;
+        let each = width * height * backbone.channels();
+        fits("--batch", request.batch, each)?;
+        let pool = Pool::new();
+        let pixels = bytes(request.batch * each, 0);
         let mut frozen = Frozen::new(cpu, &pool, &backbone, &params);
-        let batch = ImageBatch { pixels: &pixels, images: request.batch, height: side, width: side };
+        let batch = ImageBatch { pixels: &pixels, images: request.batch, height, width };
         let run = |frozen: &mut Frozen<'_>| {
             std::hint::black_box(frozen.class_features(batch));
             Ok(())
         };
         let seconds = median(times(request.terms.steps, &mut frozen, |_| (), run)?);
-        let work = backbone.work(&[backbone.patches(request.batch, side, side)], 0.0);
+        let work = backbone.work(&[backbone.patches(request.batch, height, width)], 0.0);
         Ok(InferReport {
             images_per_second: request.batch as f64 / seconds,
             ms: seconds * 1e3,
             gflops: work.forward / seconds / 1e9,
             peak_gflops: peak_gflops(cpu),
+            image_size: size.to_string(),
+            parameters: params.values().len(),
             request: request.clone(),
             place: Place::of(cpu),
         })

@@ -20,7 +20,7 @@ use dinoxide_engine::kernels::Kernels as _;
 use dinoxide_engine::values as engine;
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::console::{Console, Figures, Verbosity};
 use super::{RunError, device, machine};
@@ -81,7 +81,7 @@ impl Serialize for ViewSize {
 }
 
 /// Where something was measured.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
     /// The processor.
     pub cpu: String,

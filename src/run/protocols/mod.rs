@@ -12,6 +12,8 @@ pub mod linear;
 pub mod logreg;
 mod ranking;
 pub mod retrieval;
+pub mod saliency;
+pub mod segmentation;
 pub mod video;
 
 use std::path::{Path, PathBuf};
@@ -23,6 +25,7 @@ use serde::Serialize;
 
 pub use self::copy::CopyError;
 pub use self::retrieval::RetrievalError;
+pub use self::segmentation::SegmentationError;
 use super::RunError;
 use super::images::words;
 use super::input::{ImageSize, Network};

@@ -112,6 +112,7 @@ pub fn write(
         title: if additions.title.is_empty() { name } else { additions.title },
         verdict,
         notes,
+        bars: Vec::new(),
         charts,
         figures,
         tables,

@@ -13,7 +13,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use super::EvalError;
-use super::classifier::{Accuracy, ClassifierError, LabelledRows, best, rank};
+use super::classifier::{Accuracy, ClassifierError, LabelledRows, best, check_count, rank};
 use crate::nn::init::{Init, Registry};
 
 /// Standard deviation of the weights at the start.
@@ -22,6 +22,10 @@ const WEIGHT_STD: f64 = 0.01;
 pub const MOMENTUM: f32 = 0.9;
 /// Learning rates are those of batches of so many images.
 pub const REFERENCE_BATCH: f64 = 256.0;
+/// Most epochs.
+pub const MOST_EPOCHS: usize = 1_000_000;
+/// Most images of a step.
+pub const MOST_BATCH: usize = 1 << 24;
 /// Rows of one product when nothing is learnt.
 const BLOCK: usize = 1024;
 /// Rows of the matrix that one task updates.
@@ -54,8 +58,8 @@ impl Course {
             false => Err(ClassifierError::NotPositive { what, value, example }),
         };
         self.rates.iter().try_for_each(|rate| positive("learning rate", *rate, "0.001"))?;
-        positive("the number of epochs", self.epochs as f64, "100")?;
-        positive("the batch", self.batch as f64, "256")
+        check_count("the number of epochs", self.epochs, MOST_EPOCHS, "100")?;
+        check_count("the batch", self.batch, MOST_BATCH, "256")
     }
 
     /// The learning rates that steps of this batch take at the start.
@@ -210,7 +214,8 @@ impl<'k> LinearProbe<'k> {
     /// Trains on all rows once, in this order, `batch` at a time; returns the mean loss for each learning rate.
     pub fn epoch(&mut self, rows: LabelledRows<'_>, order: &[u32], batch: usize, factor: f64) -> Vec<f64> {
         let mut losses = vec![0.0; self.rates.len()];
-        let (mut features, mut labels) = (Vec::with_capacity(batch * self.dim), Vec::with_capacity(batch));
+        let at_once = batch.min(order.len());
+        let (mut features, mut labels) = (Vec::with_capacity(at_once * self.dim), Vec::with_capacity(at_once));
         for places in order.chunks(batch) {
             features.clear();
             labels.clear();
@@ -337,7 +342,7 @@ pub fn fit<E: From<EvalError>>(
     mut each: impl FnMut(usize, &[EpochScore]),
 ) -> Result<Fitted, E> {
     course.check().map_err(EvalError::from)?;
-    let mut curves = vec![Vec::with_capacity(course.epochs); probe.rates.len()];
+    let mut curves = vec![Vec::new(); probe.rates.len()];
     let mut kept: Option<BestLayer> = None;
     for number in 0..course.epochs {
         let losses = epoch(probe, number, course.factor(number))?;

@@ -26,6 +26,7 @@ pub mod readout;
 pub mod representation;
 pub mod retrieval;
 pub mod subset;
+mod unit;
 pub mod video;
 pub mod whitening;
 

@@ -46,7 +46,7 @@ struct ProtocolArgs {
     out: Option<PathBuf>,
     #[command(flatten)]
     seen: SeenArgs,
-    /// Do all as the original program does: its image size, f32, no rotation by EXIF
+    /// Do all as the original program does: its image size, f32, its mean and deviation of pixels, no rotation by EXIF; options that it lacks are refused
     #[arg(long, conflicts_with_all = ["image_size", "precision"])]
     reference_exact: bool,
     /// Print the result as JSON

@@ -2,11 +2,12 @@
 
 use super::Session;
 use crate::eval::classifier::Confusion;
-use crate::report::confusion_sheet::confusion_sheet;
+use crate::report::confusion_sheet::{MOST_CLASSES, confusion_sheet};
 use crate::run::RunError;
 use crate::run::look::{picture_file, write_table};
 
-/// Writes `classes.csv` (accuracy of each class), `confusion.csv` (a line for each pair of classes that occurs) and `confusion.png`.
+/// Writes `classes.csv` (accuracy of each class), `confusion.csv` (a line for each pair of classes that occurs) and, unless there are
+/// too many classes to see, `confusion.png`.
 ///
 /// # Errors
 /// If a file cannot be written.
@@ -22,12 +23,16 @@ pub(super) fn write_confusion(
         [name(class), confusion.images(class).to_string(), accuracy]
     });
     write_table(&session.file("classes.csv"), ["class", "images", "top1"], lines)?;
-    let pairs = classes.flat_map(|truth| {
-        let found = confusion.row(truth).iter().enumerate().filter(|(_, count)| **count > 0);
-        found.map(move |(predicted, count)| (truth, predicted, *count))
-    });
+    let pairs = classes.flat_map(|truth| confusion.row(truth).map(move |(predicted, count)| (truth, predicted, count)));
     let lines = pairs.map(|(truth, predicted, count)| [name(truth), name(predicted), count.to_string()]);
     write_table(&session.file("confusion.csv"), ["class", "taken_for", "images"], lines)?;
-    picture_file(&session.file("confusion.png"), &confusion_sheet(confusion, names))?;
-    Ok(())
+    match confusion_sheet(confusion, names) {
+        Some(sheet) => picture_file(&session.file("confusion.png"), &sheet).map(drop),
+        None => {
+            let words =
+                format!("no confusion.png: {} classes, and pictures have at most {MOST_CLASSES}", confusion.classes());
+            session.look.console.say(&words);
+            Ok(())
+        }
+    }
 }

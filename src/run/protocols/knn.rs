@@ -3,17 +3,20 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use dinoxide_views::{EvalTransform, Source};
+use dinoxide_views::EvalTransform;
 use serde::Serialize;
 
 use super::confusion::write_confusion;
 use super::{Outcome, ProtocolRequest, Session};
 use crate::eval::classifier::Confusion;
-use crate::eval::knn::{KnnBank, KnnScore};
-use crate::eval::labels::Labels;
+use crate::eval::knn::{KnnBank, KnnResult, KnnScore, TEMPERATURE, check_neighbours, check_temperature};
 use crate::eval::published;
 use crate::run::RunError;
 use crate::run::device::among_threads;
+
+/// Images that the original program classifies at least, and classes that it knows at most.
+const FEWEST_QUERIES: usize = 100;
+const MOST_CLASSES: usize = 1000;
 
 /// What to do.
 #[derive(Debug, Clone)]
@@ -56,25 +59,19 @@ pub fn knn(request: &KnnRequest) -> Result<Outcome<KnnReport>, RunError> {
 }
 
 fn classify(request: &KnnRequest) -> Result<Outcome<KnnReport>, RunError> {
+    check_neighbours(&request.k)?;
+    check_temperature(request.temperature)?;
     let mut session = Session::open(&request.protocol)?;
     let transform = session.transform(EvalTransform::default())?;
-    let (train, val) = (Source::labelled(&request.train)?, Source::labelled(&request.val)?);
-    let labels = Labels::from_names(&class_names(&train), &class_names(&val))?;
-    if !labels.absent_in_val.is_empty() {
-        let absent = labels.absent_in_val.len();
-        session.look.console.say(&format!("{absent} of {} classes have no validation image", labels.classes.len()));
-    }
+    let (train, val) = (session.source(&request.train)?, session.source(&request.val)?);
+    let labels = session.labels(&train, &val)?;
     let train = session.labelled(train, &labels.train, transform)?;
     let val = session.labelled(val, &labels.val, transform)?;
     let bank =
         KnnBank::new(train.features, train.labels, labels.classes.len())?.with_temperature(request.temperature)?;
     let result = bank.evaluate(&val.features, &val.labels, &request.k)?;
-    for k in &result.clipped {
-        let train = result.train;
-        session.look.console.say(&format!("k = {k}: there are only {train} training images, so all of them vote"));
-    }
+    deviations(&mut session, request, &result);
     let confusion = Confusion::of(&val.labels, &result.predictions, labels.classes.len());
-    write_confusion(&mut session, &confusion, &labels.classes)?;
     // Every k that was asked for has its entry, so that scripts find it.
     let by_k = |score: fn(&KnnScore) -> f64| {
         request.k.iter().filter_map(|k| Some((*k, score(result.at(*k)?)))).collect::<BTreeMap<_, _>>()
@@ -87,11 +84,24 @@ fn classify(request: &KnnRequest) -> Result<Outcome<KnnReport>, RunError> {
         classes: result.classes,
         confusion_k: result.headline(),
     };
-    session.finish("knn", report, &published::KNN)
+    session.finish("knn", (report, &published::KNN), |session| write_confusion(session, &confusion, &labels.classes))
 }
 
-/// The class of every image.
-pub(super) fn class_names(source: &Source) -> Vec<&str> {
-    let class = |label: Option<u32>| source.classes.get(label? as usize);
-    source.images.iter().map(|image| class(image.label).map_or("", String::as_str)).collect()
+/// Notes where this differs from what the original program would do with these images.
+fn deviations(session: &mut Session<'_>, request: &KnnRequest, result: &KnnResult) {
+    let KnnResult { train, val, classes, .. } = result;
+    if request.temperature != TEMPERATURE {
+        session.deviates(format!("votes of temperature {}; the paper: {TEMPERATURE}", request.temperature));
+    }
+    for k in &result.clipped {
+        session.deviates(format!(
+            "k = {k}: there are only {train} training images, so all of them vote; the original stops"
+        ));
+    }
+    if *val < FEWEST_QUERIES {
+        session.deviates(format!("{val} images are classified; the original needs {FEWEST_QUERIES} or more"));
+    }
+    if *classes > MOST_CLASSES {
+        session.deviates(format!("{classes} classes; the original stops at more than {MOST_CLASSES}"));
+    }
 }

@@ -9,8 +9,11 @@
 
 use std::time::Instant;
 
+use dinoxide_engine::cpu::Cpu;
+
 use super::EvalError;
 use super::nearest::{Neighbour, UnitRows};
+use super::rounded::RoundedRows;
 
 /// Temperature of the votes, `eval_knn.py --temperature`.
 pub const TEMPERATURE: f64 = 0.07;
@@ -72,11 +75,19 @@ fn headline(used: &[usize], train: usize) -> usize {
     used.iter().position(|k| *k == HEADLINE.min(train)).unwrap_or(0)
 }
 
+/// The training features, `[N, D]`.
+#[derive(Clone, Debug)]
+enum Bank {
+    Full(UnitRows),
+    Rounded(RoundedRows, Cpu),
+}
+
 /// The training set's unit features and labels, ready for queries.
 #[derive(Clone, Debug)]
 pub struct KnnBank {
-    features: UnitRows, // [N, D]
-    labels: Vec<u32>,   // [N]
+    features: Bank,
+    dim: usize,
+    labels: Vec<u32>, // [N]
     classes: usize,
     temperature: f64,
 }
@@ -98,9 +109,31 @@ impl KnnBank {
             let expected = dim.max(1) * labels.len();
             return Err(EvalError::Size { what: "the training features", found: features.len(), expected });
         }
+        Self::of_rows(UnitRows::new(features, dim, "the training features")?, labels, classes)
+    }
+
+    /// The same of features that have unit length already.
+    ///
+    /// # Errors
+    /// Not as many labels as rows, a label at or above `classes`.
+    pub fn of_rows(features: UnitRows, labels: Vec<u32>, classes: usize) -> Result<Self, EvalError> {
+        if features.len() != labels.len() {
+            let (found, expected) = (labels.len(), features.len());
+            return Err(EvalError::Size { what: "the list of training labels", found, expected });
+        }
         check_labels(&labels, classes)?;
-        let features = UnitRows::new(features, dim, "the training features")?;
-        Ok(Self { features, labels, classes, temperature: TEMPERATURE })
+        let dim = features.dim();
+        Ok(Self { features: Bank::Full(features), dim, labels, classes, temperature: TEMPERATURE })
+    }
+
+    /// The same bank with its features, and those of queries, rounded to bf16 and compared by these kernels.
+    #[must_use]
+    pub fn rounded(self, cpu: Cpu) -> Self {
+        let features = match self.features {
+            Bank::Full(rows) => Bank::Rounded(RoundedRows::new(&rows), cpu),
+            Bank::Rounded(rows, _) => Bank::Rounded(rows, cpu),
+        };
+        Self { features, ..self }
     }
 
     /// The same bank with another temperature of the votes.
@@ -132,8 +165,8 @@ impl KnnBank {
         if labels.is_empty() {
             return Err(EvalError::Empty { what: "the k-NN validation set" });
         }
-        if queries.len() != labels.len() * self.features.dim() {
-            let expected = labels.len() * self.features.dim();
+        if queries.len() != labels.len() * self.dim {
+            let expected = labels.len() * self.dim;
             return Err(EvalError::Size { what: "the validation features", found: queries.len(), expected });
         }
         check_labels(labels, self.classes)?;
@@ -163,12 +196,14 @@ impl KnnBank {
     /// Returns for each query and each k the five best classes.
     fn ranked(&self, queries: &[f32], ks: &[usize]) -> Result<Vec<Vec<Vec<u32>>>, EvalError> {
         let most = ks.iter().copied().max().unwrap_or(1);
-        let per_block = self.features.for_each_block(queries, |block| {
-            let nearest = self.features.nearest(block, most);
-            let found = nearest.iter().map(|found| ks.iter().map(|&k| self.rank_classes(&found[..k])).collect());
-            found.collect::<Vec<Vec<Vec<u32>>>>()
-        })?;
-        Ok(per_block.into_iter().flatten().collect())
+        let of_query = |found: Vec<Neighbour>| ks.iter().map(|&k| self.rank_classes(&found[..k])).collect::<Vec<_>>();
+        match &self.features {
+            Bank::Rounded(rows, cpu) => rows.search(cpu, (queries, most), of_query),
+            Bank::Full(rows) => {
+                let search = |block: &[f32]| rows.nearest(block, most).into_iter().map(&of_query).collect::<Vec<_>>();
+                Ok(rows.for_each_block(queries, search)?.into_iter().flatten().collect())
+            }
+        }
     }
 
     /// Returns the distinct k after clipping, in the order given.

@@ -25,6 +25,7 @@ pub mod published;
 pub mod readout;
 pub mod representation;
 pub mod retrieval;
+pub mod rounded;
 pub mod subset;
 mod unit;
 pub mod video;

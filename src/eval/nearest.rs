@@ -209,20 +209,20 @@ impl UnitRows {
 
 /// The running k nearest of one query.
 #[derive(Clone, Debug)]
-struct Nearest {
+pub(super) struct Nearest {
     k: usize,
     found: Vec<Neighbour>, // Up to 2k candidates; beyond that all but the best k go.
     threshold: f32,        // Similarity of the k-th best at the last cut: what is not above it cannot enter.
 }
 
 impl Nearest {
-    fn new(k: usize) -> Self {
+    pub(super) fn new(k: usize) -> Self {
         Self { k, found: Vec::new(), threshold: f32::NEG_INFINITY }
     }
 
     /// Adds the similarities of rows `first`, `first` + 1, … Rows must come in order: a later row that merely equals the threshold
     /// loses its tie and is left out.
-    fn add(&mut self, first: usize, similarities: &[f32]) {
+    pub(super) fn add(&mut self, first: usize, similarities: &[f32]) {
         for (offset, &similarity) in similarities.iter().enumerate() {
             if similarity > self.threshold {
                 self.found.push(Neighbour { index: first + offset, similarity });
@@ -239,7 +239,7 @@ impl Nearest {
         self.found.truncate(self.k);
     }
 
-    fn into_sorted(mut self) -> Vec<Neighbour> {
+    pub(super) fn into_sorted(mut self) -> Vec<Neighbour> {
         self.found.sort_unstable_by(nearer);
         self.found.truncate(self.k);
         self.found

@@ -41,6 +41,13 @@ enum Protocol {
 struct ProtocolArgs {
     /// Run folder, or file or folder of weights
     model: PathBuf,
+    #[command(flatten)]
+    manner: MannerArgs,
+}
+
+/// What every protocol takes beside a model.
+#[derive(Debug, Args)]
+struct MannerArgs {
     /// Folder for results.json, tables and pictures [default: eval-PROTOCOL]
     #[arg(short, long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -57,7 +64,7 @@ struct ProtocolArgs {
 impl ProtocolArgs {
     /// What to do, with a folder of the protocol's name unless another is given; and whether the result is printed as JSON.
     fn request(self, protocol: &str) -> (ProtocolRequest, bool) {
-        let Self { model, out, seen, reference_exact, json } = self;
+        let Self { model, manner: MannerArgs { out, seen, reference_exact, json } } = self;
         let SeenArgs { image_size, network, precision } = seen;
         let out = out.unwrap_or_else(|| PathBuf::from(format!("eval-{protocol}")));
         let manner = if reference_exact { Manner::Reference } else { Manner::Fitting };

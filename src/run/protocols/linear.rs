@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::confusion::write_confusion;
 use super::crops::{Crops, crops};
 use super::head::{Head, HeadError, check_width, read_head, write_head};
-use super::listing::class_names;
+use super::knn::class_names;
 use super::{Manner, Outcome, ProtocolRequest, Session};
 use crate::eval::EvalError;
 use crate::eval::classifier::{Accuracy, ClassifierError, Confusion, LabelledRows};
@@ -221,7 +221,7 @@ fn train(request: &LinearRequest) -> Result<Outcome<LinearReport>, RunError> {
     };
     // The head took hours, the pictures can be made again.
     write_head(&session.file("head.pth"), &fitted.best, &course, &labels.classes)?;
-    session.finish("linear", (report, &published::LINEAR), |session| {
+    session.finish_and("linear", (report, &published::LINEAR), |session| {
         publish(session, &course, &fitted)?;
         write_confusion(session, &confusion, &labels.classes)
     })
@@ -341,7 +341,7 @@ fn evaluate(request: &LinearRequest, path: &Path) -> Result<Outcome<LinearReport
         batch,
         training_seconds,
     };
-    session.finish("linear", (report, &published::LINEAR), |session| write_confusion(session, &confusion, &names))
+    session.finish_and("linear", (report, &published::LINEAR), |session| write_confusion(session, &confusion, &names))
 }
 
 /// The classes of a head in its own order, which is that of its file if that has names, else that of the folders; and the images to classify.

@@ -47,9 +47,3 @@ pub(super) fn without_results(mut source: Source, data: &Path, out: &Path) -> Re
     source.inputs = vec![source.images.len() as u32];
     if source.images.is_empty() { Err(EvalError::NoImages.into()) } else { Ok(source) }
 }
-
-/// The class of every image.
-pub(super) fn class_names(source: &Source) -> Vec<&str> {
-    let class = |label: Option<u32>| source.classes.get(label? as usize);
-    source.images.iter().map(|image| class(image.label).map_or("", String::as_str)).collect()
-}

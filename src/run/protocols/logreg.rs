@@ -158,8 +158,9 @@ fn regress(request: &LogRegRequest) -> Result<Outcome<LogRegReport>, RunError> {
     let confusion = Confusion::of(val.labels(), &first.unwrap_or_default(), classes);
     write_fits(&mut session, &fits)?;
     let report = LogRegReport { fits, train: train.labels.len(), val: val.count(), classes, dim };
-    session
-        .finish("logreg", (report, &published::LOGREG), |session| write_confusion(session, &confusion, &labels.classes))
+    session.finish_and("logreg", (report, &published::LOGREG), |session| {
+        write_confusion(session, &confusion, &labels.classes)
+    })
 }
 
 /// Checks all numbers.

@@ -6,6 +6,7 @@
 mod confusion;
 pub mod copy;
 mod crops;
+mod dumped;
 pub mod head;
 pub mod knn;
 pub mod linear;
@@ -24,7 +25,9 @@ use dinoxide_views::{EvalTransform, Exif, Source};
 use serde::Serialize;
 
 pub use self::copy::CopyError;
-use self::listing::{class_names, without_results};
+pub use self::dumped::DumpError;
+use self::knn::class_names;
+use self::listing::without_results;
 pub use self::retrieval::RetrievalError;
 use super::RunError;
 use super::images::words;
@@ -36,6 +39,8 @@ use crate::eval::labels::Labels;
 use crate::eval::published::Published;
 use crate::eval::readout::Readout;
 
+/// What differs where products multiply bf16.
+const BF16: &str = "products of bf16; the original computes in f32";
 /// What differs where images are turned and the original does not do so.
 const TURNED: &str = "images are turned as their EXIF data says; the original leaves them as stored";
 /// Mean and deviation of the pixels in the original programs; one has other deviations.
@@ -132,7 +137,7 @@ impl<'r> Session<'r> {
         remove_results(&request.out)?;
         let mut deviations = Vec::new();
         if precision != Precision::F32 && Cpu::bf16().is_some() {
-            deviations.push("products of bf16; the original computes in f32".to_owned());
+            deviations.push(BF16.to_owned());
         }
         if reference {
             look.model.reading.exif = Exif::Ignore;
@@ -256,18 +261,31 @@ impl<'r> Session<'r> {
         path
     }
 
+    /// Writes `results.json`.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn finish<R: Serialize>(
+        self,
+        protocol: &'static str,
+        result: R,
+        published: &'static [Published],
+    ) -> Result<Outcome<R>, RunError> {
+        self.finish_and(protocol, (result, published), |_| Ok(()))
+    }
+
     /// Writes `results.json`, and then what else is `shown` of the result: a picture that fails costs no figures.
     ///
     /// # Errors
     /// If something cannot be written.
-    pub fn finish<R: Serialize>(
+    pub fn finish_and<R: Serialize>(
         mut self,
         protocol: &'static str,
         (result, published): (R, &'static [Published]),
         shown: impl FnOnce(&mut Self) -> Result<(), RunError>,
     ) -> Result<Outcome<R>, RunError> {
-        let path = self.request.out.join(RESULTS_FILE);
-        let mut outcome = Outcome {
+        let out = self.request.out.clone();
+        let outcome = Outcome {
             protocol,
             model: self.request.model.clone(),
             network: name_of(&self.look.model.backbone.config()),
@@ -277,14 +295,28 @@ impl<'r> Session<'r> {
             seconds: self.start.elapsed().as_secs_f64(),
             files: self.files.clone(),
         };
-        write_results(&path, &outcome)?;
-        let files = self.files.len();
-        shown(&mut self)?;
-        if self.files.len() > files {
-            outcome.files = self.files;
-            write_results(&path, &outcome)?;
+        let before = self.files.len();
+        outcome.write(&out, || {
+            shown(&mut self)?;
+            Ok(self.files.split_off(before))
+        })
+    }
+}
+
+impl<R: Serialize> Outcome<R> {
+    /// Writes `results.json`, and then what else is `shown`, whose files are added.
+    ///
+    /// # Errors
+    /// If something cannot be written.
+    fn write(mut self, out: &Path, shown: impl FnOnce() -> Result<Vec<PathBuf>, RunError>) -> Result<Self, RunError> {
+        let path = out.join(RESULTS_FILE);
+        write_results(&path, &self)?;
+        let files = shown()?;
+        if !files.is_empty() {
+            self.files.extend(files);
+            write_results(&path, &self)?;
         }
-        Ok(outcome)
+        Ok(self)
     }
 }
 

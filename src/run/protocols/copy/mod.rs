@@ -144,7 +144,7 @@ fn detect(request: &CopyRequest) -> Result<Outcome<CopyReport>, RunError> {
     report.distractors = others.map_or(0, |others| others.files.len());
     report.whitening = learnt_from.map(|images| images.files.len());
     report.left_out = all.left_out;
-    session.finish("copy", (report, published), |session| publish(session, &images, &rankings(&found)))
+    session.finish_and("copy", (report, published), |session| publish(session, &images, &rankings(&found)))
 }
 
 fn transform(session: &mut Session<'_>) -> Result<EvalTransform, RunError> {

@@ -70,7 +70,7 @@ pub(super) fn score(request: &RetrievalRequest, file: &Path) -> Result<Outcome<R
         settings,
         per_query: per_query(&names, queries.iter().map(|query| &*query.name), &ranked),
     };
-    session.finish("retrieval", (report, published), |session| publish(session, &images, &rankings))
+    session.finish_and("retrieval", (report, published), |session| publish(session, &images, &rankings))
 }
 
 /// The part of each query that is shown; none for all of it.

@@ -73,7 +73,7 @@ pub(super) fn score(request: &RetrievalRequest) -> Result<Outcome<RetrievalRepor
         settings,
         per_query: per_query(&[CLASSES], left.iter().map(|query| &*query.name), &ranked),
     };
-    session.finish("retrieval", (report, &[]), |session| publish(session, &left, &rankings))
+    session.finish_and("retrieval", (report, &[]), |session| publish(session, &left, &rankings))
 }
 
 /// # Errors

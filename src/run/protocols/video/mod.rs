@@ -133,7 +133,7 @@ fn segment(request: &VideoRequest) -> Result<Outcome<VideoReport>, RunError> {
         feature_seconds,
         propagation_seconds,
     };
-    session.finish("video", (report, &published::VIDEO), |_| Ok(()))
+    session.finish("video", report, &published::VIDEO)
 }
 
 /// Frames as the original reads them, and what differs.

@@ -169,12 +169,7 @@ fn train(request: &LinearRequest) -> Result<Outcome<LinearReport>, RunError> {
     let Some(train) = &request.train else {
         return Err(EvalError::Empty { what: "the list of training images" }.into());
     };
-    let (course, images) = course(request);
-    course.check().map_err(EvalError::from)?;
-    let rates = course.rates.len();
-    if rates > 1 && request.protocol.manner == Manner::Reference {
-        return Err(EvalError::from(ClassifierError::SeveralRates { rates }).into());
-    }
+    let (course, images) = course(request).map_err(EvalError::from)?;
     let Opened { mut session, transform, readout, dim } = open(request)?;
     deviations(&mut session, &course, images);
     let crops = (images == TrainImages::Crops).then(|| crops(transform)).transpose()?;
@@ -228,7 +223,10 @@ fn train(request: &LinearRequest) -> Result<Outcome<LinearReport>, RunError> {
 }
 
 /// The course that is asked for, and what is learnt from.
-fn course(request: &LinearRequest) -> (Course, TrainImages) {
+///
+/// # Errors
+/// A number that cannot be used, or several learning rates where the original is followed.
+fn course(request: &LinearRequest) -> Result<(Course, TrainImages), ClassifierError> {
     let reference = request.protocol.manner == Manner::Reference;
     let training = &request.training;
     let rates = if reference { vec![ORIGINAL_RATE] } else { RATES.to_vec() };
@@ -238,7 +236,11 @@ fn course(request: &LinearRequest) -> (Course, TrainImages) {
         batch: training.batch.unwrap_or(if reference { PAPER.0 } else { BATCH }),
         seed: training.seed,
     };
-    (course, if reference { TrainImages::Crops } else { training.images })
+    course.check()?;
+    match course.rates.len() {
+        rates if rates > 1 && reference => Err(ClassifierError::SeveralRates { rates }),
+        _ => Ok((course, if reference { TrainImages::Crops } else { training.images })),
+    }
 }
 
 fn deviations(session: &mut Session<'_>, course: &Course, images: TrainImages) {

@@ -28,6 +28,10 @@ pub const MOST_EPOCHS: usize = 1_000_000;
 pub const MOST_BATCH: usize = 1 << 24;
 /// Rows of one product when nothing is learnt.
 const BLOCK: usize = 1024;
+/// Rows that one task copies into a batch.
+const GATHERED: usize = 16;
+/// Logits of a batch that one task turns into gradients, about.
+const SOFTMAX_PART: usize = 1 << 14;
 /// Rows of the matrix that one task updates.
 const ROWS_AT_ONCE: usize = 32;
 
@@ -179,7 +183,10 @@ impl<'k> LinearProbe<'k> {
         let size = LinearSize { rows: count, inputs: self.dim, outputs };
         self.logits.resize(count * outputs, 0.0);
         self.grad.resize(count * outputs, 0.0);
-        let op = Linear { x: rows.features().into(), weight: &self.weight, bias: Some(&self.bias), size, packed: None };
+        // The smaller operand is the one to be copied into the order of the product.
+        let packed = if outputs < count { self.kernels.pack(&self.weight, size) } else { None };
+        let (weight, bias) = (&self.weight, Some(&*self.bias));
+        let op = Linear { x: rows.features().into(), weight, bias, size, packed: packed.as_ref() };
         self.kernels.linear(op, (&mut self.logits).into());
         // Softmax first, then the gradient of the mean loss.
         self.kernels.targets(Targets { logits: &self.logits, center: &self.center, temp: 1.0 }, &mut self.grad);
@@ -214,15 +221,17 @@ impl<'k> LinearProbe<'k> {
     /// Trains on all rows once, in this order, `batch` at a time; returns the mean loss for each learning rate.
     pub fn epoch(&mut self, rows: LabelledRows<'_>, order: &[u32], batch: usize, factor: f64) -> Vec<f64> {
         let mut losses = vec![0.0; self.rates.len()];
-        let at_once = batch.min(order.len());
-        let (mut features, mut labels) = (Vec::with_capacity(at_once * self.dim), Vec::with_capacity(at_once));
+        let (mut features, mut labels) = (Vec::new(), Vec::new());
+        let _awake = self.kernels.stay_awake();
         for places in order.chunks(batch) {
-            features.clear();
+            features.resize(places.len() * self.dim, 0.0);
+            let gathered = features.par_chunks_mut(self.dim).zip(places).with_min_len(GATHERED);
+            // The only time that an epoch reads a row from memory; everything else finds the batch in a cache.
+            gathered.for_each(|(row, place)| {
+                row.copy_from_slice(&rows.features()[*place as usize * self.dim..][..self.dim]);
+            });
             labels.clear();
-            for place in places.iter().map(|place| *place as usize) {
-                features.extend_from_slice(&rows.features()[place * self.dim..][..self.dim]);
-                labels.push(rows.labels()[place]);
-            }
+            labels.extend(places.iter().map(|place| rows.labels()[*place as usize]));
             let sums = self.step(rows.replaced(&features, &labels), factor);
             losses.iter_mut().zip(sums).for_each(|(loss, sum)| *loss += sum);
         }
@@ -270,6 +279,21 @@ impl<'k> LinearProbe<'k> {
 /// Turns softmaxes `[B, layers, classes]` into gradients of the mean cross-entropy; returns the sum of the losses of each layer.
 fn softmax_to_gradient(logits: &[f32], grad: &mut [f32], labels: &[u32], classes: usize) -> Vec<f64> {
     let scale = 1.0 / labels.len() as f32;
+    let width = logits.len() / labels.len();
+    // Parts by shape alone, summed up in order: the same bits for any number of threads.
+    let rows = (SOFTMAX_PART / width).max(1);
+    let parts = logits.par_chunks(rows * width).zip(grad.par_chunks_mut(rows * width)).zip(labels.par_chunks(rows));
+    let sums: Vec<Vec<f64>> =
+        parts.map(|((logits, grad), labels)| part_to_gradient(logits, grad, (labels, classes), scale)).collect();
+    let mut losses = vec![0.0; width / classes];
+    for of_part in sums {
+        losses.iter_mut().zip(of_part).for_each(|(loss, sum)| *loss += sum);
+    }
+    losses
+}
+
+/// The same for some rows, their gradients times `scale`.
+fn part_to_gradient(logits: &[f32], grad: &mut [f32], (labels, classes): (&[u32], usize), scale: f32) -> Vec<f64> {
     let width = logits.len() / labels.len();
     let mut losses = vec![0.0; width / classes];
     let rows = logits.chunks_exact(width).zip(grad.chunks_exact_mut(width));

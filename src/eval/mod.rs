@@ -14,6 +14,7 @@ pub mod kmeans;
 pub mod knn;
 pub mod labels;
 pub mod linear;
+mod linear_part;
 pub mod logreg;
 pub mod map;
 pub mod multi_scale;

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use dinoxide::eval::EvalError;
 use dinoxide::eval::knn::{KnnBank, NEIGHBOURS, TEMPERATURE};
-use dinoxide::eval::labels::Labels;
+use dinoxide::eval::labels::{Labels, positions};
+use dinoxide::eval::nearest::{Neighbour, UnitRows};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -38,6 +39,11 @@ fn plain_vote(neighbours: &[(usize, f64)], labels: &[u32], classes: usize) -> Ve
     ranked
 }
 
+/// The nearest rows of each query.
+fn nearest(rows: &UnitRows, queries: &[f32], k: usize) -> Vec<Vec<Neighbour>> {
+    rows.nearest_others(queries, &vec![None; queries.len() / rows.dim()], k).unwrap()
+}
+
 #[test]
 fn blocked_search_finds_what_a_plain_search_finds() {
     // More rows and queries than one block holds (4096 and 128), and odd sizes.
@@ -45,34 +51,37 @@ fn blocked_search_finds_what_a_plain_search_finds() {
     let train = random(1, train_count * dim);
     let queries = random(2, query_count * dim);
     let labels: Vec<u32> = (0..train_count as u32).map(|index| index * 31 % classes).collect();
-    let bank = KnnBank::new(train.clone(), labels.clone(), classes as usize).unwrap();
 
-    let predictions = bank.predict(&queries, k).unwrap();
+    let found = nearest(&UnitRows::new(train.clone(), dim, "rows").unwrap(), &queries, k);
+    let plain: Vec<_> = queries.chunks_exact(dim).map(|query| plain_search(&train, query, dim)).collect();
+    // Votes of the plain search as the labels: then every prediction is right.
+    let voted = plain.iter().map(|plain| plain_vote(&plain[..k], &labels, classes as usize)[0]).collect::<Vec<_>>();
+    let bank = KnnBank::new(train, labels, classes as usize).unwrap();
+    let result = bank.evaluate(&queries, &voted, &[k]).unwrap();
 
-    assert_eq!(predictions.len(), query_count);
-    for (prediction, query) in predictions.iter().zip(queries.chunks_exact(dim)) {
-        let plain = plain_search(&train, query, dim);
-        assert_eq!(prediction.neighbours.len(), k);
-        for (found, expected) in prediction.neighbours.iter().zip(&plain) {
+    assert_eq!(found.len(), query_count);
+    for (found, plain) in found.iter().zip(&plain) {
+        assert_eq!(found.len(), k);
+        for (found, expected) in found.iter().zip(plain) {
             // The place may differ where two cosines agree to f32 accuracy; the similarity may not.
             assert!((f64::from(found.similarity) - expected.1).abs() < 1e-6);
         }
-        assert_eq!(prediction.classes, plain_vote(&plain[..k], &labels, classes as usize)[..5]);
     }
+    assert_eq!(result.predictions, voted);
+    assert_eq!((result.per_k[0].top1, result.train, result.val), (100.0, train_count, query_count));
 }
 
 #[test]
 fn a_query_gets_the_same_answer_alone_and_among_others() {
     let (dim, k) = (24, 10);
-    let labels: Vec<u32> = (0..500).map(|index| index % 6).collect();
-    let bank = KnnBank::new(random(3, 500 * dim), labels, 6).unwrap();
+    let rows = UnitRows::new(random(3, 500 * dim), dim, "rows").unwrap();
     let queries = random(4, 200 * dim);
 
-    let together = bank.predict(&queries, k).unwrap();
-    let alone: Vec<_> = queries.chunks_exact(dim).flat_map(|query| bank.predict(query, k).unwrap()).collect();
+    let together = nearest(&rows, &queries, k);
+    let alone: Vec<_> = queries.chunks_exact(dim).flat_map(|query| nearest(&rows, query, k)).collect();
 
-    let indices = |predictions: &[dinoxide::eval::knn::Prediction]| -> Vec<Vec<usize>> {
-        predictions.iter().map(|p| p.neighbours.iter().map(|n| n.index).collect()).collect()
+    let indices = |found: &[Vec<Neighbour>]| -> Vec<Vec<usize>> {
+        found.iter().map(|found| found.iter().map(|near| near.index).collect()).collect()
     };
     assert_eq!(indices(&together), indices(&alone));
 }
@@ -80,25 +89,23 @@ fn a_query_gets_the_same_answer_alone_and_among_others() {
 #[test]
 fn equal_training_images_rank_by_index_even_across_blocks() {
     // 9,000 copies of one direction: every similarity ties, in three blocks.
-    let train: Vec<f32> = (0..9_000).flat_map(|_| [3.0, 4.0, 0.5]).collect();
-    let bank = KnnBank::new(train, vec![0; 9_000], 1).unwrap();
+    let rows = UnitRows::new((0..9_000).flat_map(|_| [3.0, 4.0, 0.5]).collect(), 3, "rows").unwrap();
 
-    let predictions = bank.predict(&[3.0, 4.0, 0.5, 1.0, 0.0, 0.0], 200).unwrap();
-
-    for prediction in predictions {
-        let indices: Vec<usize> = prediction.neighbours.iter().map(|neighbour| neighbour.index).collect();
+    for found in nearest(&rows, &[3.0, 4.0, 0.5, 1.0, 0.0, 0.0], 200) {
+        let indices: Vec<usize> = found.iter().map(|neighbour| neighbour.index).collect();
         assert_eq!(indices, (0..200).collect::<Vec<_>>());
     }
 }
 
 #[test]
 fn equal_votes_go_to_the_lower_label_and_empty_classes_follow() {
-    // Two neighbours, symmetric about the query; label 4 comes first in the bank.
+    // Two neighbours, symmetric about the query; label 4 comes first in the bank. The order is 2, 4, 0, 1, 3, 5.
     let bank = KnnBank::new(vec![1.0, 1.0, 1.0, -1.0], vec![4, 2], 6).unwrap();
 
-    let prediction = bank.predict(&[1.0, 0.0], 2).unwrap().remove(0);
+    let scores = |label| bank.evaluate(&[1.0, 0.0], &[label], &[2]).unwrap().per_k[0];
 
-    assert_eq!(prediction.classes, [2, 4, 0, 1, 3]);
+    assert_eq!([2, 4].map(|label| scores(label).top1), [100.0, 0.0]);
+    assert_eq!([0, 1, 2, 3, 4, 5].map(|label| scores(label).top5), [100.0, 100.0, 100.0, 100.0, 100.0, 0.0]);
 }
 
 #[test]
@@ -126,16 +133,27 @@ fn small_sets_clip_k_and_say_so() {
 }
 
 #[test]
-fn json_has_percentages_by_k() {
+fn shares_are_percent_and_the_headline_is_predicted() {
     let bank = KnnBank::new(vec![1.0, 0.0, 0.0, 1.0], vec![0, 1], 2).unwrap();
 
     let result = bank.evaluate(&[1.0, 0.1, 1.0, 0.2, 0.1, 1.0, 0.2, 1.0], &[0, 1, 1, 1], &[1, 2]).unwrap();
-    let mut json = serde_json::to_value(&result).unwrap();
 
-    assert!(json.as_object_mut().unwrap().remove("seconds").unwrap().as_f64().unwrap() >= 0.0);
-    let expected =
-        r#"{"top1": {"1": 75.0, "2": 75.0}, "top5": {"1": 100.0, "2": 100.0}, "train": 2, "val": 4, "classes": 2}"#;
-    assert_eq!(json, serde_json::from_str::<serde_json::Value>(expected).unwrap());
+    assert_eq!(result.per_k.iter().map(|score| (score.k, score.top1)).collect::<Vec<_>>(), [(1, 75.0), (2, 75.0)]);
+    assert_eq!((result.per_k[0].top5, result.headline(), result.predictions), (100.0, 2, vec![0, 0, 1, 1]));
+}
+
+#[test]
+fn a_bad_value_is_named_by_its_row_among_all() {
+    let mut queries = vec![1.0; 300 * 2];
+    queries[2 * 261] = f32::INFINITY;
+    let rows = UnitRows::new(vec![1.0, 0.0, 0.0, 1.0], 2, "rows").unwrap();
+    let bank = KnnBank::new(rows.values().to_vec(), vec![0, 1], 2).unwrap();
+
+    let of_bank = bank.evaluate(&queries, &[0; 300], &[1]);
+    let of_ranking = rows.ranked(&queries, |_, _| ());
+
+    assert!(matches!(of_bank, Err(EvalError::BadValue { row: 261, .. })), "{of_bank:?}");
+    assert!(matches!(of_ranking, Err(EvalError::BadValue { row: 261, .. })), "{of_ranking:?}");
 }
 
 #[test]
@@ -150,7 +168,10 @@ fn unusable_input_is_an_error() {
     assert!(matches!(bank().evaluate(&[1.0, 0.0], &[0], &[]), Err(EvalError::NoNeighbours)));
     assert!(matches!(bank().evaluate(&[1.0], &[0], &[1]), Err(EvalError::Size { .. })));
     assert!(matches!(bank().evaluate(&[], &[], &[1]), Err(EvalError::Empty { .. })));
-    assert!(matches!(bank().predict(&[1.0, 0.0, 1.0], 1), Err(EvalError::Size { .. })));
+    assert!(matches!(bank().with_temperature(0.0), Err(EvalError::Temperature { .. })));
+    let rows = UnitRows::new(vec![1.0, 0.0], 2, "rows").unwrap();
+    assert!(matches!(rows.ranked(&[1.0, 0.0, 1.0], |_, _| ()), Err(EvalError::Size { .. })));
+    assert_eq!(nearest(&rows, &[1.0, 0.0], usize::MAX).len(), 1);
 }
 
 #[test]
@@ -161,6 +182,14 @@ fn labels_are_positions_among_sorted_training_classes() {
     assert_eq!(labels.train, [2, 1, 0, 1]);
     assert_eq!(labels.val, [2, 1]);
     assert_eq!(labels.absent_in_val, ["Zebra"]);
+}
+
+#[test]
+fn a_list_of_classes_keeps_its_own_order() {
+    let own = ["cow", "ant", "bee"].map(str::to_owned);
+
+    assert_eq!(positions(&["ant", "cow", "ant"], &own), Ok(vec![1, 0, 1]));
+    assert_eq!(positions(&["fox", "ant", "dog", "fox"], &own), Err(vec!["dog".to_owned(), "fox".to_owned()]));
 }
 
 #[test]

@@ -419,3 +419,26 @@ fn absent_objects_score_as_the_evaluator_has_it() {
     let small = Mask::new(2, 2, vec![0; 4]).unwrap();
     assert!(matches!(score_frame(&constant(1), &small, 1), Err(VideoError::MaskSize { .. })));
 }
+
+#[test]
+fn a_mask_whose_header_promises_too_much_is_refused() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("huge.png");
+    write_indexed(&path, (4, 4), |_, _| 0);
+    let mut bytes = std::fs::read(&path).unwrap();
+    // Width and height, and the checksum of the header.
+    let header: Vec<u8> = [b"IHDR".as_slice(), &60_000_u32.to_be_bytes().repeat(2), &bytes[24..29]].concat();
+    bytes[12..29].copy_from_slice(&header);
+    bytes[29..33].copy_from_slice(&crc32(&header).to_be_bytes());
+    std::fs::write(&path, bytes).unwrap();
+
+    let error = read_mask(&path).unwrap_err().to_string();
+
+    assert!(error.contains("60000x60000 pixels"), "{error}");
+}
+
+/// The checksum of a PNG's chunk.
+fn crc32(bytes: &[u8]) -> u32 {
+    let step = |crc: u32| if crc & 1 == 1 { 0xedb8_8320 ^ (crc >> 1) } else { crc >> 1 };
+    !bytes.iter().fold(u32::MAX, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), |crc, _| step(crc)))
+}

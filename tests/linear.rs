@@ -8,11 +8,14 @@ use std::path::{Path, PathBuf};
 use dinoxide::checkpoint::torch_save::{self, Item};
 use dinoxide::checkpoint::{TensorRef, safetensors};
 use dinoxide::config::Precision;
+use dinoxide::eval::classifier::Confusion;
 use dinoxide::eval::readout::{PatchMean, Readout};
 use dinoxide::eval::subset::Subset;
+use dinoxide::report::confusion_sheet::confusion_sheet;
 use dinoxide::run::RunError;
 use dinoxide::run::input::{ImageSize, Network};
 use dinoxide::run::protocols::head::read_head;
+use dinoxide::run::protocols::knn::KnnRequest;
 use dinoxide::run::protocols::linear::{LinearReport, LinearRequest, TrainImages, Training, linear};
 use dinoxide::run::protocols::logreg::{LogRegReport, LogRegRequest, logreg};
 use dinoxide::run::protocols::{Manner, Outcome, ProtocolRequest};
@@ -202,6 +205,145 @@ fn heads_of_other_programs_are_read_and_ones_that_do_not_fit_refused() {
     assert!(refused(evaluate(network)).contains("is no linear head"));
     let both = LinearRequest { blocks: Some(9), ..place.request.clone() };
     assert!(refused(linear(&both)).contains("choose 1 to 2"));
+}
+
+#[test]
+fn a_heads_own_classes_say_which_logit_is_whose() {
+    let place = place();
+    let head = |name: &str, classes: &[&str]| {
+        // The second logit is always the largest.
+        let (weight, bias) = (vec![0.0; 2 * WIDTH * classes.len()], vec![0.0, 1.0, 0.0]);
+        let (shape, path) = ([classes.len(), 2 * WIDTH], place.file(name));
+        let weight = TensorRef { name: "weight", shape: &shape, values: &weight };
+        let bias = TensorRef { name: "bias", shape: &shape[..1], values: &bias[..classes.len()] };
+        let state = Item::dict([("weight", Item::Tensor(weight)), ("bias", Item::Tensor(bias))]);
+        let names = classes.iter().map(|name| Item::Text((*name).to_owned())).collect();
+        torch_save::write(&path, &Item::dict([("state_dict", state), ("classes", Item::List(names))])).unwrap();
+        path
+    };
+    let evaluate =
+        |head: PathBuf, val: PathBuf| linear(&LinearRequest { head: Some(head), val, ..place.request.clone() });
+    let ants = labelled(place.file("ants"), &CLASSES[..1], 2);
+
+    let told = evaluate(head("other.pth", &["cow", "ant", "bee"]), ants.clone()).unwrap();
+
+    assert_eq!(told.result.accuracy.top1, 100.0, "the second logit is that of the ant");
+    let table = std::fs::read_to_string(place.out("classes.csv")).unwrap();
+    assert!(table.lines().nth(2).unwrap().starts_with("ant,2,100"), "{table}");
+    let sorted = evaluate(head("sorted.pth", &["ant", "bee", "cow"]), ants.clone()).unwrap();
+    assert_eq!(sorted.result.accuracy.top1, 0.0);
+    let words = refused(evaluate(head("strange.pth", &["ant", "bee", "dog"]), ants));
+    assert!(words.contains("it lacks cow, and it alone has dog"), "{words}");
+    let without_train =
+        LinearRequest { head: Some(head("strange.pth", &["ant", "bee", "dog"])), train: None, ..place.request.clone() };
+    assert!(refused(linear(&without_train)).contains("it lacks cow;"));
+}
+
+#[test]
+fn results_inside_of_the_data_are_no_class() {
+    let mut place = place();
+    place.request.protocol.out = place.file("train").join("eval-linear");
+    let first = linear(&place.request).unwrap();
+    let again = linear(&place.request).unwrap();
+    assert!(first.files.iter().any(|file| file.ends_with("confusion.png")));
+    assert_eq!((again.result.classes, again.result.train, again.result.rates), (3, 24, first.result.rates));
+}
+
+#[test]
+fn numbers_without_sense_are_refused_and_nothing_old_is_left_as_the_result() {
+    let mut place = place();
+    linear(&place.request).unwrap();
+    assert!(place.out("results.json").is_file());
+    let knn = |k: Vec<usize>, temperature| {
+        let (train, val) = (place.file("train"), place.file("val"));
+        // No model: the numbers are looked at first.
+        let protocol = ProtocolRequest { model: place.file("nowhere"), ..place.request.protocol.clone() };
+        refused(dinoxide::run::protocols::knn::knn(&KnnRequest { protocol, train, val, k, temperature }))
+    };
+    assert!(knn(vec![], 0.07).contains("each at least 1") && knn(vec![0], 0.07).contains("each at least 1"));
+    assert!(knn(vec![1], 0.0).contains("temperature 0") && knn(vec![1], f64::NAN).contains("temperature NaN"));
+    let logreg = |change: fn(&mut LogRegRequest)| {
+        let mut request = of_labels(&place, vec![Subset::All]);
+        request.protocol.model = place.file("nowhere");
+        change(&mut request);
+        refused(logreg(&request))
+    };
+    assert!(logreg(|request| request.penalties = vec![-1.0]).contains("penalty -1"));
+    assert!(logreg(|request| request.tolerance = 0.0).contains("tolerance 0"));
+    assert!(logreg(|request| request.subsets = vec![Subset::PerClass(0)]).contains("per class 0"));
+    assert!(logreg(|request| request.subsets = vec![Subset::Fraction(2.0)]).contains("fraction 2"));
+    assert!(logreg(|request| request.seeds = usize::MAX).contains("is above 100000"));
+    place.request.training = Training { epochs: Some(usize::MAX), ..Training::default() };
+    assert!(refused(linear(&place.request)).contains("is above 1000000"));
+    place.request.training = Training { batch: Some(usize::MAX), ..Training::default() };
+    assert!(refused(linear(&place.request)).contains("is above 16777216"));
+    assert!(place.out("results.json").is_file(), "nothing was begun");
+
+    place.request.training = Training { epochs: Some(1), batch: Some(1 << 24), ..Training::default() };
+    place.request.val = place.file("nowhere");
+    assert!(linear(&place.request).is_err());
+
+    assert!(!place.out("results.json").exists());
+    place.request.val = place.file("val");
+    assert_eq!(linear(&place.request).unwrap().result.batch, 1 << 24, "a batch may be larger than what there is");
+}
+
+#[test]
+fn what_differs_from_the_original_is_said() {
+    let place = place();
+    std::fs::write(place.file("val").join("ant/bad.png"), "not an image").unwrap();
+    let said = |deviations: &[String], words: &str| {
+        assert!(deviations.iter().any(|said| said.contains(words)), "{words}: {deviations:?}");
+    };
+    let protocol = place.request.protocol.clone();
+    let (train, val) = (place.file("train"), place.file("val"));
+    let request = KnnRequest { protocol, train, val, k: vec![5, 100], temperature: 0.5 };
+    let of_knn = dinoxide::run::protocols::knn::knn(&request).unwrap().deviations;
+    for words in ["temperature 0.5", "k = 100", "12 images are classified", "1 images could not be read"] {
+        said(&of_knn, words);
+    }
+    let mut request = place.request.clone();
+    request.training.rates = Some(vec![0.1]);
+    for images in [TrainImages::Centres, TrainImages::Crops] {
+        request.training.images = images;
+        let of_linear = linear(&request).unwrap().deviations;
+        said(&of_linear, "learning rate 0.1");
+        said(&of_linear, "1 images could not be read");
+    }
+    let penalties = LogRegRequest { penalties: vec![1.0], ..of_labels(&place, vec![Subset::All]) };
+    said(&logreg(&penalties).unwrap().deviations, "penalty 1; the original: 0.1");
+    request.protocol.manner = Manner::Reference;
+    request.training.rates = Some(vec![0.1, 0.2]);
+    assert!(refused(linear(&request)).contains("one learning rate, and 2 were given"));
+}
+
+#[test]
+fn pixels_are_normalised_as_the_original_does_where_asked_for() {
+    let place = place();
+    let path = place.request.protocol.model.join("config.toml");
+    let config = std::fs::read_to_string(&path).unwrap();
+    let own = config.replace("0.485", "0.5");
+    assert_ne!(config, own);
+    std::fs::write(&path, own).unwrap();
+    let of = |manner, image_size| {
+        let protocol = ProtocolRequest { manner, image_size, ..place.request.protocol.clone() };
+        let (train, val) = (place.file("train"), place.file("val"));
+        let request = KnnRequest { protocol, train, val, k: vec![5], temperature: 0.07 };
+        dinoxide::run::protocols::knn::knn(&request).unwrap().deviations
+    };
+    let fitting = of(Manner::Fitting, Some(ImageSize { width: 32, height: 32 }));
+    assert!(fitting.iter().any(|words| words.contains("less the mean 0.5, 0.456, 0.406")), "{fitting:?}");
+    assert_eq!(of(Manner::Reference, None), ["12 images are classified; the original needs 100 or more"]);
+}
+
+#[test]
+fn many_classes_take_no_more_than_what_occurs() {
+    // A table of all pairs would have 10¹⁰ cells.
+    let confusion = Confusion::of(&[99_999, 99_999, 0], &[99_999, 5, 0], 100_000);
+    assert_eq!(confusion.row(99_999).collect::<Vec<_>>(), [(5, 1), (99_999, 1)]);
+    assert_eq!((confusion.images(0), confusion.accuracy(99_999), confusion.accuracy(1)), (1, Some(50.0), None));
+    assert!(confusion_sheet(&confusion, &[]).is_none());
+    assert!(confusion_sheet(&Confusion::of(&[0], &[1], 2), &[]).is_some());
 }
 
 #[test]

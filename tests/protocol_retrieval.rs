@@ -301,3 +301,62 @@ fn folders_without_originals_or_copies_are_errors() {
     let missing = CopyRequest { whitening: Some(data.join("nowhere")), ..request };
     assert!(said(copy(&missing)).contains("nowhere"));
 }
+
+#[test]
+fn a_query_without_a_box_cannot_be_cut_to_it() {
+    let place = tempfile::tempdir().unwrap();
+    let data = benchmark(place.path());
+    let path = data.join("gnd_roxford5k.json");
+    let mut truth: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    truth["gnd"][1].as_object_mut().unwrap().remove("bbx");
+    std::fs::write(&path, truth.to_string()).unwrap();
+
+    let error = said(retrieval(&RetrievalRequest { queries: QueryPart::Box, ..request(place.path(), &data) }));
+
+    assert!(error.contains("query `query_1` has no box"), "{error}");
+    assert!(retrieval(&request(place.path(), &data)).is_ok());
+}
+
+#[test]
+fn what_only_a_benchmark_has_is_refused_for_own_folders() {
+    let place = tempfile::tempdir().unwrap();
+    let data = place.path().join("own");
+    for number in 0..4 {
+        save(&picture(number, 40, 40), &data.join(format!("{}/{number}.png", number / 2)));
+    }
+    let own = request(place.path(), &data);
+    let with = |change: fn(&mut RetrievalRequest)| {
+        let mut request = own.clone();
+        change(&mut request);
+        said(retrieval(&request))
+    };
+
+    assert!(with(|request| request.images = Some("jpg".into())).contains("`--images` is for a benchmark"));
+    assert!(with(|request| request.queries = QueryPart::Box).contains("`--queries box`"));
+    assert!(with(|request| request.missing = Missing::Skip).contains("`--missing skip`"));
+    assert!(retrieval(&own).is_ok());
+}
+
+#[test]
+fn results_inside_of_the_data_are_neither_images_nor_copies() {
+    let place = tempfile::tempdir().unwrap();
+    let data = place.path().join("own");
+    for number in 0..4 {
+        save(&picture(number, 40, 40), &data.join(format!("{}/{number}.png", number / 2)));
+        save(&picture(number, 40, 40), &data.join(format!("original/{number}.png")));
+        save(&picture(number, 44, 40), &data.join(format!("strong/{number}.png")));
+    }
+    let mut own = request(place.path(), &data);
+    own.protocol.out = data.join("eval-retrieval");
+    let (first, again) = (retrieval(&own).unwrap(), retrieval(&own).unwrap());
+    assert_eq!(first.result, again.result);
+
+    std::fs::remove_dir_all(data.join("0")).unwrap();
+    std::fs::remove_dir_all(data.join("1")).unwrap();
+    std::fs::remove_dir_all(data.join("eval-retrieval")).unwrap();
+    let mut protocol = own.protocol.clone();
+    protocol.out = data.join("eval-copy");
+    let request = CopyRequest { protocol, data, distractors: None, whitening: None };
+    let (first, again) = (copy(&request).unwrap(), copy(&request).unwrap());
+    assert_eq!(first.result, again.result);
+}

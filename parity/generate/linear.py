@@ -9,6 +9,8 @@ from store import save
 # name: (rows, validation rows, width, classes, batch, epochs, learning rates of a batch of 256)
 CASES = {
     "small": (90, 40, 24, 7, 32, 12, [0.01, 0.3, 3.0]),
+    "many_outputs": (170, 60, 10, 22, 150, 4, [0.1, 1.0, 3.0]),
+    "parts": (200, 50, 20, 4, 150, 5, [0.3, 1.0]),
     "one_batch": (20, 12, 16, 3, 256, 5, [0.1]),
 }
 

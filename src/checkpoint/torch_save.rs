@@ -26,6 +26,8 @@ const CHUNK_VALUES: usize = 1 << 14;
 pub enum Item<'a> {
     /// A tensor of `f32`.
     Tensor(TensorRef<'a>),
+    /// A tensor of 64-bit integers in one row, such as labels.
+    Integers(&'a [i64]),
     /// A tensor of one 64-bit integer without a shape, as counters of batch normalisations are.
     Counter(i64),
     /// A dictionary.
@@ -86,6 +88,7 @@ fn archive(file: &mut dyn Output, pickle: &Pickle<'_>) -> io::Result<()> {
 #[derive(Clone, Copy)]
 enum Storage<'a> {
     Floats(&'a [f32]),
+    Longs(&'a [i64]),
     Long(i64),
 }
 
@@ -93,6 +96,7 @@ impl Storage<'_> {
     fn bytes(self) -> u64 {
         match self {
             Self::Floats(values) => size_of_val(values) as u64,
+            Self::Longs(values) => size_of_val(values) as u64,
             Self::Long(_) => size_of::<i64>() as u64,
         }
     }
@@ -100,30 +104,39 @@ impl Storage<'_> {
     fn class(self) -> &'static str {
         match self {
             Self::Floats(_) => "FloatStorage",
-            Self::Long(_) => "LongStorage",
+            Self::Longs(_) | Self::Long(_) => "LongStorage",
         }
     }
 
     fn len(self) -> usize {
         match self {
             Self::Floats(values) => values.len(),
+            Self::Longs(values) => values.len(),
             Self::Long(_) => 1,
         }
     }
 
     fn write(self, to: &mut impl Write) -> io::Result<()> {
-        let values = match self {
-            Self::Floats(values) => values,
-            Self::Long(value) => return to.write_all(&value.to_le_bytes()),
-        };
-        let mut bytes = Vec::with_capacity(CHUNK_VALUES.min(values.len()) * size_of::<f32>());
-        for chunk in values.chunks(CHUNK_VALUES) {
-            bytes.clear();
-            bytes.extend(chunk.iter().flat_map(|value| value.to_le_bytes()));
-            to.write_all(&bytes)?;
+        match self {
+            Self::Floats(values) => write_values(values, |value| value.to_le_bytes(), to),
+            Self::Longs(values) => write_values(values, |value| value.to_le_bytes(), to),
+            Self::Long(value) => to.write_all(&value.to_le_bytes()),
         }
-        Ok(())
     }
+}
+
+fn write_values<T: Copy, const SIZE: usize>(
+    values: &[T],
+    bytes_of: impl Fn(T) -> [u8; SIZE],
+    to: &mut impl Write,
+) -> io::Result<()> {
+    let mut bytes = Vec::with_capacity(CHUNK_VALUES.min(values.len()) * SIZE);
+    for chunk in values.chunks(CHUNK_VALUES) {
+        bytes.clear();
+        bytes.extend(chunk.iter().flat_map(|value| bytes_of(*value)));
+        to.write_all(&bytes)?;
+    }
+    Ok(())
 }
 
 /// A pickle of protocol 2 under way. The names of its operations are those of Python's `pickletools`.
@@ -139,6 +152,7 @@ impl<'a> Pickle<'a> {
                 tensor.check()?;
                 self.tensor(Storage::Floats(tensor.values), tensor.shape);
             }
+            Item::Integers(values) => self.tensor(Storage::Longs(values), &[values.len()]),
             Item::Counter(value) => self.tensor(Storage::Long(*value), &[]),
             Item::Dict(entries) => {
                 self.bytes.extend(b"}("); // EMPTY_DICT MARK

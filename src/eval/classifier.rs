@@ -1,5 +1,7 @@
 //! What classifiers on frozen features share: labelled rows, and how right they are.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use super::EvalError;
@@ -23,6 +25,26 @@ pub enum ClassifierError {
         /// One that works.
         example: &'static str,
     },
+    /// A number that nothing can be done so often with.
+    #[error("{what} {value} is above {most}; use for example {example}")]
+    TooLarge {
+        /// Which number.
+        what: &'static str,
+        /// As given.
+        value: usize,
+        /// The largest that is taken.
+        most: usize,
+        /// One that works.
+        example: &'static str,
+    },
+    /// The original program has one learning rate.
+    #[error(
+        "the original program trains with one learning rate, and {rates} were given; give one with `--lr`, or leave `--reference-exact` away"
+    )]
+    SeveralRates {
+        /// How many.
+        rates: usize,
+    },
     /// A list with nothing in it.
     #[error("no {what} was given; give one or more")]
     Nothing {
@@ -38,6 +60,23 @@ pub enum ClassifierError {
     /// Every learning rate was too large.
     #[error("the loss became infinite or NaN with every learning rate; try smaller ones with `--lr`, such as 0.001")]
     Diverged,
+}
+
+/// Whether a count is at least 1 and at most `most`.
+///
+/// # Errors
+/// [`ClassifierError::NotPositive`] or [`ClassifierError::TooLarge`].
+pub fn check_count(
+    what: &'static str,
+    value: usize,
+    most: usize,
+    example: &'static str,
+) -> Result<(), ClassifierError> {
+    match value {
+        0 => Err(ClassifierError::NotPositive { what, value: 0.0, example }),
+        _ if value > most => Err(ClassifierError::TooLarge { what, value, most, example }),
+        _ => Ok(()),
+    }
 }
 
 /// Frozen features with their classes, which fit together.
@@ -162,19 +201,19 @@ pub fn best<T: PartialOrd + Copy>(logits: &[T]) -> u32 {
     best as u32
 }
 
-/// How often images of each class were taken for each class.
+/// How often images of each class were taken for each class; only pairs that occur take memory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Confusion {
-    counts: Vec<u32>, // [classes, classes], one row for each true class
+    counts: BTreeMap<(u32, u32), u32>, // of true and predicted class
     classes: usize,
 }
 
 impl Confusion {
     /// Counts true and predicted classes.
     pub fn of(truths: &[u32], predictions: &[u32], classes: usize) -> Self {
-        let mut counts = vec![0; classes * classes];
+        let mut counts = BTreeMap::new();
         for (truth, prediction) in truths.iter().zip(predictions) {
-            counts[*truth as usize * classes + *prediction as usize] += 1;
+            *counts.entry((*truth, *prediction)).or_insert(0) += 1;
         }
         Self { counts, classes }
     }
@@ -184,19 +223,21 @@ impl Confusion {
         self.classes
     }
 
-    /// How often images of a class were taken for each class.
-    pub fn row(&self, truth: usize) -> &[u32] {
-        &self.counts[truth * self.classes..][..self.classes]
+    /// The classes that images of a class were taken for, ascending, and how often.
+    pub fn row(&self, truth: usize) -> impl Iterator<Item = (usize, u32)> {
+        let truth = truth as u32;
+        self.counts.range((truth, 0)..=(truth, u32::MAX)).map(|((_, predicted), count)| (*predicted as usize, *count))
     }
 
     /// Images of a class.
     pub fn images(&self, truth: usize) -> u32 {
-        self.row(truth).iter().sum()
+        self.row(truth).map(|(_, count)| count).sum()
     }
 
     /// Share of a class that was found, percent; none if it has no image.
     pub fn accuracy(&self, truth: usize) -> Option<f64> {
         let images = self.images(truth);
-        (images > 0).then(|| 100.0 * f64::from(self.row(truth)[truth]) / f64::from(images))
+        let found: u32 = self.row(truth).filter(|(predicted, _)| *predicted == truth).map(|(_, count)| count).sum();
+        (images > 0).then(|| 100.0 * f64::from(found) / f64::from(images))
     }
 }

@@ -9,10 +9,11 @@
 
 use std::time::Instant;
 
-use serde::{Serialize, Serializer, ser::SerializeStruct};
+use dinoxide_engine::cpu::Cpu;
 
 use super::EvalError;
 use super::nearest::{Neighbour, UnitRows};
+use super::rounded::RoundedRows;
 
 /// Temperature of the votes, `eval_knn.py --temperature`.
 pub const TEMPERATURE: f64 = 0.07;
@@ -22,15 +23,6 @@ pub const NEIGHBOURS: [usize; 4] = [10, 20, 100, 200];
 
 /// How many ranked classes count as a hit of top-5.
 const TOP: usize = 5;
-
-/// What k-NN says of one query.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Prediction {
-    /// The five classes with the most votes (all, if there are fewer), best first.
-    pub classes: Vec<u32>,
-    /// The nearest training images, nearest first.
-    pub neighbours: Vec<Neighbour>,
-}
 
 /// Accuracy at one number of neighbours.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -43,8 +35,7 @@ pub struct KnnScore {
     pub top5: f64,
 }
 
-/// Accuracies of a validation set. As JSON: `{"top1": {"10": …}, "top5": {"10": …}, "train", "val", "classes",
-/// "seconds"}`, with a key for each `k` that was used.
+/// Accuracies of a validation set.
 #[derive(Clone, Debug, PartialEq)]
 pub struct KnnResult {
     /// One entry for each `k` used, in the order asked for; what was clipped to the same `k` stands once.
@@ -79,38 +70,24 @@ impl KnnResult {
     }
 }
 
-impl Serialize for KnnResult {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut object = serializer.serialize_struct("KnnResult", 6)?; // Six fields follow.
-        object.serialize_field("top1", &ByK(&self.per_k, |score| score.top1))?;
-        object.serialize_field("top5", &ByK(&self.per_k, |score| score.top5))?;
-        object.serialize_field("train", &self.train)?;
-        object.serialize_field("val", &self.val)?;
-        object.serialize_field("classes", &self.classes)?;
-        object.serialize_field("seconds", &self.seconds)?;
-        object.end()
-    }
-}
-
 /// Place of the headline among the numbers of neighbours used.
 fn headline(used: &[usize], train: usize) -> usize {
     used.iter().position(|k| *k == HEADLINE.min(train)).unwrap_or(0)
 }
 
-/// One of the accuracies as a map from `k`.
-struct ByK<'a>(&'a [KnnScore], fn(&KnnScore) -> f64);
-
-impl Serialize for ByK<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.iter().map(|score| (score.k.to_string(), (self.1)(score))))
-    }
+/// The training features, `[N, D]`.
+#[derive(Clone, Debug)]
+enum Bank {
+    Full(UnitRows),
+    Rounded(RoundedRows, Cpu),
 }
 
 /// The training set's unit features and labels, ready for queries.
 #[derive(Clone, Debug)]
 pub struct KnnBank {
-    features: UnitRows, // [N, D]
-    labels: Vec<u32>,   // [N]
+    features: Bank,
+    dim: usize,
+    labels: Vec<u32>, // [N]
     classes: usize,
     temperature: f64,
 }
@@ -132,9 +109,31 @@ impl KnnBank {
             let expected = dim.max(1) * labels.len();
             return Err(EvalError::Size { what: "the training features", found: features.len(), expected });
         }
+        Self::of_rows(UnitRows::new(features, dim, "the training features")?, labels, classes)
+    }
+
+    /// The same of features that have unit length already.
+    ///
+    /// # Errors
+    /// Not as many labels as rows, a label at or above `classes`.
+    pub fn of_rows(features: UnitRows, labels: Vec<u32>, classes: usize) -> Result<Self, EvalError> {
+        if features.len() != labels.len() {
+            let (found, expected) = (labels.len(), features.len());
+            return Err(EvalError::Size { what: "the list of training labels", found, expected });
+        }
         check_labels(&labels, classes)?;
-        let features = UnitRows::new(features, dim, "the training features")?;
-        Ok(Self { features, labels, classes, temperature: TEMPERATURE })
+        let dim = features.dim();
+        Ok(Self { features: Bank::Full(features), dim, labels, classes, temperature: TEMPERATURE })
+    }
+
+    /// The same bank with its features, and those of queries, rounded to bf16 and compared by these kernels.
+    #[must_use]
+    pub fn rounded(self, cpu: Cpu) -> Self {
+        let features = match self.features {
+            Bank::Full(rows) => Bank::Rounded(RoundedRows::new(&rows), cpu),
+            Bank::Rounded(rows, _) => Bank::Rounded(rows, cpu),
+        };
+        Self { features, ..self }
     }
 
     /// The same bank with another temperature of the votes.
@@ -142,36 +141,13 @@ impl KnnBank {
     /// # Errors
     /// [`EvalError::Temperature`] unless it is a number above 0.
     pub fn with_temperature(self, temperature: f64) -> Result<Self, EvalError> {
-        if !(temperature > 0.0 && temperature.is_finite()) {
-            return Err(EvalError::Temperature { temperature });
-        }
+        check_temperature(temperature)?;
         Ok(Self { temperature, ..self })
     }
 
     /// Returns the number of training images.
     pub fn train(&self) -> usize {
         self.labels.len()
-    }
-
-    /// Returns the label of a training image, if there is one at `index`.
-    pub fn label(&self, index: usize) -> Option<u32> {
-        self.labels.get(index).copied()
-    }
-
-    /// Returns what k-NN says of each query, `k` clipped to the training set.
-    ///
-    /// # Shapes
-    /// `queries` is [M, D], of any length of row; one prediction per row.
-    ///
-    /// # Errors
-    /// `k` = 0, a number of values that is no multiple of D, a value that is not finite.
-    pub fn predict(&self, queries: &[f32], k: usize) -> Result<Vec<Prediction>, EvalError> {
-        let k = self.clip(&[k])?[0];
-        let per_block = self.features.for_each_block(queries, |block| {
-            let nearest = self.features.nearest(block, k);
-            nearest.into_iter().map(|found| self.prediction(found)).collect::<Vec<_>>()
-        })?;
-        Ok(per_block.into_iter().flatten().collect())
     }
 
     /// Returns the accuracy on labelled queries for each of `ks`, each clipped to the training set.
@@ -189,8 +165,8 @@ impl KnnBank {
         if labels.is_empty() {
             return Err(EvalError::Empty { what: "the k-NN validation set" });
         }
-        if queries.len() != labels.len() * self.features.dim() {
-            let expected = labels.len() * self.features.dim();
+        if queries.len() != labels.len() * self.dim {
+            let expected = labels.len() * self.dim;
             return Err(EvalError::Size { what: "the validation features", found: queries.len(), expected });
         }
         check_labels(labels, self.classes)?;
@@ -220,19 +196,19 @@ impl KnnBank {
     /// Returns for each query and each k the five best classes.
     fn ranked(&self, queries: &[f32], ks: &[usize]) -> Result<Vec<Vec<Vec<u32>>>, EvalError> {
         let most = ks.iter().copied().max().unwrap_or(1);
-        let per_block = self.features.for_each_block(queries, |block| {
-            let nearest = self.features.nearest(block, most);
-            let found = nearest.iter().map(|found| ks.iter().map(|&k| self.rank_classes(&found[..k])).collect());
-            found.collect::<Vec<Vec<Vec<u32>>>>()
-        })?;
-        Ok(per_block.into_iter().flatten().collect())
+        let of_query = |found: Vec<Neighbour>| ks.iter().map(|&k| self.rank_classes(&found[..k])).collect::<Vec<_>>();
+        match &self.features {
+            Bank::Rounded(rows, cpu) => rows.search(cpu, (queries, most), of_query),
+            Bank::Full(rows) => {
+                let search = |block: &[f32]| rows.nearest(block, most).into_iter().map(&of_query).collect::<Vec<_>>();
+                Ok(rows.for_each_block(queries, search)?.into_iter().flatten().collect())
+            }
+        }
     }
 
     /// Returns the distinct k after clipping, in the order given.
     fn clip(&self, ks: &[usize]) -> Result<Vec<usize>, EvalError> {
-        if ks.is_empty() || ks.contains(&0) {
-            return Err(EvalError::NoNeighbours);
-        }
+        check_neighbours(ks)?;
         let mut used = Vec::with_capacity(ks.len());
         for k in ks.iter().map(|&k| k.min(self.train())) {
             if !used.contains(&k) {
@@ -240,10 +216,6 @@ impl KnnBank {
             }
         }
         Ok(used)
-    }
-
-    fn prediction(&self, neighbours: Vec<Neighbour>) -> Prediction {
-        Prediction { classes: self.rank_classes(&neighbours), neighbours }
     }
 
     /// Returns the five classes with the most votes, best first. Classes without a vote fill up in label order.
@@ -271,6 +243,22 @@ impl KnnBank {
         }
         ranked
     }
+}
+
+/// Whether there are numbers of neighbours, none of them 0.
+///
+/// # Errors
+/// [`EvalError::NoNeighbours`].
+pub fn check_neighbours(ks: &[usize]) -> Result<(), EvalError> {
+    if ks.is_empty() || ks.contains(&0) { Err(EvalError::NoNeighbours) } else { Ok(()) }
+}
+
+/// Whether votes can have this temperature.
+///
+/// # Errors
+/// [`EvalError::Temperature`] unless it is a number above 0.
+pub fn check_temperature(temperature: f64) -> Result<(), EvalError> {
+    if temperature > 0.0 && temperature.is_finite() { Ok(()) } else { Err(EvalError::Temperature { temperature }) }
 }
 
 fn check_labels(labels: &[u32], classes: usize) -> Result<(), EvalError> {

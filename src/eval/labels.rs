@@ -1,7 +1,7 @@
 //! Class names to class indices: the index is the position among the sorted names of the training classes, as in
 //! torchvision's `ImageFolder`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use super::EvalError;
 
@@ -44,4 +44,18 @@ impl Labels {
             classes: classes.into_iter().map(str::to_owned).collect(),
         })
     }
+}
+
+/// Positions of names in a list of classes that has an order of its own, as that of a head; of a class that stands there twice the first.
+///
+/// # Errors
+/// The names that the list lacks, sorted.
+pub fn positions<S: AsRef<str>>(names: &[S], classes: &[String]) -> Result<Vec<u32>, Vec<String>> {
+    let places: HashMap<&str, u32> =
+        (0..classes.len() as u32).zip(classes).rev().map(|(place, class)| (class.as_str(), place)).collect();
+    let missing: BTreeSet<&str> = names.iter().map(AsRef::as_ref).filter(|name| !places.contains_key(name)).collect();
+    if missing.is_empty() {
+        return Ok(names.iter().filter_map(|name| places.get(name.as_ref()).copied()).collect());
+    }
+    Err(missing.into_iter().map(str::to_owned).collect())
 }

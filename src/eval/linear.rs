@@ -13,7 +13,8 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use super::EvalError;
-use super::classifier::{Accuracy, ClassifierError, LabelledRows, best, rank};
+use super::classifier::{Accuracy, ClassifierError, LabelledRows, best, check_count, rank};
+use super::linear_part::{Layers, PartGradient, part_gradient};
 use crate::nn::init::{Init, Registry};
 
 /// Standard deviation of the weights at the start.
@@ -22,8 +23,22 @@ const WEIGHT_STD: f64 = 0.01;
 pub const MOMENTUM: f32 = 0.9;
 /// Learning rates are those of batches of so many images.
 pub const REFERENCE_BATCH: f64 = 256.0;
+/// Most epochs.
+pub const MOST_EPOCHS: usize = 1_000_000;
+/// Most images of a step.
+pub const MOST_BATCH: usize = 1 << 24;
 /// Rows of one product when nothing is learnt.
 const BLOCK: usize = 1024;
+/// Outputs up to which a step comes part by part: beyond them the gradients of the parts take longer than they save.
+const FEW_OUTPUTS: usize = 16;
+/// Rows of such a part: 400 KB of 1536 values each, a part of the second-level cache.
+const PART: usize = 64;
+/// Values of the parts' gradients that one task sums up.
+const SUMMED: usize = 1 << 11;
+/// Rows that one task copies into a batch.
+const GATHERED: usize = 16;
+/// Logits of a batch that one task turns into gradients, about.
+const SOFTMAX_PART: usize = 1 << 14;
 /// Rows of the matrix that one task updates.
 const ROWS_AT_ONCE: usize = 32;
 
@@ -54,8 +69,8 @@ impl Course {
             false => Err(ClassifierError::NotPositive { what, value, example }),
         };
         self.rates.iter().try_for_each(|rate| positive("learning rate", *rate, "0.001"))?;
-        positive("the number of epochs", self.epochs as f64, "100")?;
-        positive("the batch", self.batch as f64, "256")
+        check_count("the number of epochs", self.epochs, MOST_EPOCHS, "100")?;
+        check_count("the batch", self.batch, MOST_BATCH, "256")
     }
 
     /// The learning rates that steps of this batch take at the start.
@@ -175,7 +190,10 @@ impl<'k> LinearProbe<'k> {
         let size = LinearSize { rows: count, inputs: self.dim, outputs };
         self.logits.resize(count * outputs, 0.0);
         self.grad.resize(count * outputs, 0.0);
-        let op = Linear { x: rows.features().into(), weight: &self.weight, bias: Some(&self.bias), size, packed: None };
+        // The smaller operand is the one to be copied into the order of the product.
+        let packed = if outputs < count { self.kernels.pack(&self.weight, size) } else { None };
+        let (weight, bias) = (&self.weight, Some(&*self.bias));
+        let op = Linear { x: rows.features().into(), weight, bias, size, packed: packed.as_ref() };
         self.kernels.linear(op, (&mut self.logits).into());
         // Softmax first, then the gradient of the mean loss.
         self.kernels.targets(Targets { logits: &self.logits, center: &self.center, temp: 1.0 }, &mut self.grad);
@@ -187,6 +205,28 @@ impl<'k> LinearProbe<'k> {
             &mut self.weight_momentum,
             Some(&mut self.bias_momentum),
         );
+        self.update(factor as f32);
+        losses
+    }
+
+    /// The same step with the rows at these places, which comes part by part: faster for few outputs.
+    fn step_by_parts(&mut self, rows: LabelledRows<'_>, places: &[u32], factor: f64) -> Vec<f64> {
+        let layers = Layers { weight: &self.weight, bias: &self.bias, classes: self.classes };
+        let scale = 1.0 / places.len() as f32;
+        let parts = places.par_chunks(PART).map(|places| part_gradient(rows, places, layers, scale));
+        let parts: Vec<PartGradient> = parts.collect();
+        // In the order of the parts, whichever was ready first.
+        self.weight_momentum.par_chunks_mut(SUMMED).enumerate().for_each(|(number, momentum)| {
+            for part in &parts {
+                let gradient = &part.weight[number * SUMMED..];
+                momentum.iter_mut().zip(gradient).for_each(|(sum, value)| *sum += value);
+            }
+        });
+        let mut losses = vec![0.0; self.rates.len()];
+        for part in parts {
+            self.bias_momentum.iter_mut().zip(&part.bias).for_each(|(sum, value)| *sum += value);
+            losses.iter_mut().zip(&part.losses).for_each(|(loss, sum)| *loss += sum);
+        }
         self.update(factor as f32);
         losses
     }
@@ -210,16 +250,24 @@ impl<'k> LinearProbe<'k> {
     /// Trains on all rows once, in this order, `batch` at a time; returns the mean loss for each learning rate.
     pub fn epoch(&mut self, rows: LabelledRows<'_>, order: &[u32], batch: usize, factor: f64) -> Vec<f64> {
         let mut losses = vec![0.0; self.rates.len()];
-        let (mut features, mut labels) = (Vec::with_capacity(batch * self.dim), Vec::with_capacity(batch));
+        let mut add = |sums: Vec<f64>| losses.iter_mut().zip(sums).for_each(|(loss, sum)| *loss += sum);
+        if self.bias.len() <= FEW_OUTPUTS {
+            order.chunks(batch).for_each(|places| add(self.step_by_parts(rows, places, factor)));
+            losses.iter_mut().for_each(|loss| *loss /= order.len() as f64);
+            return losses;
+        }
+        let (mut features, mut labels) = (Vec::new(), Vec::new());
+        let _awake = self.kernels.stay_awake();
         for places in order.chunks(batch) {
-            features.clear();
+            features.resize(places.len() * self.dim, 0.0);
+            let gathered = features.par_chunks_mut(self.dim).zip(places).with_min_len(GATHERED);
+            // The only time that an epoch reads a row from memory; everything else finds the batch in a cache.
+            gathered.for_each(|(row, place)| {
+                row.copy_from_slice(&rows.features()[*place as usize * self.dim..][..self.dim]);
+            });
             labels.clear();
-            for place in places.iter().map(|place| *place as usize) {
-                features.extend_from_slice(&rows.features()[place * self.dim..][..self.dim]);
-                labels.push(rows.labels()[place]);
-            }
-            let sums = self.step(rows.replaced(&features, &labels), factor);
-            losses.iter_mut().zip(sums).for_each(|(loss, sum)| *loss += sum);
+            labels.extend(places.iter().map(|place| rows.labels()[*place as usize]));
+            add(self.step(rows.replaced(&features, &labels), factor));
         }
         losses.iter_mut().for_each(|loss| *loss /= order.len() as f64);
         losses
@@ -265,6 +313,21 @@ impl<'k> LinearProbe<'k> {
 /// Turns softmaxes `[B, layers, classes]` into gradients of the mean cross-entropy; returns the sum of the losses of each layer.
 fn softmax_to_gradient(logits: &[f32], grad: &mut [f32], labels: &[u32], classes: usize) -> Vec<f64> {
     let scale = 1.0 / labels.len() as f32;
+    let width = logits.len() / labels.len();
+    // Parts by shape alone, summed up in order: the same bits for any number of threads.
+    let rows = (SOFTMAX_PART / width).max(1);
+    let parts = logits.par_chunks(rows * width).zip(grad.par_chunks_mut(rows * width)).zip(labels.par_chunks(rows));
+    let sums: Vec<Vec<f64>> =
+        parts.map(|((logits, grad), labels)| part_to_gradient(logits, grad, (labels, classes), scale)).collect();
+    let mut losses = vec![0.0; width / classes];
+    for of_part in sums {
+        losses.iter_mut().zip(of_part).for_each(|(loss, sum)| *loss += sum);
+    }
+    losses
+}
+
+/// The same for some rows, their gradients times `scale`.
+fn part_to_gradient(logits: &[f32], grad: &mut [f32], (labels, classes): (&[u32], usize), scale: f32) -> Vec<f64> {
     let width = logits.len() / labels.len();
     let mut losses = vec![0.0; width / classes];
     let rows = logits.chunks_exact(width).zip(grad.chunks_exact_mut(width));
@@ -337,7 +400,7 @@ pub fn fit<E: From<EvalError>>(
     mut each: impl FnMut(usize, &[EpochScore]),
 ) -> Result<Fitted, E> {
     course.check().map_err(EvalError::from)?;
-    let mut curves = vec![Vec::with_capacity(course.epochs); probe.rates.len()];
+    let mut curves = vec![Vec::new(); probe.rates.len()];
     let mut kept: Option<BestLayer> = None;
     for number in 0..course.epochs {
         let losses = epoch(probe, number, course.factor(number))?;

@@ -43,6 +43,22 @@ pub struct LogRegConfig {
     pub most_iterations: usize,
 }
 
+impl LogRegConfig {
+    /// Checks all numbers.
+    ///
+    /// # Errors
+    /// [`ClassifierError::NotPositive`] for a penalty or tolerance that is not above 0.
+    pub fn check(&self) -> Result<(), ClassifierError> {
+        for (what, value, example) in [("the penalty", self.penalty, "0.1"), ("the tolerance", self.tolerance, "1e-4")]
+        {
+            if !(value > 0.0 && value.is_finite()) {
+                return Err(ClassifierError::NotPositive { what, value, example });
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Default for LogRegConfig {
     fn default() -> Self {
         Self { penalty: PENALTY, tolerance: TOLERANCE, most_iterations: MOST_ITERATIONS }
@@ -71,13 +87,7 @@ impl LogReg {
     /// # Errors
     /// [`ClassifierError::NotPositive`] for a penalty or tolerance that is not above 0, [`ClassifierError::OneClass`].
     pub fn fit(rows: LabelledRows<'_>, config: LogRegConfig) -> Result<Self, EvalError> {
-        for (what, value, example) in
-            [("the penalty", config.penalty, "0.1"), ("the tolerance", config.tolerance, "1e-4")]
-        {
-            if !(value > 0.0 && value.is_finite()) {
-                return Err(ClassifierError::NotPositive { what, value, example }.into());
-            }
-        }
+        config.check()?;
         let rows = rows.to_learn_from()?;
         let problem = Problem { rows, lambda: config.penalty / rows.count() as f64 };
         let mut at = problem.point(vec![0.0; rows.classes() * rows.dim()]);

@@ -14,6 +14,7 @@ pub mod kmeans;
 pub mod knn;
 pub mod labels;
 pub mod linear;
+mod linear_part;
 pub mod logreg;
 pub mod map;
 pub mod multi_scale;
@@ -26,7 +27,9 @@ pub mod readout;
 pub mod representation;
 pub mod retrieval;
 pub mod saliency;
+pub mod rounded;
 pub mod subset;
+mod unit;
 pub mod video;
 pub mod whitening;
 

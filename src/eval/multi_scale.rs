@@ -4,6 +4,7 @@
 //! made of gives the same up to rounding. Nothing is rounded to bytes on the way.
 
 use super::features::{Frozen, ImageBatch, ScaledImages};
+use super::unit::to_unit_length;
 
 /// The scales at which the program looks.
 pub const THREE_SCALES: [f64; 3] = [1.0, std::f64::consts::FRAC_1_SQRT_2, 0.5];
@@ -25,10 +26,8 @@ pub fn multi_scale(frozen: &Frozen<'_>, batch: ImageBatch<'_>, scales: &[f64]) -
         }
     }
     for row in sums.chunks_exact_mut(frozen.backbone.dim()) {
-        let length = row.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt();
-        if length > 0.0 {
-            row.iter_mut().for_each(|value| *value = (f64::from(*value) / length) as f32);
-        }
+        // What is not finite stays as it is, and is named where the rows are compared.
+        to_unit_length(row).ok();
     }
     sums
 }

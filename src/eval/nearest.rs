@@ -7,6 +7,7 @@ use faer::{Accum, MatMut, MatRef, Par, linalg::matmul::matmul};
 use rayon::prelude::*;
 
 use super::EvalError;
+use super::unit::to_unit_length;
 
 /// Queries of one task. With [`BANK_BLOCK`] it bounds the similarities a thread holds to 2 MB.
 pub(super) const QUERY_BLOCK: usize = 128;
@@ -49,7 +50,7 @@ impl UnitRows {
             let expected = values.len() / dim * dim;
             return Err(EvalError::Size { what, found: values.len(), expected });
         }
-        normalise_rows(&mut values, dim, what)?;
+        normalise_rows(&mut values, dim, (what, 0))?;
         Ok(Self { values, dim })
     }
 
@@ -101,13 +102,23 @@ impl UnitRows {
         queries: &[f32],
         search: impl Fn(&[f32]) -> T + Sync,
     ) -> Result<Vec<T>, EvalError> {
+        self.for_each_block_from(0, queries, search)
+    }
+
+    /// The same for queries of which the first is row `first` of all, which errors count.
+    fn for_each_block_from<T: Send>(
+        &self,
+        first: usize,
+        queries: &[f32],
+        search: impl Fn(&[f32]) -> T + Sync,
+    ) -> Result<Vec<T>, EvalError> {
         if !queries.len().is_multiple_of(self.dim) {
             let expected = queries.len() / self.dim * self.dim;
             return Err(EvalError::Size { what: "the query features", found: queries.len(), expected });
         }
-        let blocks = queries.par_chunks(QUERY_BLOCK * self.dim).map(|block| {
+        let blocks = queries.par_chunks(QUERY_BLOCK * self.dim).enumerate().map(|(number, block)| {
             let mut unit = block.to_vec();
-            normalise_rows(&mut unit, self.dim, "the query features")?;
+            normalise_rows(&mut unit, self.dim, ("the query features", first + number * QUERY_BLOCK))?;
             Ok(search(&unit))
         });
         blocks.collect()
@@ -161,7 +172,7 @@ impl UnitRows {
             return Err(EvalError::Size { what: "the query features", found: queries.len(), expected });
         }
         // One more, for the query itself may be among them.
-        let found = self.for_each_block(queries, |block| self.nearest(block, (k + 1).min(self.len())))?;
+        let found = self.for_each_block(queries, |block| self.nearest(block, k.saturating_add(1).min(self.len())))?;
         let without = |(mut found, own): (Vec<Neighbour>, &Option<usize>)| {
             found.retain(|neighbour| Some(neighbour.index) != *own);
             found.truncate(k);
@@ -186,8 +197,9 @@ impl UnitRows {
     ) -> Result<Vec<T>, EvalError> {
         // Few queries at a time, for each of them holds all rows.
         let blocks = queries.par_chunks(RANKED_BLOCK * self.dim).enumerate().map(|(number, block)| {
-            let found = self.for_each_block(block, |block| self.nearest(block, self.len()))?;
-            let queries = (number * RANKED_BLOCK..).zip(found.into_iter().flatten());
+            let first = number * RANKED_BLOCK;
+            let found = self.for_each_block_from(first, block, |block| self.nearest(block, self.len()))?;
+            let queries = (first..).zip(found.into_iter().flatten());
             Ok(queries.map(|(query, ranking)| each(query, &ranking)).collect::<Vec<T>>())
         });
         let blocks = blocks.collect::<Result<Vec<Vec<T>>, EvalError>>()?;
@@ -197,20 +209,20 @@ impl UnitRows {
 
 /// The running k nearest of one query.
 #[derive(Clone, Debug)]
-struct Nearest {
+pub(super) struct Nearest {
     k: usize,
     found: Vec<Neighbour>, // Up to 2k candidates; beyond that all but the best k go.
     threshold: f32,        // Similarity of the k-th best at the last cut: what is not above it cannot enter.
 }
 
 impl Nearest {
-    fn new(k: usize) -> Self {
+    pub(super) fn new(k: usize) -> Self {
         Self { k, found: Vec::new(), threshold: f32::NEG_INFINITY }
     }
 
     /// Adds the similarities of rows `first`, `first` + 1, … Rows must come in order: a later row that merely equals the threshold
     /// loses its tie and is left out.
-    fn add(&mut self, first: usize, similarities: &[f32]) {
+    pub(super) fn add(&mut self, first: usize, similarities: &[f32]) {
         for (offset, &similarity) in similarities.iter().enumerate() {
             if similarity > self.threshold {
                 self.found.push(Neighbour { index: first + offset, similarity });
@@ -227,7 +239,7 @@ impl Nearest {
         self.found.truncate(self.k);
     }
 
-    fn into_sorted(mut self) -> Vec<Neighbour> {
+    pub(super) fn into_sorted(mut self) -> Vec<Neighbour> {
         self.found.sort_unstable_by(nearer);
         self.found.truncate(self.k);
         self.found
@@ -239,16 +251,10 @@ fn nearer(a: &Neighbour, b: &Neighbour) -> std::cmp::Ordering {
     b.similarity.total_cmp(&a.similarity).then(a.index.cmp(&b.index))
 }
 
-/// Scales each row of `dim` values to unit length; norms in f64, so that large and tiny features neither overflow nor vanish.
-fn normalise_rows(features: &mut [f32], dim: usize, what: &'static str) -> Result<(), EvalError> {
-    for (row, values) in features.chunks_exact_mut(dim).enumerate() {
-        if let Some(&value) = values.iter().find(|value| !value.is_finite()) {
-            return Err(EvalError::BadValue { what, row, value });
-        }
-        let norm = values.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>().sqrt();
-        if norm > 0.0 {
-            values.iter_mut().for_each(|value| *value = (f64::from(*value) / norm) as f32);
-        }
+/// Scales each row of `dim` values to unit length; an error names the features and counts the rows from `first`.
+fn normalise_rows(features: &mut [f32], dim: usize, (what, first): (&'static str, usize)) -> Result<(), EvalError> {
+    for (row, values) in (first..).zip(features.chunks_exact_mut(dim)) {
+        to_unit_length(values).map_err(|value| EvalError::BadValue { what, row, value })?;
     }
     Ok(())
 }

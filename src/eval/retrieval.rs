@@ -154,28 +154,6 @@ impl Scores {
     }
 }
 
-/// Scores given rankings, one for each query: indices of images, best first.
-///
-/// # Errors
-/// If there are not as many rankings as queries, an index is that of no image, or nothing is to be found.
-pub fn score<R: AsRef<[usize]>>(
-    rankings: &[R],
-    truth: &[Truth],
-    images: usize,
-    setting: Setting,
-) -> Result<Scores, EvalError> {
-    if rankings.len() != truth.len() {
-        return Err(EvalError::Size { what: "the list of rankings", found: rankings.len(), expected: truth.len() });
-    }
-    let query = |(ranking, truth): (&R, &Truth)| {
-        let marks = truth.marks(setting, images)?;
-        let mark = |index: &usize| marks.get(*index).copied().ok_or(EvalError::NoSuchImage { index: *index, images });
-        let ranked = ranking.as_ref().iter().map(mark).collect::<Result<Vec<Mark>, EvalError>>()?;
-        Ok(query_score(ranked, right(&marks)))
-    };
-    Scores::of(rankings.iter().zip(truth).map(query).collect::<Result<_, EvalError>>()?)
-}
-
 /// How many images are to be found.
 fn right(marks: &[Mark]) -> usize {
     marks.iter().filter(|mark| **mark == Mark::Right).count()

@@ -36,6 +36,23 @@ impl Subset {
         }
     }
 
+    /// Whether something of every class is left.
+    ///
+    /// # Errors
+    /// A fraction outside of (0, 1], no image of each class.
+    pub fn check(self) -> Result<(), ClassifierError> {
+        match self {
+            Self::Fraction(fraction) if !(fraction > 0.0 && fraction <= 1.0) => {
+                Err(ClassifierError::Fraction { fraction })
+            }
+            Self::PerClass(0) => {
+                let (what, example) = ("the number of images per class", "1 or 10");
+                Err(ClassifierError::NotPositive { what, value: 0.0, example })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Places of the chosen images, ascending.
     ///
     /// # Errors
@@ -47,16 +64,7 @@ impl Subset {
             Self::Fraction(fraction) => ((images as f64 * fraction).round() as usize).max(1),
             Self::PerClass(most) => most.min(images),
         };
-        match self {
-            Self::Fraction(fraction) if !(fraction > 0.0 && fraction <= 1.0) => {
-                return Err(ClassifierError::Fraction { fraction }.into());
-            }
-            Self::PerClass(0) => {
-                let (what, example) = ("the number of images per class", "1 or 10");
-                return Err(ClassifierError::NotPositive { what, value: 0.0, example }.into());
-            }
-            _ => {}
-        }
+        self.check()?;
         let classes = labels.iter().max().map_or(0, |label| *label as usize + 1);
         let mut places = vec![Vec::new(); classes];
         labels.iter().enumerate().for_each(|(place, label)| places[*label as usize].push(place));

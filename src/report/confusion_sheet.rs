@@ -11,6 +11,8 @@ const MOST_NAMED: usize = 40;
 const NAMED_CELL: u32 = 30;
 /// Longer side of the table where no names are written, about.
 const SIDE: usize = 1000;
+/// Classes of the largest picture: at a pixel a cell it is as large as a screen.
+pub const MOST_CLASSES: usize = 2000;
 /// Pixels for the class names.
 const NAME_WIDTH: u32 = 160;
 /// Pixels between cells that are named, and around the table.
@@ -20,20 +22,25 @@ const MARGIN: u32 = 8;
 const ABSENT: [u8; 3] = [64, 68, 78];
 
 /// The picture of a confusion table. A cell's colour is its share of the row's images; where there are few classes, the share is written into it
-/// in percent, the name of each class stands on the left, and its number on the left and above.
-pub fn confusion_sheet(confusion: &Confusion, names: &[String]) -> Picture {
+/// in percent, the name of each class stands on the left, and its number on the left and above. None above [`MOST_CLASSES`].
+pub fn confusion_sheet(confusion: &Confusion, names: &[String]) -> Option<Picture> {
     let classes = confusion.classes();
+    if classes > MOST_CLASSES {
+        return None;
+    }
     let named = classes <= MOST_NAMED;
     let cell = if named { NAMED_CELL } else { (SIDE / classes).max(1) as u32 };
     let (left, top) = if named { (MARGIN + NAME_WIDTH, MARGIN + glyph::LINE_HEIGHT) } else { (MARGIN, MARGIN) };
     let side = classes as u32 * cell;
     let mut picture = Picture::filled(left + side + MARGIN, top + side + MARGIN, GROUND);
     let edge = cell - if named { GAP } else { 0 };
-    for (truth, row) in (0..).zip((0..classes).map(|truth| confusion.row(truth))) {
+    for truth in 0..classes as u32 {
+        let mut row = vec![0; classes];
+        confusion.row(truth as usize).for_each(|(predicted, count)| row[predicted] = count);
         let images: u32 = row.iter().sum();
         let corner = top + truth * cell;
         for (predicted, count) in (0..).zip(row) {
-            let share = *count as f32 / images.max(1) as f32;
+            let share = count as f32 / images.max(1) as f32;
             let colour = if images == 0 { ABSENT } else { ColourMap::Inferno.colour(0.85 * share.sqrt()) };
             let place = (left + predicted * cell, corner);
             picture.paste(&Picture::filled(edge, edge, colour), place.0, place.1);
@@ -48,5 +55,5 @@ pub fn confusion_sheet(confusion: &Confusion, names: &[String]) -> Picture {
             glyph::write(&mut picture, &truth.to_string(), (left + truth * cell + 3, MARGIN), cell);
         }
     }
-    picture
+    Some(picture)
 }

@@ -116,6 +116,9 @@ pub enum RunError {
     /// What is to be found, or among what, cannot be used.
     #[error(transparent)]
     Retrieval(#[from] super::protocols::RetrievalError),
+    /// Saved features cannot be used.
+    #[error(transparent)]
+    Dump(#[from] super::protocols::DumpError),
     /// Copies or their originals cannot be used.
     #[error(transparent)]
     Copy(#[from] super::protocols::CopyError),

@@ -8,8 +8,13 @@ use super::{Ending, ProtocolArgs, show};
 use crate::run::console::print_line;
 use crate::run::protocols::copy::{CopyReport, CopyRequest, copy};
 
+/// What `--image-size` is here.
+const SIZE: &str =
+    "Resize to exactly this size, whatever the aspect, such as 224 or 480x320 (width x height) [default: 320]";
+
 /// Copy detection: Copydays, or own copies beside their originals.
 #[derive(Debug, Args)]
+#[command(mut_arg("image_size", |size| size.help(SIZE)))]
 pub(super) struct CopyArgs {
     #[command(flatten)]
     protocol: ProtocolArgs,

@@ -4,33 +4,55 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{Ending, ProtocolArgs, show};
+use super::{Ending, MannerArgs, ProtocolArgs, show};
 use crate::run::console::print_line;
-use crate::run::protocols::knn::{KnnReport, KnnRequest, knn};
+use crate::run::protocols::knn::{KnnReport, KnnRequest, SavedKnnRequest, knn, knn_of_saved, knn_saving};
 
 /// Weighted k-nearest-neighbour classification.
 #[derive(Debug, Args)]
 pub(super) struct KnnArgs {
+    /// Run folder, or file or folder of weights
+    #[arg(required_unless_present = "features")]
+    model: Option<PathBuf>,
     #[command(flatten)]
-    protocol: ProtocolArgs,
+    manner: MannerArgs,
     /// Folder with one sub-folder per class, whose images vote
-    #[arg(long, value_name = "DIR")]
-    train: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present = "features")]
+    train: Option<PathBuf>,
     /// Folder with one sub-folder per class, whose images are classified
-    #[arg(long, value_name = "DIR")]
-    val: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present = "features")]
+    val: Option<PathBuf>,
     /// Numbers of neighbours
     #[arg(short, value_name = "N,…", value_delimiter = ',', default_values_t = [10, 20, 100, 200])]
     k: Vec<usize>,
     /// Temperature of the votes
     #[arg(long, value_name = "T", default_value_t = 0.07)]
     temperature: f64,
+    /// Save features and labels there too: trainfeat.pth, trainlabels.pth, testfeat.pth, testlabels.pth
+    #[arg(long, alias = "dump_features", value_name = "DIR")]
+    save_features: Option<PathBuf>,
+    /// Take features and labels from there instead of images, as --save-features or the original program has written them
+    #[arg(
+        long,
+        alias = "load_features",
+        value_name = "DIR",
+        conflicts_with_all = ["model", "train", "val", "save_features", "image_size", "network", "reference_exact"]
+    )]
+    features: Option<PathBuf>,
 }
 
 pub(super) fn run(arguments: KnnArgs) -> anyhow::Result<Ending> {
-    let KnnArgs { protocol, train, val, k, temperature } = arguments;
-    let (protocol, json) = protocol.request("knn");
-    let outcome = knn(&KnnRequest { protocol, train, val, k, temperature })?;
+    let KnnArgs { model, manner, train, val, k, temperature, save_features, features } = arguments;
+    let (protocol, json) = ProtocolArgs { model: model.unwrap_or_default(), manner }.request("knn");
+    let (train, val) = (train.unwrap_or_default(), val.unwrap_or_default());
+    let outcome = match (features, save_features) {
+        (Some(features), _) => {
+            let (out, precision) = (protocol.out, protocol.precision);
+            knn_of_saved(&SavedKnnRequest { features, out, precision, k, temperature })?
+        }
+        (None, Some(folder)) => knn_saving(&KnnRequest { protocol, train, val, k, temperature }, &folder)?,
+        (None, None) => knn(&KnnRequest { protocol, train, val, k, temperature })?,
+    };
     show(&outcome, json, print_table)
 }
 

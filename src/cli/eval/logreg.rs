@@ -25,16 +25,16 @@ pub(super) struct LogRegArgs {
     #[arg(long, value_name = "F,…", value_delimiter = ',')]
     fraction: Vec<f64>,
     /// Learn from so many images of each class as well, such as 1,5,10
-    #[arg(long, value_name = "N,…", value_delimiter = ',')]
+    #[arg(long, value_name = "N,…", value_delimiter = ',', conflicts_with = "reference_exact")]
     per_class: Vec<usize>,
     /// Draws of each of these, of which mean and deviation are reported
     #[arg(long, value_name = "N", default_value_t = 3)]
     seeds: usize,
     /// Penalties on the squared weights, times the number of training images
-    #[arg(long, value_name = "P,…", value_delimiter = ',', default_values_t = [PENALTY])]
+    #[arg(long, value_name = "P,…", value_delimiter = ',', default_values_t = [PENALTY], conflicts_with = "reference_exact")]
     penalty: Vec<f64>,
     /// Share of the loss that it may be above the smallest possible
-    #[arg(long, value_name = "T", default_value_t = TOLERANCE)]
+    #[arg(long, value_name = "T", default_value_t = TOLERANCE, conflicts_with = "reference_exact")]
     tolerance: f64,
 }
 

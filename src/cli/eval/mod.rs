@@ -46,12 +46,19 @@ enum Protocol {
 struct ProtocolArgs {
     /// Run folder, or file or folder of weights
     model: PathBuf,
+    #[command(flatten)]
+    manner: MannerArgs,
+}
+
+/// What every protocol takes beside a model.
+#[derive(Debug, Args)]
+struct MannerArgs {
     /// Folder for results.json, tables and pictures [default: eval-PROTOCOL]
     #[arg(short, long, value_name = "DIR")]
     out: Option<PathBuf>,
     #[command(flatten)]
     seen: SeenArgs,
-    /// Do all as the original program does: its image size, f32, no rotation by EXIF
+    /// Do all as the original program does: its image size, f32, its mean and deviation of pixels, no rotation by EXIF; options that it lacks are refused
     #[arg(long, conflicts_with_all = ["image_size", "precision"])]
     reference_exact: bool,
     /// Print the result as JSON
@@ -62,7 +69,7 @@ struct ProtocolArgs {
 impl ProtocolArgs {
     /// What to do, with a folder of the protocol's name unless another is given; and whether the result is printed as JSON.
     fn request(self, protocol: &str) -> (ProtocolRequest, bool) {
-        let Self { model, out, seen, reference_exact, json } = self;
+        let Self { model, manner: MannerArgs { out, seen, reference_exact, json } } = self;
         let SeenArgs { image_size, network, precision } = seen;
         let out = out.unwrap_or_else(|| PathBuf::from(format!("eval-{protocol}")));
         let manner = if reference_exact { Manner::Reference } else { Manner::Fitting };

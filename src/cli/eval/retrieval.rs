@@ -9,11 +9,15 @@ use crate::eval::retrieval::Setting;
 use crate::run::console::print_line;
 use crate::run::protocols::retrieval::{Missing, QueryPart, RetrievalReport, RetrievalRequest, Scales, retrieval};
 
+/// What `--image-size` is here.
+const SIZE: &str = "Box into which images are made to fit, their aspect kept, such as 224 or 480x320 (width x height)\n\
+    [default: 512 for Paris, 224 for other benchmarks; the size of the global crops for own folders]";
+
 /// Image retrieval: revisited Oxford and Paris, or own folders.
 ///
-/// Of a folder with one sub-folder per class every image is a query for the others of its class. --image-size is the box into which images are
-/// made to fit, their aspect kept.
+/// Of a folder with one sub-folder per class every image is a query for the others of its class.
 #[derive(Debug, Args)]
+#[command(mut_arg("image_size", |size| size.help(SIZE)))]
 pub(super) struct RetrievalArgs {
     #[command(flatten)]
     protocol: ProtocolArgs,
@@ -29,7 +33,7 @@ pub(super) struct RetrievalArgs {
     #[arg(long, value_enum, default_value_t, conflicts_with = "reference_exact")]
     queries: QueryPart,
     /// What becomes of images of the benchmark that are missing or unreadable
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, value_enum, default_value_t, conflicts_with = "reference_exact")]
     missing: Missing,
 }
 

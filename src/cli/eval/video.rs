@@ -11,8 +11,13 @@ use crate::run::console::print_line;
 use crate::run::protocols::video::score::{ScoreReport, ScoreRequest, score};
 use crate::run::protocols::video::{SequenceReport, VideoReport, VideoRequest, video};
 
+/// What `--image-size` is here.
+const SIZE: &str = "Resize frames to exactly this size, cut to whole patches, such as 480 or 854x480 (width x height)\n\
+    [default: by --short-side, the aspect kept]";
+
 /// Follow objects through videos from their first mask (DAVIS-2017, J&F).
 #[derive(Debug, Args)]
+#[command(mut_arg("image_size", |size| size.help(SIZE)))]
 pub(super) struct VideoArgs {
     #[command(flatten)]
     protocol: ProtocolArgs,

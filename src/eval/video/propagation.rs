@@ -14,6 +14,7 @@ use faer::{Accum, MatMut, MatRef, Par, linalg::matmul::matmul};
 use rayon::prelude::*;
 
 use super::{Mask, VideoError};
+use crate::eval::unit::to_unit_length;
 
 /// Rows and columns of the places that ask together. Larger tiles ask for more cosines that none of their places needs, smaller ones make
 /// products too small to be fast.
@@ -272,16 +273,8 @@ fn unit_rows(mut features: Vec<f32>, (rows, columns): (usize, usize), dim: usize
     if features.len() != expected || expected == 0 {
         return Err(VideoError::Features { rows, columns, expected: expected.max(1), found: features.len() });
     }
-    let scale = |(place, row): (usize, &mut [f32])| {
-        if let Some(&value) = row.iter().find(|value| !value.is_finite()) {
-            return Err(VideoError::BadValue { place, value });
-        }
-        let norm = row.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt();
-        if norm > 0.0 {
-            row.iter_mut().for_each(|value| *value = (f64::from(*value) / norm) as f32);
-        }
-        Ok(())
-    };
+    let scale =
+        |(place, row): (usize, &mut [f32])| to_unit_length(row).map_err(|value| VideoError::BadValue { place, value });
     features.par_chunks_exact_mut(dim).enumerate().try_for_each(scale)?;
     Ok(features)
 }

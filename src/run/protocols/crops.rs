@@ -54,30 +54,39 @@ pub(super) struct Crops<'a> {
 }
 
 impl Crops<'_> {
-    /// Trains for all epochs.
+    /// Trains for all epochs; returns how many images could not be read, too.
     ///
     /// # Errors
     /// If no image can be read, or features are not numbers.
-    pub fn fit(&self, probe: &mut LinearProbe<'_>, course: &Course, val: LabelledRows<'_>) -> Result<Fitted, RunError> {
-        let counter = Counter::start(course.epochs * self.source.len());
+    pub fn fit(
+        &self,
+        probe: &mut LinearProbe<'_>,
+        course: &Course,
+        val: LabelledRows<'_>,
+    ) -> Result<(Fitted, usize), RunError> {
+        let counter = Counter::start(course.epochs.saturating_mul(self.source.len()));
+        let mut skipped = 0;
         let sizes = (val.dim(), val.classes());
         let epoch = |probe: &mut LinearProbe<'_>, number: usize, factor: f64| {
-            self.epoch(course, number, &counter, |waiting| {
+            let (losses, unread) = self.epoch(course, number, &counter, |waiting| {
                 let rows = LabelledRows::new(&waiting.features, &waiting.labels, sizes, "the training features")?;
                 Ok(probe.step(rows, factor))
-            })
+            })?;
+            skipped = unread;
+            Ok::<_, RunError>(losses)
         };
-        fit(probe, course, val, epoch, |_, _| {})
+        let fitted = fit(probe, course, val, epoch, |_, _| {})?;
+        Ok((fitted, skipped))
     }
 
-    /// Shows all images once, a step's at a time; returns the mean losses.
+    /// Shows all images once, a step's at a time; returns the mean losses, and how many images could not be read.
     fn epoch(
         &self,
         course: &Course,
         number: usize,
         counter: &Counter,
         mut step: impl FnMut(&Labelled) -> Result<Vec<f64>, RunError>,
-    ) -> Result<Vec<f64>, RunError> {
+    ) -> Result<(Vec<f64>, usize), RunError> {
         let model = &self.session.look.model;
         let views = EpochViews {
             recipe: self.recipe.clone(),
@@ -127,6 +136,6 @@ impl Crops<'_> {
             return Err(EvalError::NoImages.into());
         }
         losses.iter_mut().for_each(|loss| *loss /= seen as f64);
-        Ok(losses)
+        Ok((losses, loader.skipped().len()))
     }
 }

@@ -8,6 +8,7 @@ use crate::eval::linear::{BestLayer, Course, LinearLayer, MOMENTUM};
 use crate::eval::readout::{PatchMean, Readout};
 use crate::nn::backbone::BackboneConfig;
 use crate::run::RunError;
+use crate::run::look::named;
 
 /// Where `eval_linear.py` keeps the layer.
 const STATE_DICT: &str = "state_dict";
@@ -37,6 +38,14 @@ pub enum HeadError {
         /// What to do.
         hint: String,
     },
+    /// The names of its classes are not those of the images.
+    #[error("the classes of the head `{}` are not those of the folders: {difference}; give folders of the classes that it was trained for", path.display())]
+    Names {
+        /// The file.
+        path: PathBuf,
+        /// Names that only one of them has.
+        difference: String,
+    },
     /// The layer has other classes.
     #[error("the head `{}` has {head} classes and the images have {images}; give the folder with all its classes as `--train`", path.display())]
     Classes {
@@ -47,6 +56,16 @@ pub enum HeadError {
         /// Those of the images.
         images: usize,
     },
+}
+
+impl HeadError {
+    /// For a head whose classes are not those of the images.
+    pub(super) fn names(path: &Path, lacks: &[String], more: &[String]) -> Self {
+        let words = |what: &str, names: &[String]| (!names.is_empty()).then(|| format!("{what} {}", named(names)));
+        let difference = [words("it lacks", lacks), words("it alone has", more)];
+        let difference = difference.into_iter().flatten().collect::<Vec<_>>().join(", and ");
+        Self::Names { path: path.to_path_buf(), difference }
+    }
 }
 
 /// A head that was read.

@@ -9,12 +9,12 @@ use serde::Serialize;
 
 use super::confusion::write_confusion;
 use super::crops::{Crops, crops};
-use super::head::{HeadError, check_width, read_head, write_head};
+use super::head::{Head, HeadError, check_width, read_head, write_head};
 use super::knn::class_names;
-use super::{Outcome, ProtocolRequest, Session};
+use super::{Manner, Outcome, ProtocolRequest, Session};
 use crate::eval::EvalError;
 use crate::eval::classifier::{Accuracy, ClassifierError, Confusion, LabelledRows};
-use crate::eval::labels::Labels;
+use crate::eval::labels::positions;
 use crate::eval::linear::{Course, EpochScore, Fitted, LinearLayer, LinearProbe, fit};
 use crate::eval::published;
 use crate::eval::readout::{PatchMean, Readout};
@@ -169,20 +169,15 @@ fn train(request: &LinearRequest) -> Result<Outcome<LinearReport>, RunError> {
     let Some(train) = &request.train else {
         return Err(EvalError::Empty { what: "the list of training images" }.into());
     };
-    let (course, images) = course(request);
-    course.check().map_err(EvalError::from)?;
+    let (course, images) = course(request).map_err(EvalError::from)?;
     let Opened { mut session, transform, readout, dim } = open(request)?;
     deviations(&mut session, &course, images);
     let crops = (images == TrainImages::Crops).then(|| crops(transform)).transpose()?;
-    let (train, val) = (Source::labelled(train)?, Source::labelled(&request.val)?);
-    let labels = Labels::from_names(&class_names(&train), &class_names(&val))?;
+    let (train, val) = (session.source(train)?, session.source(&request.val)?);
+    let labels = session.labels(&train, &val)?;
     let classes = labels.classes.len();
     if classes < 2 {
         return Err(EvalError::from(ClassifierError::OneClass).into());
-    }
-    if !labels.absent_in_val.is_empty() {
-        let absent = labels.absent_in_val.len();
-        session.look.console.say(&format!("{absent} of {classes} classes have no validation image"));
     }
     let val = session.labelled_as(readout, val, &labels.val, transform)?;
     let val = LabelledRows::new(&val.features, &val.labels, (dim, classes), "the validation features")?;
@@ -199,13 +194,13 @@ fn train(request: &LinearRequest) -> Result<Outcome<LinearReport>, RunError> {
         Some(recipe) => {
             let start = std::time::Instant::now();
             let seen = Crops { session: &session, readout, recipe, source: Arc::new(train), labels: &labels.train };
-            (seen.fit(&mut probe, &course, val)?, labels.train.len(), start.elapsed().as_secs_f64())
+            let (fitted, skipped) = seen.fit(&mut probe, &course, val)?;
+            session.leaves_out(skipped);
+            (fitted, labels.train.len() - skipped, start.elapsed().as_secs_f64())
         }
     };
     let (_, predictions) = fitted.best.layer.evaluate(&cpu, val);
     let confusion = Confusion::of(val.labels(), &predictions, classes);
-    publish(&mut session, &course, &fitted, &labels.classes)?;
-    write_confusion(&mut session, &confusion, &labels.classes)?;
     let report = LinearReport {
         accuracy: fitted.best.accuracy,
         best: Some(BestRate { lr: course.rates[fitted.best.rate], epoch: fitted.best.epoch }),
@@ -219,12 +214,20 @@ fn train(request: &LinearRequest) -> Result<Outcome<LinearReport>, RunError> {
         batch: course.batch,
         training_seconds: seconds,
     };
-    session.finish("linear", report, &published::LINEAR)
+    // The head took hours, the pictures can be made again.
+    write_head(&session.file("head.pth"), &fitted.best, &course, &labels.classes)?;
+    session.finish_and("linear", (report, &published::LINEAR), |session| {
+        publish(session, &course, &fitted)?;
+        write_confusion(session, &confusion, &labels.classes)
+    })
 }
 
 /// The course that is asked for, and what is learnt from.
-fn course(request: &LinearRequest) -> (Course, TrainImages) {
-    let reference = request.protocol.manner == super::Manner::Reference;
+///
+/// # Errors
+/// A number that cannot be used, or several learning rates where the original is followed.
+fn course(request: &LinearRequest) -> Result<(Course, TrainImages), ClassifierError> {
+    let reference = request.protocol.manner == Manner::Reference;
     let training = &request.training;
     let rates = if reference { vec![ORIGINAL_RATE] } else { RATES.to_vec() };
     let course = Course {
@@ -233,7 +236,11 @@ fn course(request: &LinearRequest) -> (Course, TrainImages) {
         batch: training.batch.unwrap_or(if reference { PAPER.0 } else { BATCH }),
         seed: training.seed,
     };
-    (course, if reference { TrainImages::Crops } else { training.images })
+    course.check()?;
+    match course.rates.len() {
+        rates if rates > 1 && reference => Err(ClassifierError::SeveralRates { rates }),
+        _ => Ok((course, if reference { TrainImages::Crops } else { training.images })),
+    }
 }
 
 fn deviations(session: &mut Session<'_>, course: &Course, images: TrainImages) {
@@ -245,6 +252,11 @@ fn deviations(session: &mut Session<'_>, course: &Course, images: TrainImages) {
             "the best of {} learning rates, trained side by side; the original takes one at a time",
             course.rates.len()
         ));
+    }
+    if let [rate] = course.rates[..]
+        && rate != ORIGINAL_RATE
+    {
+        session.deviates(format!("learning rate {rate}; the original's own: {ORIGINAL_RATE}, to be tuned"));
     }
     if (course.batch, course.epochs) != PAPER {
         let (batch, epochs) = PAPER;
@@ -276,9 +288,8 @@ fn rate_report(lr: f64, curve: &[EpochScore]) -> Option<RateReport> {
     Some(RateReport { lr, best_top1: curve.get(best)?.accuracy.top1, best_epoch: best + 1, last: *curve.last()? })
 }
 
-/// Writes the head, the figures of all epochs, and their curves.
-fn publish(session: &mut Session<'_>, course: &Course, fitted: &Fitted, classes: &[String]) -> Result<(), RunError> {
-    write_head(&session.file("head.pth"), &fitted.best, course, classes)?;
+/// Writes the figures of all epochs, and their curves.
+fn publish(session: &mut Session<'_>, course: &Course, fitted: &Fitted) -> Result<(), RunError> {
     let curves = || course.rates.iter().zip(&fitted.curves);
     let lines = curves().flat_map(|(lr, curve)| {
         (1..).zip(curve).map(move |(epoch, score): (usize, &EpochScore)| {
@@ -310,20 +321,13 @@ fn evaluate(request: &LinearRequest, path: &Path) -> Result<Outcome<LinearReport
     let head = read_head(path)?;
     let Opened { mut session, transform, readout, dim } = open(request)?;
     check_width(path, &head.layer, &session.look.model.backbone.config(), readout)?;
-    let val = Source::labelled(&request.val)?;
-    let known = match &request.train {
-        Some(train) => Source::labelled(train)?.classes,
-        None => head.classes.unwrap_or_else(|| val.classes.clone()),
-    };
-    let labels = Labels::from_names(&known.iter().map(String::as_str).collect::<Vec<_>>(), &class_names(&val))?;
-    let (classes, own) = (labels.classes.len(), head.layer.classes());
-    if classes != own {
-        return Err(HeadError::Classes { path: path.to_path_buf(), head: own, images: classes }.into());
-    }
-    let val = session.labelled_as(readout, val, &labels.val, transform)?;
+    let (names, val) = classes_of(&session, request, (path, &head))?;
+    let labels = positions(&class_names(&val), &names).map_err(|lacks| HeadError::names(path, &lacks, &[]))?;
+    let classes = names.len();
+    let val = session.labelled_as(readout, val, &labels, transform)?;
     let val = LabelledRows::new(&val.features, &val.labels, (dim, classes), "the validation features")?;
     let (accuracy, predictions) = head.layer.evaluate(&Cpu::new(), val);
-    write_confusion(&mut session, &Confusion::of(val.labels(), &predictions, classes), &labels.classes)?;
+    let confusion = Confusion::of(val.labels(), &predictions, classes);
     let (train, epochs, batch, training_seconds) = (0, 0, 0, 0.0);
     let (best, rates, val) = (None, Vec::new(), val.count());
     let report = LinearReport {
@@ -339,5 +343,36 @@ fn evaluate(request: &LinearRequest, path: &Path) -> Result<Outcome<LinearReport
         batch,
         training_seconds,
     };
-    session.finish("linear", report, &published::LINEAR)
+    session.finish_and("linear", (report, &published::LINEAR), |session| write_confusion(session, &confusion, &names))
+}
+
+/// The classes of a head in its own order, which is that of its file if that has names, else that of the folders; and the images to classify.
+///
+/// # Errors
+/// If the folders are not of the head's classes.
+fn classes_of(
+    session: &Session<'_>,
+    request: &LinearRequest,
+    (path, head): (&Path, &Head),
+) -> Result<(Vec<String>, Source), RunError> {
+    let val = session.source(&request.val)?;
+    let folders = match &request.train {
+        Some(train) => session.source(train)?.classes,
+        None => val.classes.clone(),
+    };
+    let Some(own) = &head.classes else {
+        let (of_head, images) = (head.layer.classes(), folders.len());
+        if of_head != images {
+            return Err(HeadError::Classes { path: path.to_path_buf(), head: of_head, images }.into());
+        }
+        return Ok((folders, val));
+    };
+    // Images to classify need not be of all classes, those to learn from are.
+    let missing = |names: &[String], among: &[String]| positions(names, among).err().unwrap_or_default();
+    let more = request.train.as_ref().map_or_else(Vec::new, |_| missing(own, &folders));
+    let lacks = missing(&folders, own);
+    if lacks.is_empty() && more.is_empty() {
+        return Ok((own.clone(), val));
+    }
+    Err(HeadError::names(path, &lacks, &more).into())
 }

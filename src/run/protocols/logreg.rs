@@ -2,16 +2,14 @@
 
 use std::path::PathBuf;
 
-use dinoxide_views::{EvalTransform, Source};
+use dinoxide_views::EvalTransform;
 use serde::Serialize;
 
 use super::confusion::write_confusion;
-use super::knn::class_names;
 use super::{Labelled, Outcome, ProtocolRequest, Session};
 use crate::eval::EvalError;
-use crate::eval::classifier::{Accuracy, ClassifierError, Confusion, LabelledRows};
-use crate::eval::labels::Labels;
-use crate::eval::logreg::{LogReg, LogRegConfig};
+use crate::eval::classifier::{Accuracy, ClassifierError, Confusion, LabelledRows, check_count};
+use crate::eval::logreg::{LogReg, LogRegConfig, PENALTY};
 use crate::eval::nearest::UnitRows;
 use crate::eval::published;
 use crate::eval::readout::Readout;
@@ -20,6 +18,9 @@ use crate::run::RunError;
 use crate::run::counter::Counter;
 use crate::run::device::among_threads;
 use crate::run::look::write_table;
+
+/// Draws of a subset at most.
+const MOST_SEEDS: usize = 100_000;
 
 /// What to do.
 #[derive(Debug, Clone)]
@@ -120,23 +121,20 @@ impl Unit {
 }
 
 fn regress(request: &LogRegRequest) -> Result<Outcome<LogRegReport>, RunError> {
-    let nothing = |what| RunError::from(EvalError::from(ClassifierError::Nothing { what }));
-    if request.penalties.is_empty() || request.subsets.is_empty() || request.seeds == 0 {
-        return Err(nothing(if request.penalties.is_empty() { "penalty" } else { "draw of the labels" }));
-    }
+    check(request).map_err(EvalError::from)?;
     let mut session = Session::open(&request.protocol)?;
     let transform = session.transform(EvalTransform::default())?;
     session.deviates("solved by L-BFGS to a proven gap; the original: by cyanure to 1e-3");
     if request.subsets.iter().any(|subset| subset.is_drawn()) {
         session.deviates("few labels are drawn here, balanced; the original: the lists of SimCLR");
     }
-    let (train, val) = (Source::labelled(&request.train)?, Source::labelled(&request.val)?);
-    let labels = Labels::from_names(&class_names(&train), &class_names(&val))?;
-    let (classes, dim) = (labels.classes.len(), Readout::CLASS.dim(&session.look.model.backbone.config()));
-    if !labels.absent_in_val.is_empty() {
-        let absent = labels.absent_in_val.len();
-        session.look.console.say(&format!("{absent} of {classes} classes have no validation image"));
+    if request.penalties != [PENALTY] {
+        let penalties: Vec<String> = request.penalties.iter().map(f64::to_string).collect();
+        session.deviates(format!("penalty {}; the original: {PENALTY}", penalties.join(", ")));
     }
+    let (train, val) = (session.source(&request.train)?, session.source(&request.val)?);
+    let labels = session.labels(&train, &val)?;
+    let (classes, dim) = (labels.classes.len(), Readout::CLASS.dim(&session.look.model.backbone.config()));
     let train = Unit::new(session.labelled(train, &labels.train, transform)?, dim, "the training features")?;
     let val = Unit::new(session.labelled(val, &labels.val, transform)?, dim, "the validation features")?;
     let val = LabelledRows::new(val.rows.values(), &val.labels, (dim, classes), "the validation features")?;
@@ -145,7 +143,7 @@ fn regress(request: &LogRegRequest) -> Result<Outcome<LogRegReport>, RunError> {
     let (mut fits, mut first) = (Vec::new(), None);
     for subset in &request.subsets {
         for penalty in &request.penalties {
-            let config = LogRegConfig { penalty: *penalty, tolerance: request.tolerance, ..LogRegConfig::default() };
+            let config = config(request, *penalty);
             let drawn = draws(subset, request.seeds).map(|seed| {
                 let (draw, count, predictions) = draw(&train, val, (*subset, seed), config)?;
                 first.get_or_insert(predictions);
@@ -158,10 +156,28 @@ fn regress(request: &LogRegRequest) -> Result<Outcome<LogRegReport>, RunError> {
     drop(counter);
     warn_of_unsolved(&session, &fits);
     let confusion = Confusion::of(val.labels(), &first.unwrap_or_default(), classes);
-    write_confusion(&mut session, &confusion, &labels.classes)?;
     write_fits(&mut session, &fits)?;
     let report = LogRegReport { fits, train: train.labels.len(), val: val.count(), classes, dim };
-    session.finish("logreg", report, &published::LOGREG)
+    session.finish_and("logreg", (report, &published::LOGREG), |session| {
+        write_confusion(session, &confusion, &labels.classes)
+    })
+}
+
+/// Checks all numbers.
+fn check(request: &LogRegRequest) -> Result<(), ClassifierError> {
+    if request.penalties.is_empty() {
+        return Err(ClassifierError::Nothing { what: "penalty" });
+    }
+    if request.subsets.is_empty() {
+        return Err(ClassifierError::Nothing { what: "draw of the labels" });
+    }
+    check_count("the number of seeds", request.seeds, MOST_SEEDS, "3")?;
+    request.subsets.iter().try_for_each(|subset| subset.check())?;
+    request.penalties.iter().try_for_each(|penalty| config(request, *penalty).check())
+}
+
+fn config(request: &LogRegRequest, penalty: f64) -> LogRegConfig {
+    LogRegConfig { penalty, tolerance: request.tolerance, ..LogRegConfig::default() }
 }
 
 /// Seeds of a subset.

@@ -7,6 +7,7 @@ use dinoxide_views::source::EXTENSIONS;
 use serde::Serialize;
 
 use super::super::Manner;
+use super::super::listing::{entries, file_name, results_within};
 use super::super::ranking::ImageFile;
 use crate::run::RunError;
 
@@ -71,11 +72,11 @@ pub struct Block {
     pub originals: Vec<Vec<usize>>,
 }
 
-/// Finds the originals and the blocks, that of the originals themselves first.
+/// Finds the originals and the blocks, that of the originals themselves first; the folder of the results, `out`, is no block.
 ///
 /// # Errors
 /// If there are no originals or no copies, or a block's copies cannot be told to belong to any.
-pub fn find(data: &Path, manner: Manner) -> Result<(Vec<ImageFile>, Vec<Block>), RunError> {
+pub fn find(data: &Path, out: &Path, manner: Manner) -> Result<(Vec<ImageFile>, Vec<Block>), RunError> {
     let originals = if data.join(ORIGINAL).is_dir() { images(data, ORIGINAL, manner)? } else { Vec::new() };
     if originals.is_empty() {
         return Err(CopyError::NoOriginals { data: data.to_path_buf() }.into());
@@ -88,6 +89,8 @@ pub fn find(data: &Path, manner: Manner) -> Result<(Vec<ImageFile>, Vec<Block>),
             names.push(name);
         }
     }
+    let results = results_within(data, out);
+    names.retain(|name| results.as_ref().is_none_or(|results| !Path::new(name).starts_with(results)));
     // `crops/9` before `crops/10`.
     let number = |name: &str| name.rsplit('/').next().and_then(|last| last.parse::<u64>().ok());
     let family = |name: &str| name.split('/').next().map(str::to_owned);
@@ -155,19 +158,6 @@ fn images(data: &Path, folder: &str, manner: Manner) -> Result<Vec<ImageFile>, R
 
 fn folders(data: &Path) -> Result<Vec<String>, RunError> {
     Ok(entries(data)?.iter().filter(|path| path.is_dir()).map(|path| file_name(path)).collect())
-}
-
-/// What is in a folder, sorted, without hidden entries.
-fn entries(folder: &Path) -> Result<Vec<PathBuf>, RunError> {
-    let entries = std::fs::read_dir(folder).and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect());
-    let mut entries: Vec<PathBuf> = entries.map_err(RunError::file("list", folder))?;
-    entries.retain(|path| !file_name(path).starts_with('.'));
-    entries.sort();
-    Ok(entries)
-}
-
-fn file_name(path: &Path) -> String {
-    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
 fn stem(path: &Path) -> String {

@@ -8,6 +8,7 @@ use dinoxide_engine::tensor::Pool;
 use dinoxide_views::{EvalTransform, Source};
 use serde::Serialize;
 
+use super::listing::without_results;
 use super::ranking::{ImageFile, KEPT, Ranking, publish};
 use super::{Outcome, ProtocolRequest, Session};
 use crate::eval::EvalError;
@@ -102,7 +103,10 @@ pub fn copy(request: &CopyRequest) -> Result<Outcome<CopyReport>, RunError> {
 }
 
 fn detect(request: &CopyRequest) -> Result<Outcome<CopyReport>, RunError> {
-    let (originals, blocks) = blocks::find(&request.data, request.protocol.manner)?;
+    let (originals, blocks) = blocks::find(&request.data, &request.protocol.out, request.protocol.manner)?;
+    let source = |folder: &Path| -> Result<Source, RunError> {
+        without_results(Source::open(&[folder.display().to_string()])?, folder, &request.protocol.out)
+    };
     let others = request.distractors.as_deref().map(source).transpose()?;
     let learnt_from = request.whitening.as_deref().map(source).transpose()?;
     let mut session = Session::open(&request.protocol)?;
@@ -133,7 +137,6 @@ fn detect(request: &CopyRequest) -> Result<Outcome<CopyReport>, RunError> {
     let found = found(&blocks, &known, &database, row)?;
 
     note(&mut session, [others.as_ref(), learnt_from.as_ref()], database.len(), &all);
-    publish(&mut session, &images, &rankings(&found))?;
     let published: &'static [Published] =
         if blocks.iter().any(|block| block.name == STRONG) { &published::COPY } else { &[] };
     let mut report = report(&found)?;
@@ -141,11 +144,7 @@ fn detect(request: &CopyRequest) -> Result<Outcome<CopyReport>, RunError> {
     report.distractors = others.map_or(0, |others| others.files.len());
     report.whitening = learnt_from.map(|images| images.files.len());
     report.left_out = all.left_out;
-    session.finish("copy", report, published)
-}
-
-fn source(folder: &Path) -> Result<Source, RunError> {
-    Ok(Source::open(&[folder.display().to_string()])?)
+    session.finish_and("copy", (report, published), |session| publish(session, &images, &rankings(&found)))
 }
 
 fn transform(session: &mut Session<'_>) -> Result<EvalTransform, RunError> {
@@ -275,8 +274,6 @@ fn note(session: &mut Session<'_>, [others, learnt_from]: [Option<&Described>; 2
     if database < DEPTH {
         session.deviates(format!("{database} images are ranked; the original needs {DEPTH} or more"));
     }
-    if !all.left_out.is_empty() {
-        session
-            .deviates(format!("{} images could not be read and are left out; the original stops", all.left_out.len()));
-    }
+    let unread = |described: &Described| described.left_out.len();
+    session.leaves_out(unread(all) + others.map_or(0, unread) + learnt_from.map_or(0, unread));
 }

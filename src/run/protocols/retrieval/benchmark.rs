@@ -30,12 +30,9 @@ pub(super) fn score(request: &RetrievalRequest, file: &Path) -> Result<Outcome<R
     if request.missing == Missing::Error {
         check_present(&images, &queries)?;
     }
+    let boxes = boxes(request, &benchmark, file)?;
     let mut session = Session::open(&request.protocol)?;
     let (showing, published) = showing(&mut session, request, &benchmark.name)?;
-    let boxes: Vec<_> = match request.queries {
-        QueryPart::Whole => vec![None; queries.len()],
-        QueryPart::Box => benchmark.boxes.clone(),
-    };
     introduce_as(
         &session.look.console,
         &session.look.model,
@@ -62,7 +59,7 @@ pub(super) fn score(request: &RetrievalRequest, file: &Path) -> Result<Outcome<R
         words: words(ranked.scores[SHOWN_SETTING]),
         first: ranked.first.clone(),
     });
-    publish(&mut session, &images, &rankings.collect::<Vec<_>>())?;
+    let rankings: Vec<Ranking> = rankings.collect();
     let report = RetrievalReport {
         dataset: benchmark.name,
         images: images.len(),
@@ -73,7 +70,26 @@ pub(super) fn score(request: &RetrievalRequest, file: &Path) -> Result<Outcome<R
         settings,
         per_query: per_query(&names, queries.iter().map(|query| &*query.name), &ranked),
     };
-    session.finish("retrieval", report, published)
+    session.finish_and("retrieval", (report, published), |session| publish(session, &images, &rankings))
+}
+
+/// The part of each query that is shown; none for all of it.
+///
+/// # Errors
+/// If boxes are asked for and a query has none.
+fn boxes(
+    request: &RetrievalRequest,
+    benchmark: &GroundTruth,
+    path: &Path,
+) -> Result<Vec<Option<[f64; 4]>>, RetrievalError> {
+    if request.queries == QueryPart::Whole {
+        return Ok(vec![None; benchmark.queries.len()]);
+    }
+    let without = benchmark.queries.iter().zip(&benchmark.boxes).find(|(_, edges)| edges.is_none());
+    match without {
+        Some((query, _)) => Err(RetrievalError::NoBox { path: path.to_path_buf(), query: query.clone() }),
+        None => Ok(benchmark.boxes.clone()),
+    }
 }
 
 /// # Errors

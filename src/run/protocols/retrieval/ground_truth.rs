@@ -7,6 +7,7 @@ use std::path::{Component, Path, PathBuf};
 use serde::Deserialize;
 use serde_json::{Number, Value as Json};
 
+use super::super::listing::entries;
 use super::RetrievalError;
 use crate::checkpoint::pickle::{self, MAX_PICKLE_BYTES, Value};
 use crate::eval::retrieval::Truth;
@@ -81,13 +82,6 @@ fn within(folder: &Path) -> Result<Vec<PathBuf>, RunError> {
     let other = |path: &&PathBuf| is(path, "json") && !pickles.contains(&path.with_extension("pkl"));
     let json: Vec<PathBuf> = entries.iter().filter(other).cloned().collect();
     Ok([pickles, json].concat())
-}
-
-fn entries(folder: &Path) -> Result<Vec<PathBuf>, RunError> {
-    let entries = std::fs::read_dir(folder).and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect());
-    let mut entries: Vec<PathBuf> = entries.map_err(RunError::file("list", folder))?;
-    entries.sort();
-    Ok(entries)
 }
 
 impl GroundTruth {

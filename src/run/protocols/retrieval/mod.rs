@@ -118,6 +118,22 @@ pub enum RetrievalError {
         /// Some of them.
         first: Vec<PathBuf>,
     },
+    /// A query has no box.
+    #[error("query `{query}` has no box (`bbx`) in `{}`; leave `--queries box` away, or complete the ground truth", path.display())]
+    NoBox {
+        /// The ground truth.
+        path: PathBuf,
+        /// The query.
+        query: String,
+    },
+    /// Own folders have no lists.
+    #[error("`{option}` is for a benchmark with a ground truth (`gnd_NAME.pkl`), which `{}` has not; leave it away", data.display())]
+    OnlyBenchmark {
+        /// The option.
+        option: &'static str,
+        /// The folder.
+        data: PathBuf,
+    },
     /// An image cannot be shown.
     #[error("`{}` cannot be used: {reason}; replace it, or leave such images out with `--missing skip`", path.display())]
     Unusable {

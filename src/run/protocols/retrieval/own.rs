@@ -2,11 +2,12 @@
 
 use dinoxide_views::{Error, Source};
 
+use super::super::listing::without_results;
 use super::super::ranking::{ImageFile, KEPT, Ranking, publish};
 use super::thumbnails::{Part, Showing, features};
 use super::{
-    Missing, Outcome, RetrievalError, RetrievalReport, RetrievalRequest, Scales, Session, per_query, settings, within,
-    words,
+    Missing, Outcome, QueryPart, RetrievalError, RetrievalReport, RetrievalRequest, Scales, Session, per_query,
+    settings, within, words,
 };
 use crate::eval::EvalError;
 use crate::eval::nearest::UnitRows;
@@ -22,6 +23,8 @@ pub(super) fn score(request: &RetrievalRequest) -> Result<Outcome<RetrievalRepor
         Error::NoClasses { .. } => RetrievalError::NothingKnown { data: request.data.clone() }.into(),
         other => RunError::from(other),
     })?;
+    let source = without_results(source, &request.data, &request.protocol.out)?;
+    check(request)?;
     let file =
         |image: &dinoxide_views::source::SourceImage| ImageFile { name: image.name.to_string(), path: image.path() };
     let files: Vec<ImageFile> = source.images.iter().map(file).collect();
@@ -58,7 +61,8 @@ pub(super) fn score(request: &RetrievalRequest) -> Result<Outcome<RetrievalRepor
         words: words(ranked.scores[0]),
         first: ranked.first.clone(),
     });
-    publish(&mut session, &left, &rankings.collect::<Vec<_>>())?;
+    let rankings: Vec<Ranking> = rankings.collect();
+    session.leaves_out(shown.failed.len());
     let report = RetrievalReport {
         dataset: CLASSES.to_owned(),
         images: left.len(),
@@ -69,5 +73,17 @@ pub(super) fn score(request: &RetrievalRequest) -> Result<Outcome<RetrievalRepor
         settings,
         per_query: per_query(&[CLASSES], left.iter().map(|query| &*query.name), &ranked),
     };
-    session.finish("retrieval", report, &[])
+    session.finish_and("retrieval", (report, &[]), |session| publish(session, &left, &rankings))
+}
+
+/// # Errors
+/// If something is asked for that only a benchmark has.
+fn check(request: &RetrievalRequest) -> Result<(), RetrievalError> {
+    let option = match request {
+        RetrievalRequest { images: Some(_), .. } => "--images",
+        RetrievalRequest { queries: QueryPart::Box, .. } => "--queries box",
+        RetrievalRequest { missing: Missing::Skip, .. } => "--missing skip",
+        _ => return Ok(()),
+    };
+    Err(RetrievalError::OnlyBenchmark { option, data: request.data.clone() })
 }

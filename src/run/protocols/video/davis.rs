@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::super::listing::{entries, file_name};
 use super::VideoDataError;
 use crate::run::RunError;
 
@@ -51,10 +52,10 @@ pub fn find(root: &Path, named: &[String]) -> Result<Found, RunError> {
         return Err(VideoDataError::NoVideos { path: root.to_path_buf() }.into());
     }
     let listed = if named.is_empty() { listed(root)? } else { named.to_vec() };
-    let names = if listed.is_empty() { entries(&folder, Path::is_dir)? } else { listed.clone() };
+    let wanted = if listed.is_empty() { names(&folder, Path::is_dir)? } else { listed.clone() };
     let mut found = Found { sequences: Vec::new(), unlabelled: Vec::new() };
     let mut example = None;
-    for name in names {
+    for name in wanted {
         let sequence = sequence(root, &name)?;
         let first = match sequence.as_ref().and_then(|sequence| sequence.frames.first()) {
             Some(first) => first,
@@ -106,7 +107,7 @@ fn sequence(root: &Path, name: &str) -> Result<Option<Sequence>, RunError> {
         let mask = Some(mask_path(root, name, &own)).filter(|mask| mask.is_file());
         VideoFrame { name: own, image, mask }
     };
-    let frames = entries(&folder, is_frame)?.into_iter().map(frame).collect();
+    let frames = names(&folder, is_frame)?.into_iter().map(frame).collect();
     Ok(Some(Sequence { name: name.to_owned(), frames }))
 }
 
@@ -114,16 +115,7 @@ fn mask_path(root: &Path, sequence: &str, frame: &str) -> PathBuf {
     root.join(MASKS).join(sequence).join(format!("{frame}.png"))
 }
 
-/// Sorted names in a folder, without hidden ones.
-fn entries(folder: &Path, wanted: impl Fn(&Path) -> bool) -> Result<Vec<String>, RunError> {
-    let mut names = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(RunError::file("read", folder))? {
-        let entry = entry.map_err(RunError::file("read", folder))?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if !name.starts_with('.') && wanted(&entry.path()) {
-            names.push(name);
-        }
-    }
-    names.sort();
-    Ok(names)
+/// Sorted names of what is wanted in a folder, without hidden ones.
+fn names(folder: &Path, wanted: impl Fn(&Path) -> bool) -> Result<Vec<String>, RunError> {
+    Ok(entries(folder)?.iter().filter(|path| wanted(path)).map(|path| file_name(path)).collect())
 }

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
 
+use dinoxide_views::decode::MAX_PIXELS;
 use png::{BitDepth, ColorType};
 
 use super::VideoDataError;
@@ -106,6 +107,11 @@ pub fn read_mask(path: &Path) -> Result<MaskFile, VideoDataError> {
     let wrong = |problem: &dyn std::fmt::Display| VideoDataError::mask(path, problem);
     let file = File::open(path).map_err(|error| wrong(&error))?;
     let mut reader = png::Decoder::new(BufReader::new(file)).read_info().map_err(|error| wrong(&error))?;
+    // A header of a few bytes can promise any size.
+    let (width, height) = reader.info().size();
+    if u64::from(width) * u64::from(height) > MAX_PIXELS {
+        return Err(wrong(&format!("its header says {width}x{height} pixels, and at most {MAX_PIXELS} are read")));
+    }
     let size = reader.output_buffer_size().ok_or_else(|| wrong(&"it is too large"))?;
     let mut bytes = vec![0; size];
     let frame = reader.next_frame(&mut bytes).map_err(|error| wrong(&error))?;

@@ -19,7 +19,6 @@ mod tables;
 
 use std::path::PathBuf;
 
-use dinoxide_engine::kernels::Normalize;
 use dinoxide_engine::tensor::Pool;
 use serde::Serialize;
 
@@ -38,8 +37,7 @@ use tables::{SequenceScores, percent, summary, write_tables};
 /// Folders of the predicted masks and of the pictures.
 const MASKS: &str = "masks";
 const PICTURES: &str = "pictures";
-/// Mean and deviation of the pixels in `eval_video_segmentation.py`; the first deviation is not that of its other protocols.
-const MEAN: [f32; 3] = [0.485, 0.456, 0.406];
+/// Deviation of the pixels in `eval_video_segmentation.py`; the first is not that of its other protocols.
 const DEVIATION: [f32; 3] = [0.228, 0.224, 0.225];
 
 /// What to do.
@@ -92,7 +90,7 @@ pub fn video(request: &VideoRequest) -> Result<Outcome<VideoReport>, RunError> {
 fn segment(request: &VideoRequest) -> Result<Outcome<VideoReport>, RunError> {
     request.propagation.check().map_err(crate::eval::EvalError::from)?;
     let found = davis::find(&request.data, &request.sequences)?;
-    let mut session = Session::open(&request.protocol)?;
+    let mut session = Session::open_with(&request.protocol, DEVIATION)?;
     prepare(&mut session, request);
     session.look.model.notices.iter().for_each(|notice| session.look.console.warn(notice));
     if !found.unlabelled.is_empty() {
@@ -138,27 +136,10 @@ fn segment(request: &VideoRequest) -> Result<Outcome<VideoReport>, RunError> {
     session.finish("video", report, &published::VIDEO)
 }
 
-/// Pixels as the original has them, and what differs.
+/// Frames as the original reads them, and what differs.
 fn prepare(session: &mut Session<'_>, request: &VideoRequest) {
     // The original reads frames with OpenCV, which turns them.
     session.turn_images();
-    let model = &mut session.look.model;
-    let own = model.backbone.config().normalize().clone();
-    let original = Normalize { mean: MEAN.to_vec(), std: DEVIATION.to_vec() };
-    if own != original {
-        if session.request.manner == super::Manner::Reference && model.backbone.channels() == MEAN.len() {
-            model.normalize_by(original);
-        } else {
-            let list = |values: &[f32]| values.iter().map(f32::to_string).collect::<Vec<_>>().join(", ");
-            session.deviates(format!(
-                "pixels less the mean {} over the deviation {} that the network learnt with; the original: {} and {}",
-                list(&own.mean),
-                list(&own.std),
-                list(&MEAN),
-                list(&DEVIATION)
-            ));
-        }
-    }
     if request.propagation != Propagation::default() {
         let Propagation { last_frames, neighborhood, top_k, temperature } = request.propagation;
         session.deviates(format!(

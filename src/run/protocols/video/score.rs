@@ -12,8 +12,7 @@ use super::{MASKS, VideoDataError};
 use crate::eval::published::{self, Published};
 use crate::eval::video::{FrameScore, Summary, score_frame};
 use crate::run::RunError;
-use crate::run::look::write_file;
-use crate::run::protocols::RESULTS_FILE;
+use crate::run::protocols::{RESULTS_FILE, remove_results, write_results};
 
 /// What to score.
 #[derive(Debug, Clone)]
@@ -54,6 +53,7 @@ pub fn score(request: &ScoreRequest) -> Result<ScoreReport, RunError> {
         return Err(RunError::NotAFolder { path: out.clone() });
     }
     std::fs::create_dir_all(out).map_err(RunError::file("create", out))?;
+    remove_results(out)?;
     // Masks of `eval video` lie one folder deeper.
     let own = request.predictions.join(MASKS);
     let predictions = if own.is_dir() { own } else { request.predictions.clone() };
@@ -68,9 +68,7 @@ pub fn score(request: &ScoreRequest) -> Result<ScoreReport, RunError> {
         published: &published::VIDEO,
         files: write_tables(out, &scores, &summary)?,
     };
-    let path = out.join(RESULTS_FILE);
-    let json = serde_json::to_vec_pretty(&report).map_err(|error| RunError::file("write", &path)(error.into()))?;
-    write_file(&path, &json)?;
+    write_results(&out.join(RESULTS_FILE), &report)?;
     Ok(report)
 }
 

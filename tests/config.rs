@@ -5,8 +5,8 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use dinoxide::config::{
-    Choice, Config, ConfigError, Facts, HeadConfig, InitFacts, KEYS, ModelConfig, Origin, Partial, PixelFacts,
-    Precision, recipe, resolve,
+    Choice, Config, ConfigError, Facts, HeadConfig, InitFacts, KEYS, MethodConfig, MethodName, ModelConfig, Origin,
+    Partial, PixelFacts, Precision, recipe, resolve,
 };
 use dinoxide::nn::pos_embed::Resampling;
 use dinoxide::nn::vit::Ffn;
@@ -188,6 +188,51 @@ fn every_method_has_its_options_and_no_others() {
     let unknown = Partial::default().set("method.name=byool").unwrap_err().to_string();
     assert!(unknown.contains("byol"), "{unknown}");
     assert!(refused(&["method.name=mocov2", "method.queue=0"]).contains("at least 1"));
+}
+
+#[test]
+fn recipes_of_methods_have_the_papers_options_on_any_data() {
+    for name in ["byol", "simclr", "mocov2", "mocov3", "swav", "barlow_twins"] {
+        let (config, _) = plan(&[&format!("recipe={name}"), "run.epochs=100"], &facts(10_000, 224));
+        let paper = MethodConfig {
+            freeze_prototypes_steps: config.method.freeze_prototypes_steps,
+            ..config.method.name.paper()
+        };
+        assert_eq!(config.method, paper);
+    }
+}
+
+#[test]
+fn a_recipe_of_another_method_gives_what_both_have() {
+    for name in ["dino", "byol", "swav"] {
+        let (config, _) =
+            plan(&[&format!("recipe={name}"), "method.name=simclr", "run.epochs=20"], &facts(10_000, 224));
+        assert_eq!(config.views.local.count, 0, "{name}: SimCLR compares two crops");
+        assert_eq!(config.method, MethodName::Simclr.small(), "{name}");
+    }
+}
+
+#[test]
+fn options_of_another_method_are_refused_as_such() {
+    for (set, words) in [
+        ("method.queue=8", "another method has it"),
+        ("dino.student_temp=0.2", "another method has it"),
+        ("run.batch=1", "at least 2"),
+        ("views.local.count=2", "two global crops"),
+    ] {
+        let error = resolve(&given(&["method.name=simclr", set]).on_recipe().unwrap(), &facts(1000, 32)).unwrap_err();
+        assert!(error.to_string().contains(words), "{set}: {error}");
+    }
+    let sets = ["method.name=simclr", "run.batch=9", "run.micro_batch=4"];
+    let error = resolve(&given(&sets).on_recipe().unwrap(), &facts(1000, 32)).unwrap_err();
+    assert!(error.to_string().contains("by itself"), "{error}");
+}
+
+#[test]
+fn prototypes_and_queue_of_swav_fit_a_short_run() {
+    let (config, _) = plan(&["recipe=swav", "method.queue=64", "run.epochs=10", "run.batch=32"], &facts(320, 224));
+    assert_eq!(config.method.queue_from_epoch, Some(1));
+    assert_eq!(config.method.freeze_prototypes_steps, Some(5));
 }
 
 #[test]

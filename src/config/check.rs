@@ -193,7 +193,7 @@ fn method(config: &Config, check: &Checker<'_>) -> Result<(), ConfigError> {
         ("method.queue", method.queue, paper.queue, usize::from(method.name == MethodName::Mocov2)),
     ];
     for (key, size, asked, fewest) in sizes {
-        check.require(size.is_some() == asked.is_some(), key, "not set", "a whole number")?;
+        check.require(size.is_some() || asked.is_none(), key, "not set", "a whole number")?;
         check.at_least(key, size.unwrap_or(fewest), fewest)?;
         check.require(size.unwrap_or(0) <= MOST, key, size.unwrap_or(0), &format!("at most {MOST}"))?;
     }
@@ -203,16 +203,30 @@ fn method(config: &Config, check: &Checker<'_>) -> Result<(), ConfigError> {
         ("method.off_diagonal", method.off_diagonal, paper.off_diagonal),
     ];
     for (key, number, asked) in numbers {
-        check.require(number.is_some() == asked.is_some(), key, "not set", "a number above 0")?;
+        check.require(number.is_some() || asked.is_none(), key, "not set", "a number above 0")?;
         check.positive(key, number.unwrap_or(1.0))?;
     }
+    let epoch = method.queue_from_epoch;
+    check.require(
+        epoch.is_some() || paper.queue_from_epoch.is_none(),
+        "method.queue_from_epoch",
+        "not set",
+        "an epoch",
+    )?;
     let shares = config.momentum();
-    let valid =
-        method.momentum.is_some() == paper.momentum.is_some() && shares.iter().all(|share| (0.0..=1.0).contains(share));
+    let valid = (method.momentum.is_some() || paper.momentum.is_none())
+        && shares.iter().all(|share| (0.0..=1.0).contains(share));
     check.require(valid, "method.momentum", format!("{shares:?}"), "two numbers from 0 to 1")?;
     let local = config.views.local.count;
     let fits = local == 0 || !method.name.takes_two_views();
-    check.require(fits, "views.local.count", local, "0: this method compares two global crops")
+    check.require(fits, "views.local.count", local, "0: this method compares two global crops")?;
+    // Every method but DINO looks at images beside each other, in its loss or in the normalisation of its head.
+    let run = &config.run;
+    check.at_least("run.batch", run.batch, 2)?;
+    check.at_least("run.micro_batch", run.micro_batch, 2)?;
+    let alone = run.batch > run.micro_batch && run.batch % run.micro_batch == 1;
+    let allowed = format!("a number that does not leave one image of {} by itself", run.batch);
+    check.require(!alone, "run.micro_batch", run.micro_batch, &allowed)
 }
 
 /// Options that this configuration's method does not have keep their plain values.

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Config, ConfigError, write};
+use super::{Centering, Config, ConfigError, write};
 
 /// Sections that only DINO has.
 const OF_DINO: [&str; 2] = ["dino.", "head."];
@@ -180,12 +180,7 @@ impl MethodName {
                 ..paper
             },
             Self::Mocov3 => MethodConfig { hidden_dim: Some(1024), ..paper },
-            Self::Swav => MethodConfig {
-                hidden_dim: Some(512),
-                prototypes: Some(512),
-                freeze_prototypes_steps: Some(100),
-                ..paper
-            },
+            Self::Swav => MethodConfig { hidden_dim: Some(512), prototypes: Some(512), ..paper },
             Self::BarlowTwins => MethodConfig { out_dim: Some(1024), ..paper },
         }
     }
@@ -233,9 +228,20 @@ impl Config {
         }
     }
 
-    /// Whether another network than the student gives the targets.
-    pub fn has_teacher(&self) -> bool {
-        self.method.name == MethodName::Dino || self.method.momentum.is_some()
+    /// Whether images of a micro-batch act on each other, so that accumulating is not the large batch.
+    pub fn mixes_images(&self) -> bool {
+        let in_dino = self.head.use_bn || self.dino.centering == Centering::SinkhornKnopp;
+        self.model.has_batch_norm() || self.method.name != MethodName::Dino || in_dino
+    }
+
+    /// Global crops of an image that the student sees, and that another network does which gives the targets.
+    pub(crate) fn global_crops_seen(&self) -> (usize, usize) {
+        let count = self.views.global.count as usize;
+        match self.method.name {
+            MethodName::Mocov2 => (1, count.saturating_sub(1)),
+            MethodName::Dino => (count, count),
+            _ => (count, if self.method.momentum.is_some() { count } else { 0 }),
+        }
     }
 
     /// Whether the method has the option `key`.

@@ -92,7 +92,10 @@ impl Partial {
         if let Some(views) = self.text("views.recipe").filter(|name| !name.is_empty()) {
             base.read(recipe::views_text(views)?, |_| Origin::Recipe(views.to_owned()), Path::new(views))?;
         }
-        // What a recipe says of its ViT is not said of another network that is asked for.
+        // What a recipe says of its method is not said of another one that is asked for, and so with its ViT.
+        if self.text("method.name").is_some_and(|asked| base.text("method.name") != Some(asked)) {
+            base.values.retain(|key, _| !key.starts_with("method."));
+        }
         let asked = self.text("model.name").unwrap_or_default().to_owned();
         for key in (ModelConfig { name: asked, ..ModelConfig::default() }).foreign_keys() {
             base.values.remove(key);

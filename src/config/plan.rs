@@ -180,6 +180,9 @@ impl<'a> Draft<'a> {
         for (name, value) in given.iter() {
             let unit = super::key::find(name).and_then(|key| key.unit);
             let (Some(unit), Some(text)) = (unit, value.as_str()) else { continue };
+            if !self.config.uses(name)? {
+                continue;
+            }
             let Some(length) = Span::parse(text) else { continue };
             let per_epoch = self.config.steps_per_epoch(self.facts.images);
             let epochs = self.config.total_steps(self.facts.images) as f64 / per_epoch as f64;

@@ -30,6 +30,8 @@ pub mod swav;
 
 /// Prefix of the backbone's tensors in student and average.
 pub const BACKBONE: &str = "backbone.";
+/// Prefixes of what follows the backbone in training and is not kept for use.
+pub const HEADS: [&str; 4] = [dino::HEAD, "projector.", "predictor.", "prototypes."];
 /// What is in the names of prototypes, which some methods do not train in the first steps.
 pub const PROTOTYPES: [&str; 2] = ["last_layer.", "prototypes."];
 /// Lower clamp of the norm in `torch.nn.functional.normalize`.

@@ -209,7 +209,12 @@ type Differences = Vec<(String, String, String)>;
 fn differences(path: &Path, now: &Config) -> Result<(Config, Differences, Differences), RunError> {
     let Some(there) = stored_config(path)? else { return Ok((now.clone(), Vec::new(), Vec::new())) };
     let all = there.differences(now)?;
-    let free = |name: &str| KEYS.iter().any(|key| key.name == name && key.free_on_resume);
+    // Of a loss between images the micro-batch is a part.
+    let compares = there.method.name.compares_images();
+    let free = |name: &str| {
+        let free = KEYS.iter().any(|key| key.name == name && key.free_on_resume);
+        free && !(compares && name == "run.micro_batch")
+    };
     let (changeable, fixed) = all.into_iter().partition(|(key, ..)| free(key));
     Ok((there, fixed, changeable))
 }

@@ -83,27 +83,28 @@ impl Finding {
     pub fn remedy(self) -> &'static str {
         match self {
             Self::UniformCollapse => {
-                "lower `dino.teacher_temp` (0.02 to 0.04), warm it up longer, freeze the prototypes longer \
-                 (`dino.freeze_last_layer_steps`), or lower `optim.lr`"
+                "lower `dino.teacher_temp` (0.02 to 0.04; of SwAV `method.epsilon`), warm it up longer, freeze the prototypes \
+                 longer, or lower `optim.lr`"
             }
             Self::OnePrototypeCollapse => {
-                "set `dino.centering` to sinkhorn_knopp, or lower `dino.center_momentum`, or raise `dino.teacher_temp`"
+                "DINO: set `dino.centering` to sinkhorn_knopp, or lower `dino.center_momentum`, or raise \
+                 `dino.teacher_temp`; SwAV: raise `method.epsilon`, or keep a `method.queue`"
             }
             Self::NothingLeft => {
                 "use more or stronger crops (`views.local.count`, `views.color_jitter`), or a larger batch"
             }
             Self::NotLearning => {
                 "look whether the images differ (`dinoxide check`), and whether `--init` weights or a very low \
-                 `dino.student_temp` leave the softmax without a slope"
+                 temperature (`dino.student_temp`, `method.temperature`) leave the softmax without a slope"
             }
             Self::Unstable => {
-                "lower `optim.lr` or warm it up longer (`optim.warmup_epochs`), raise `dino.momentum` (0.996 to 0.9995), \
-                 or set `dino.centering` to sinkhorn_knopp"
+                "lower `optim.lr` or warm it up longer (`optim.warmup_epochs`); DINO: raise `dino.momentum` (0.996 to \
+                 0.9995), or set `dino.centering` to sinkhorn_knopp"
             }
             Self::ImagesAlike => "look whether the images differ (`dinoxide check`); if they do, lower `optim.lr`",
             Self::DimensionalCollapse => "use a larger batch, a weaker `optim.weight_decay`, or a lower `optim.lr`",
             Self::Forgetting => {
-                "lower `optim.lr` (a tenth) or `optim.layer_decay`, raise `dino.momentum`, let the head learn alone for longer \
+                "lower `optim.lr` (a tenth) or `optim.layer_decay`, raise the average's momentum, let the head learn alone for longer \
                  (`optim.freeze_backbone_steps`); the checkpoint `best` holds the best network"
             }
         }
@@ -370,13 +371,14 @@ impl Monitor {
         if let Some(std) = now.feature_std.filter(|std| *std < ALIKE / (self.dim as f64).sqrt()) {
             found.push((Finding::ImagesAlike, format!("standard deviation of the features {std:.1e}")));
         }
-        let learns = self.memory.kl.is_none_or(|kl| kl > LITTLE_LEFT * self.scale.ln_k);
+        // Where targets are no probabilities the rank alone has to tell.
+        let learns = self.scale.ln_k.is_finite() && self.memory.kl.is_none_or(|kl| kl > LITTLE_LEFT * self.scale.ln_k);
         if let (Some(rank), Some(best), false) = (now.rank, best.rank, learns)
             && rank < FEW_DIRECTIONS * self.dim as f64
             && rank < RANK_LOST * best
         {
-            let kl = self.memory.kl.unwrap_or_default();
-            let figures = format!("rank {rank:.1} of {} dimensions, {best:.1} at its best, KL {kl:.3}", self.dim);
+            let kl = self.memory.kl.map_or(String::new(), |kl| format!(", KL {kl:.3}"));
+            let figures = format!("rank {rank:.1} of {} dimensions, {best:.1} at its best{kl}", self.dim);
             found.push((Finding::DimensionalCollapse, figures));
         }
         let falls = |now: Option<f64>, first: Option<f64>, share: f64| {

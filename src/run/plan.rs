@@ -100,6 +100,13 @@ impl Plan<'_> {
                         .to_owned(),
                 );
             }
+            if method != MethodName::Dino && !method.compares_images() {
+                warnings.push(
+                    "batch normalisation in the heads sees one micro-batch at a time, so accumulating is not quite the \
+                     large batch"
+                        .to_owned(),
+                );
+            }
             let in_backbone = self.config.model.has_batch_norm();
             if in_backbone {
                 let name = &self.config.model.name;

@@ -56,10 +56,12 @@ fn evaluations(draft: &Draft<'_>) -> usize {
 pub(in crate::config) fn schedules(draft: &mut Draft<'_>) -> Result<(), ConfigError> {
     if draft.config.method.name == MethodName::Dino {
         teacher(draft)?;
-        last_layer(draft)?;
+        frozen_prototypes(draft, "dino.freeze_last_layer_steps")?;
     } else {
         let constant = "constant; DINO alone raises it";
         draft.choose("optim.weight_decay", pair(tuned::WEIGHT_DECAY, tuned::WEIGHT_DECAY), constant)?;
+        frozen_prototypes(draft, "method.freeze_prototypes_steps")?;
+        late_queue(draft)?;
     }
     let (steps, per_epoch) = (draft.total_steps(), draft.steps_per_epoch());
     let warmup_steps = ((steps as f64 * tuned::WARMUP_SHARE) as usize).min(tuned::WARMUP_STEPS);
@@ -82,15 +84,29 @@ pub(in crate::config) fn schedules(draft: &mut Draft<'_>) -> Result<(), ConfigEr
     draft.choose("optim.lr", lr, "short runs with small batches need more than the paper's 5e-4")
 }
 
-/// How long the prototypes do not learn.
-fn last_layer(draft: &mut Draft<'_>) -> Result<(), ConfigError> {
+/// How long the prototypes do not learn, where there are some.
+fn frozen_prototypes(draft: &mut Draft<'_>, key: &str) -> Result<(), ConfigError> {
+    if !draft.config.uses(key)? {
+        return Ok(());
+    }
     let (steps, per_epoch) = (draft.total_steps(), draft.steps_per_epoch());
     let frozen = ((steps as f64 * tuned::FREEZE_SHARE) as usize).min(per_epoch);
     let reason = "one epoch, at most a twentieth of the run, so that the features settle first";
-    if draft.config.dino.freeze_last_layer_steps as f64 > tuned::WARMUP_MOST * steps as f64 {
-        draft.adjust("dino.freeze_last_layer_steps", whole(frozen), reason)?;
+    if draft.config.freeze_prototypes_steps() as f64 > tuned::WARMUP_MOST * steps as f64 {
+        draft.adjust(key, whole(frozen), reason)?;
     }
-    draft.choose("dino.freeze_last_layer_steps", whole(frozen), reason)
+    draft.choose(key, whole(frozen), reason)
+}
+
+/// A queue that a run would never come to begins earlier.
+fn late_queue(draft: &mut Draft<'_>) -> Result<(), ConfigError> {
+    let (epochs, method) = (draft.config.run.epochs, &draft.config.method);
+    let used = draft.config.uses("method.queue_from_epoch")? && method.queue.unwrap_or(0) > 0;
+    if used && method.queue_from_epoch.unwrap_or(0) >= epochs {
+        let reason = format!("the run has {epochs} epochs; a tenth of them without it");
+        return draft.adjust("method.queue_from_epoch", whole(epochs / 10), reason);
+    }
+    Ok(())
 }
 
 /// Whether the head learns alone at first.
@@ -105,7 +121,7 @@ fn head_first(draft: &mut Draft<'_>) -> Result<(), ConfigError> {
     // How a head is normalised does not show in its weights.
     let stored =
         init.head.clone().map(|head| HeadConfig { norm_last_layer: draft.config.head.norm_last_layer, ..head });
-    if stored.as_ref() == Some(&draft.config.head) {
+    if draft.config.method.name == MethodName::Dino && stored.as_ref() == Some(&draft.config.head) {
         return Ok(());
     }
     let warmup = (draft.config.optim.warmup_epochs * per_epoch as f64) as usize;

@@ -123,7 +123,14 @@ pub(in crate::config) fn views(draft: &mut Draft<'_>) -> Result<(), ConfigError>
             let reason = "most of the gain of multi-crop at three quarters of its cost";
             draft.choose("views.local.count", whole(tuned::LOCAL_COUNT), reason)?;
         }
-        _ => draft.choose("views.local.count", whole(0), "the method compares two crops")?,
+        other => {
+            let reason = "the method compares two crops";
+            draft.choose("views.local.count", whole(0), reason)?;
+            let by_recipe = matches!(draft.given.origin("views.local.count"), Origin::Recipe(_));
+            if by_recipe && other.takes_two_views() && draft.config.views.local.count > 0 {
+                draft.adjust("views.local.count", whole(0), reason)?;
+            }
+        }
     }
     if small_data(draft.facts) {
         easy_crops_strong_colours(draft)?;
@@ -165,7 +172,7 @@ pub(in crate::config) fn method(draft: &mut Draft<'_>) -> Result<(), ConfigError
     }
     // A recipe for DINO may be the start of another method.
     let of_dino = |key: &str| key.starts_with("dino.") || key.starts_with("head.");
-    let typed = |key: &str| !matches!(draft.given.origin(key), Origin::Recipe(_));
+    let typed = |key: &str| matches!(draft.given.origin(key), Origin::File { .. } | Origin::Flag(_) | Origin::Set);
     if !draft.given.iter().any(|(key, _)| of_dino(key) && typed(key)) {
         (draft.config.dino, draft.config.head) = (DinoConfig::default(), HeadConfig::default());
     }
@@ -217,7 +224,7 @@ pub(in crate::config) fn batch(draft: &mut Draft<'_>) -> Result<(), ConfigError>
     draft.choose(
         "run.batch",
         whole(batch),
-        format!("for {images} images: enough for the centre, and many steps per epoch"),
+        format!("for {images} images: enough to compare, and many steps per epoch"),
     )?;
     if draft.config.run.batch > images {
         let asked = draft.config.run.batch;
@@ -229,10 +236,12 @@ pub(in crate::config) fn batch(draft: &mut Draft<'_>) -> Result<(), ConfigError>
     }
     let batch = draft.config.run.batch;
     let fits = (draft.facts.memory_bytes as f64 * tuned::ACTIVATION_SHARE / bytes_per_image(&draft.config)) as usize;
-    let micro = batch.min(fits.max(1));
     let config = &draft.config;
-    let mixes = config.head.use_bn || config.model.has_batch_norm() || config.method.name != MethodName::Dino;
-    let reason = match (micro == batch, mixes) {
+    let parts = batch.div_ceil(fits.max(if config.method.name == MethodName::Dino { 1 } else { 2 }));
+    // Equal parts; the last one has what is left, but not a single image.
+    let micro = batch.div_ceil(parts.max(1));
+    let micro = micro + usize::from(parts > 1 && micro > 1 && batch % micro == 1);
+    let reason = match (micro == batch, config.mixes_images()) {
         (true, _) => "the whole batch fits into memory",
         (false, false) => "what fits into half the memory; accumulated exactly",
         (false, true) => "what fits into half the memory; accumulated, each part normalised by itself",
@@ -262,12 +271,13 @@ fn bytes_per_image(config: &Config) -> f64 {
 pub fn flops_per_image(config: &Config) -> f64 {
     let Some(backbone) = config.model.plain(config.data.channels) else { return 0.0 };
     let crops = crops(config, &backbone);
-    let (student, teacher) = (backbone.work(&crops, config.model.drop_path), backbone.work(&crops[..1], 0.0));
+    let (asking, answering) = config.global_crops_seen();
+    let global = |count: usize| Patches { images: count, ..crops[0] };
+    let student = backbone.work(&[global(asking), crops[1]], config.model.drop_path);
     let layers = config.head_layers(backbone.dim());
     let head = layers.iter().map(|[inputs, outputs]| 2.0 * *inputs as f64 * *outputs as f64).sum::<f64>();
-    let (teacher, teacher_rows) =
-        if config.has_teacher() { (teacher.forward, config.views.global.count as usize) } else { (0.0, 0) };
-    let rows = 3 * config.crops_per_image() + teacher_rows;
+    let teacher = if answering > 0 { backbone.work(&[global(answering)], 0.0).forward } else { 0.0 };
+    let rows = 3 * (asking + config.views.local.count as usize) + answering;
     student.forward + student.backward + teacher + rows as f64 * head
 }
 

@@ -23,7 +23,7 @@ use crate::checkpoint::names::{is_counter, is_read};
 use crate::checkpoint::onnx::Output;
 use crate::checkpoint::torch_save::Item;
 use crate::checkpoint::{Loaded, NamedTensor, folder, onnx, safetensors, torch_save};
-use crate::config::Config;
+use crate::config::{Config, MethodName};
 use crate::nn::backbone::BackboneConfig;
 
 mod describe;
@@ -86,7 +86,7 @@ pub struct ExportReport {
     pub out: PathBuf,
 }
 
-/// Writes the backbone, or the full state under `student.`, `teacher.` and `dino_loss.`. [`Model::load`] reads all of it back.
+/// Writes the backbone, or the full state under `student.`, `teacher.` and `dino_loss.` (`method.` where the method is another). [`Model::load`] reads all of it back.
 ///
 /// # Errors
 /// If the model cannot be read, the format does not hold what is asked for, or a file cannot be written.
@@ -228,11 +228,12 @@ fn full_parts(run: &Path) -> Result<(Config, Loaded), RunError> {
     if is_run(run) { open_run(run) } else { Err(RunError::NoFullState { path: run.to_path_buf() }) }
 }
 
-/// Student, teacher and the method's own state under the section names of the reference program.
+/// Student, teacher and the method's own state, of DINO under the section names of the reference program.
 fn full_state(run: &Path) -> Result<Vec<NamedTensor>, RunError> {
-    let (_, loaded) = full_parts(run)?;
+    let (config, loaded) = full_parts(run)?;
+    let state = if config.method.name == MethodName::Dino { "dino_loss" } else { "method" };
     let mut tensors = Vec::new();
-    for (part, section) in [("student", "student"), ("teacher", "teacher"), ("method", "dino_loss")] {
+    for (part, section) in [("student", "student"), ("teacher", "teacher"), ("method", state)] {
         let file = loaded.parts.get(part).ok_or_else(|| RunError::NoCheckpoint { path: run.to_path_buf() })?;
         let named = file.tensors.iter().cloned();
         tensors.extend(named.map(|tensor| NamedTensor { name: format!("{section}.{}", tensor.name), ..tensor }));

@@ -12,6 +12,7 @@ use crate::checkpoint::names::is_counter;
 use crate::checkpoint::{CheckpointError, MatchReport, NamedTensor, Section, match_names, names, read_any};
 use crate::config::{HeadConfig, InitFacts, MethodName, ModelConfig};
 use crate::methods::BACKBONE;
+use crate::methods::HEADS;
 use crate::methods::dino::HEAD;
 use crate::nn::backbone::BackboneConfig;
 use crate::nn::pos_embed::{Resampling, position_mix};
@@ -158,7 +159,7 @@ impl InitialWeights {
         let fit = check_fit(match_names(&expected, &found, &IGNORED), &path, wanted)?;
         names::check_finite(&found, &path)?;
         report.insert(0, format!("started from `{}`: {}", path.display(), taken_of_backbone(&fit)));
-        let (head, backbone): (Vec<_>, Vec<_>) = found.into_iter().partition(|tensor| tensor.name.starts_with(HEAD));
+        let (head, backbone): (Vec<_>, Vec<_>) = found.into_iter().partition(is_of_head);
         let fitting: BTreeSet<&str> = fit.matched.iter().map(String::as_str).collect();
         copy(student, BACKBONE, backbone.iter().filter(|tensor| fitting.contains(tensor.name.as_str())));
         let fit = match_names(&expected_head, &head, &[]);
@@ -170,6 +171,11 @@ impl InitialWeights {
         }
         Ok(TakenOver { words: report.join("; "), center: center.filter(|_| fit.is_complete()) })
     }
+}
+
+/// Whether a tensor belongs to what follows the backbone in training.
+fn is_of_head(tensor: &NamedTensor) -> bool {
+    HEADS.iter().any(|prefix| tensor.name.starts_with(prefix))
 }
 
 /// Whether what fits is enough.

@@ -6,6 +6,8 @@ use super::ConfigError;
 pub const AUTO: &str = "auto";
 /// The recipe used when none is named and the run starts from weights.
 pub const ADAPT: &str = "adapt";
+/// The recipe used when none is named and the supervised method starts from weights.
+pub const FINETUNE: &str = "finetune";
 
 /// A recipe that comes with the program.
 #[derive(Debug, Clone, Copy)]
@@ -19,7 +21,7 @@ pub struct Recipe {
 }
 
 /// All recipes.
-pub const RECIPES: [Recipe; 12] = [
+pub const RECIPES: [Recipe; 15] = [
     Recipe {
         name: AUTO,
         about: "derives every value from the data and the machine",
@@ -75,6 +77,21 @@ pub const RECIPES: [Recipe; 12] = [
         name: "barlow_twins",
         about: "Barlow Twins on ResNet-50 (1000 epochs)",
         text: include_str!("../../recipes/barlow_twins.toml"),
+    },
+    Recipe {
+        name: FINETUNE,
+        about: "tunes trained weights on labelled images (`eval finetune`)",
+        text: include_str!("../../recipes/finetune.toml"),
+    },
+    Recipe {
+        name: "supervised",
+        about: "supervised ViT-S/16, the recipe of DeiT (300 epochs)",
+        text: include_str!("../../recipes/supervised.toml"),
+    },
+    Recipe {
+        name: "supervised-resnet50",
+        about: "supervised ResNet-50, the same recipe",
+        text: include_str!("../../recipes/supervised-resnet50.toml"),
     },
 ];
 

@@ -119,6 +119,9 @@ pub enum RunError {
     /// Copies or their originals cannot be used.
     #[error(transparent)]
     Copy(#[from] super::protocols::CopyError),
+    /// Images cannot be learnt from by their classes.
+    #[error(transparent)]
+    Labelled(#[from] super::LabelledError),
     /// A picture cannot be drawn.
     #[error(transparent)]
     Picture(#[from] crate::report::picture::PictureError),

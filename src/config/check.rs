@@ -267,7 +267,8 @@ fn views(config: &Config, check: &Checker<'_>) -> Result<(), ConfigError> {
         check.require(crop.count <= MAX_COUNT, &count, crop.count, &format!("at most {MAX_COUNT}"))?;
     }
     let supervised = config.method.name == MethodName::Supervised;
-    let (fits, allowed) = if supervised { (views.global.count >= 1, "1 or more") } else { (views.global.count == 2, "2") };
+    let (fits, allowed) =
+        if supervised { (views.global.count >= 1, "1 or more") } else { (views.global.count == 2, "2") };
     check.require(fits, "views.global.count", views.global.count, allowed)?;
     for (key, alpha) in [("views.mixup", views.mixup), ("views.cutmix", views.cutmix)] {
         check.not_negative(key, alpha)?;

@@ -133,7 +133,10 @@ pub const KEYS: &[Key] = &[
     fixed("views.gray", "chance of turning gray"),
     fixed("views.blur", "chance of a blur: global crop 1, global crop 2, local crops"),
     fixed("views.solarize", "chance of solarisation: global crop 1, global crop 2, local crops"),
-    fixed("views.rand_augment", "operations drawn for each view, in timm's notation: \"rand-m9-mstd0.5-inc1\"; empty for none"),
+    fixed(
+        "views.rand_augment",
+        "operations drawn for each view, in timm's notation: \"rand-m9-mstd0.5-inc1\"; empty for none",
+    ),
     fixed("views.erase", "chance of a rectangle of noise"),
     fixed("views.mixup", "mixup of the images of a batch: parameter of its Beta distribution, such as 0.8; 0 for none"),
     fixed("views.cutmix", "CutMix, in turns with mixup: parameter of its Beta distribution, such as 1.0; 0 for none"),

@@ -1,5 +1,7 @@
 //! Mixtures of two images of a batch: mixup (Zhang et al. 2018) and CutMix (Yun et al. 2019), drawn once for a batch as timm's `Mixup`
 //! does, computed on bytes as its `FastCollateMixup` does. Image i meets image n − 1 − i.
+use serde::{Deserialize, Serialize};
+
 use crate::pixel::Crop;
 use crate::random::Draws;
 
@@ -7,7 +9,7 @@ use crate::random::Draws;
 const SWITCH: f64 = 0.5;
 
 /// What a view shows: one class, or two of them.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Label {
     /// The class of the image.
     pub class: u32,

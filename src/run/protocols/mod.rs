@@ -6,6 +6,7 @@
 mod confusion;
 pub mod copy;
 mod crops;
+pub mod finetune;
 pub mod head;
 pub mod knn;
 pub mod linear;

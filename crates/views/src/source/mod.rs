@@ -159,7 +159,8 @@ impl Source {
         let shown = place.display().to_string();
         if place.is_file() && has_extension(place, &["csv"]) {
             let (mut images, labels) = list::read_labelled_table(place)?.into_iter().unzip::<_, _, Vec<_>, Vec<_>>();
-            let mut source = Self { inputs: vec![images.len() as u32], images: std::mem::take(&mut images), classes: Vec::new() };
+            let mut source =
+                Self { inputs: vec![images.len() as u32], images: std::mem::take(&mut images), classes: Vec::new() };
             source.label(&labels);
             source.images.sort_by_key(|image| image.label);
             return Self::of_classes(source.images, source.classes, &shown);

@@ -8,8 +8,8 @@ mod untrained;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use dinoxide::checkpoint::read_any;
 use dinoxide::checkpoint::Section;
+use dinoxide::checkpoint::read_any;
 use dinoxide::run::input::Network;
 use dinoxide::run::model::Model;
 use image::RgbImage;
@@ -115,7 +115,8 @@ fn results_curves_and_a_network_that_other_commands_read() {
     let tensors = file.network(Section::Teacher).unwrap().tensors;
     let shape = |name: &str| tensors.iter().find(|tensor| tensor.name == name).map(|tensor| tensor.shape.clone());
     assert_eq!((shape("head.weight"), shape("head.bias")), (Some(vec![3, WIDTH]), Some(vec![3])));
-    let (tuned, before) = (Model::load(&weights, Network::Teacher).unwrap(), Model::load(&place.model, Network::Teacher).unwrap());
+    let (tuned, before) =
+        (Model::load(&weights, Network::Teacher).unwrap(), Model::load(&place.model, Network::Teacher).unwrap());
     assert_eq!(tuned.params.values().len(), before.params.values().len());
     assert_ne!(tuned.params.values(), before.params.values());
 
@@ -153,7 +154,8 @@ fn from_scratch_has_the_network_without_its_weights_and_an_average_is_kept() {
     assert!(config.contains("embed_dim = 24") && config.contains("momentum = [0.9, 0.9]"), "{config}");
     assert!(config.contains("layer_decay = 1.0"), "{config}");
     let last = place.path("out/run/checkpoints/last");
-    let [student, teacher] = ["student", "teacher"].map(|part| std::fs::read(last.join(format!("{part}.safetensors"))).unwrap());
+    let [student, teacher] =
+        ["student", "teacher"].map(|part| std::fs::read(last.join(format!("{part}.safetensors"))).unwrap());
     assert!(student != teacher, "the average lags behind");
 }
 
@@ -180,7 +182,9 @@ fn bad_input_is_named() {
     refuse(&place.train, &["--mixup=-1"], &["--mixup", "0 or more"]);
     // A batch that is larger than the data is as large as the data, and that is said.
     let larger = [&SHORT[..1], &SHORT[2..], &["--batch=500"]].concat();
-    run(place.finetune(&place.train, "larger", &larger)).expect(0).saying(&["there are only 18 images, fewer than a batch of 500"]);
+    run(place.finetune(&place.train, "larger", &larger))
+        .expect(0)
+        .saying(&["there are only 18 images, fewer than a batch of 500"]);
     assert_eq!(place.results("larger")["batch"], 18);
 }
 
@@ -198,21 +202,29 @@ fn the_supervised_method_pretrains_and_other_methods_do_not_mix() {
     let pretrain = |more: &[&str]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_dinoxide"));
         command.arg("pretrain").arg(&place.train).arg("-o").arg(place.path("run")).args(more);
-        for value in ["model.embed_dim=24", "model.depth=2", "model.num_heads=2", "run.batch=6", "run.epochs=2", "run.threads=1"] {
+        for value in
+            ["model.embed_dim=24", "model.depth=2", "model.num_heads=2", "run.batch=6", "run.epochs=2", "run.threads=1"]
+        {
             command.args(["--set", value]);
         }
         command
     };
     run(pretrain(&["--set", "views.mixup=0.8"])).expect(1).saying(&["views.mixup", "supervised"]);
     let val = place.val.display().to_string();
-    let more = ["--method", "supervised", "--val", &val, "--set", "views.global.count=2", "--set", "eval.every_epochs=1"];
+    let more =
+        ["--method", "supervised", "--val", &val, "--set", "views.global.count=2", "--set", "eval.every_epochs=1"];
     run(pretrain(&more)).expect(0).saying(&["top-1", "supervised"]);
     let evaluations: Vec<Value> =
         running::rows(&place.path("run")).into_iter().filter(|row| row.get("eval").is_some()).collect();
     assert_eq!(evaluations.len(), 3);
     assert!(evaluations.iter().all(|row| row["top1"].is_number() && row.get("knn_top1").is_none()), "{evaluations:?}");
     let mut labels = Command::new(env!("CARGO_BIN_EXE_dinoxide"));
-    labels.arg("pretrain").arg(&place.train).arg(&place.val).args(["--method", "supervised", "-o"]).arg(place.path("two"));
+    labels
+        .arg("pretrain")
+        .arg(&place.train)
+        .arg(&place.val)
+        .args(["--method", "supervised", "-o"])
+        .arg(place.path("two"));
     run(labels).expect(1).saying(&["2 places", "one folder"]);
 }
 
@@ -239,7 +251,12 @@ fn real_images_are_learnt_in_a_few_steps() {
     let (train, val) = (copy("train", 100), copy("val", 60));
     let mut command = Command::new(env!("CARGO_BIN_EXE_dinoxide"));
     command.args(["eval", "finetune"]).arg(&place.model).arg("--train").arg(&train).arg("--val").arg(&val);
-    command.arg("-o").arg(place.path("out")).args(["--epochs=12", "--batch=30", "--lr=0.02", "--set=eval.every_epochs=12"]);
+    command.arg("-o").arg(place.path("out")).args([
+        "--epochs=12",
+        "--batch=30",
+        "--lr=0.02",
+        "--set=eval.every_epochs=12",
+    ]);
     run(command).expect(0);
     let results = place.results("out");
     // Chance is a third, with a standard deviation of 3.5 on 180 images.

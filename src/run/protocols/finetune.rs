@@ -31,6 +31,7 @@ use crate::run::metrics::EvalRow;
 use crate::run::model::{Model, metadata, tensors};
 use crate::run::observer::WhenCollapsed;
 use crate::run::pretrain::{Goal, PretrainRequest, train_run};
+use crate::run::report;
 use crate::run::trained::{Stopped, Trained};
 use crate::train::End;
 
@@ -176,6 +177,9 @@ pub fn finetune(request: &FineTuneRequest) -> Result<FineTuned, RunError> {
     let finished = train_run(&training, &console, |trained| {
         if trained.end == End::Stopped {
             return Ok(Err(trained.stopped.unwrap_or(Stopped::ByPerson)));
+        }
+        if let Err(error) = report::publish(trained, &console) {
+            console.warn(&format!("the page of the run is missing: {}", error.on_one_line()));
         }
         let cpu = cpu(trained.folder.config.run.precision, &console);
         let (pool, quiet) = (Pool::new(), Console::new(Verbosity::Quiet, Figures::Talk));

@@ -40,8 +40,8 @@ pub const REPORT_FILE: &str = "report.html";
 pub(super) const PICTURES: &str = "pictures";
 /// File of the augmentation sheet in [`PICTURES`].
 const AUGMENTATIONS: &str = "augmentations.png";
-/// Charts that are also files, in the order in which a page shows them; the first needs labelled images.
-const CHART_FILES: [&str; 4] = ["knn", "loss", "health", "lr"];
+/// Charts that are also files, in the order in which a page shows them; the first two need labelled images.
+const CHART_FILES: [&str; 5] = ["knn", "accuracy", "loss", "health", "lr"];
 
 /// What a command adds to the page of a run.
 #[derive(Debug, Clone, Default)]
@@ -94,6 +94,7 @@ pub fn write(
     let charts = run_charts(&RunCurves {
         steps: numbers.steps.clone(),
         knn: numbers.knn.clone(),
+        accuracy: numbers.accuracy.clone(),
         knn_references: numbers.knn_references(),
         prototypes: trained.folder.config.prototypes(),
     });
@@ -131,8 +132,9 @@ pub fn write(
 }
 
 fn write_charts(pictures: &Path, charts: &[Chart], numbers: &Numbers) -> Result<(), RunError> {
-    let names = if numbers.knn.is_empty() { &CHART_FILES[1..] } else { &CHART_FILES[..] };
-    for (chart, name) in charts.iter().zip(names) {
+    let drawn = [!numbers.knn.is_empty(), !numbers.accuracy.is_empty()];
+    let names = CHART_FILES.into_iter().enumerate().filter(|(place, _)| drawn.get(*place) != Some(&false));
+    for (chart, (_, name)) in charts.iter().zip(names) {
         write_file(&pictures.join(format!("{name}.svg")), chart.to_svg_file().as_bytes())?;
     }
     Ok(())

@@ -220,7 +220,11 @@ fn method(config: &Config, check: &Checker<'_>) -> Result<(), ConfigError> {
     check.require(valid, "method.momentum", format!("{shares:?}"), "two numbers from 0 to 1")?;
     let local = config.views.local.count;
     let fits = local == 0 || !method.name.takes_two_views();
-    check.require(fits, "views.local.count", local, "0: this method sees global crops alone")?;
+    let allowed = match method.name {
+        MethodName::Supervised => "0: a classifier sees whole images",
+        _ => "0: this method compares two global crops",
+    };
+    check.require(fits, "views.local.count", local, allowed)?;
     let smoothing = method.label_smoothing;
     let set = smoothing.is_some() || paper.label_smoothing.is_none();
     check.require(set, "method.label_smoothing", "not set", "a number")?;

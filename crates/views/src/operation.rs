@@ -78,7 +78,7 @@ impl Operation {
                 }
             }
             Self::Sharpness(factor) => sharpen(view, factor as f32, spare),
-            Self::Rotate(degrees) if degrees == 0.0 => {}
+            Self::Rotate(0.0) => {}
             Self::Rotate(degrees) => {
                 transform(view, affine::rotation(degrees, (view.width(), view.height())), spare);
             }

@@ -28,6 +28,8 @@ pub struct Scheduled {
     pub freeze_last_layer: bool,
     /// Whether the backbone does not learn.
     pub freeze_backbone: bool,
+    /// Whether this is the last step of its epoch.
+    pub ends_epoch: bool,
 }
 
 /// The scheduled values of a whole run.
@@ -91,6 +93,7 @@ impl Schedule {
             teacher_temp: *self.teacher_temp.get(place / self.steps_per_epoch)?,
             freeze_last_layer: place < self.freeze_last_layer_steps,
             freeze_backbone: place < self.freeze_backbone_steps,
+            ends_epoch: (step + 1).is_multiple_of(self.steps_per_epoch),
         })
     }
 }

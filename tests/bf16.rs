@@ -8,7 +8,7 @@ mod support;
 
 use dinoxide::methods::Device;
 use dinoxide::methods::EncoderConfig;
-use dinoxide::methods::dino::{Balance, Dino, DinoConfig};
+use dinoxide::methods::dino::{Balance, Dino, DinoConfig, Objective, Predictor, Teacher};
 use dinoxide::nn::backbone::Backbone;
 use dinoxide::nn::dino_head::{DinoHeadConfig, HeadNorm, LastLayer};
 use dinoxide::nn::init::Registry;
@@ -57,6 +57,9 @@ fn config() -> DinoConfig {
         head,
         student_temp: 0.1,
         balance: Balance::Center { momentum: 0.9 },
+        teacher: Teacher::Momentum,
+        objective: Objective::CrossEntropy,
+        predictor: Predictor::None,
     }
 }
 
@@ -75,8 +78,17 @@ fn train(cpu: &Cpu, rule: Rule, steps: usize, lr: f64) -> (Vec<f64>, TrainState)
         let (epoch, weight_decay) = (step / BATCHES, 0.0);
         let (momentum, teacher_temp, freeze_last_layer) = (0.99, 0.04, false);
         let freeze_backbone = false;
-        let at =
-            Scheduled { step, epoch, lr, weight_decay, momentum, teacher_temp, freeze_last_layer, freeze_backbone };
+        let at = Scheduled {
+            step,
+            epoch,
+            lr,
+            weight_decay,
+            momentum,
+            teacher_temp,
+            freeze_last_layer,
+            freeze_backbone,
+            ends_epoch: false,
+        };
         let report = state.step(Device { kernels: cpu, pool: &pool }, &crops, IMAGES, &at).expect("a finite step");
         losses.push(report.loss);
     }

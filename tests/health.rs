@@ -46,8 +46,7 @@ fn a_teacher_without_sharpening_is_a_uniform_collapse() {
 fn a_teacher_without_centering_is_a_one_prototype_collapse() {
     let folder = tempfile::tempdir().unwrap();
     let values = [
-        "dino.centering=centering",
-        "dino.center_momentum=0.9999999",
+        "dino.centering=none",
         "dino.teacher_temp=[0.005, 0.005]",
         "run.epochs=90",
         "optim.lr=0.05",

@@ -4,7 +4,7 @@ mod support;
 
 use dinoxide::methods::Device;
 use dinoxide::methods::EncoderConfig;
-use dinoxide::methods::dino::{Balance, Dino, DinoConfig};
+use dinoxide::methods::dino::{Balance, Dino, DinoConfig, Objective, Predictor, Teacher};
 use dinoxide::nn::dino_head::{DinoHeadConfig, HeadNorm, LastLayer};
 use dinoxide::nn::drop_path::DropPath;
 use dinoxide::nn::vit::{Extras, VitConfig};
@@ -50,6 +50,9 @@ fn config() -> DinoConfig {
         },
         student_temp: 0.1,
         balance: Balance::Center { momentum: 0.9 },
+        teacher: Teacher::Momentum,
+        objective: Objective::CrossEntropy,
+        predictor: Predictor::None,
     }
 }
 
@@ -68,6 +71,7 @@ fn scheduled(step: usize) -> Scheduled {
         teacher_temp: 0.04,
         freeze_last_layer: false,
         freeze_backbone: false,
+        ends_epoch: false,
     }
 }
 
@@ -309,7 +313,7 @@ fn sinkhorn_knopp_uses_every_prototype_from_the_first_step() {
         let report = step(&mut state, &scheduled(0)).expect("a finite step");
         report.targets.expect("probabilities").batch_entropy / (OUT_DIM as f64).ln()
     };
-    let (centre, sinkhorn) = (used(Balance::Center { momentum: 0.9 }), used(Balance::SinkhornKnopp));
+    let (centre, sinkhorn) = (used(Balance::Center { momentum: 0.9 }), used(Balance::SINKHORN_KNOPP));
     assert!(sinkhorn > 0.99 && sinkhorn > centre, "{sinkhorn} of ln K, with the centre {centre}");
 }
 

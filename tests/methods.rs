@@ -6,7 +6,7 @@ mod running;
 use std::path::Path;
 use std::process::Command;
 
-use running::{Outcome, Running, TINY, make_images, run};
+use running::{Outcome, Running, TINY, make_images, pretrain, run};
 
 /// The methods and options that keep them small.
 const METHODS: [(&str, &[&str]); 7] = [
@@ -71,6 +71,35 @@ fn every_method_is_trained_resumed_and_used() {
         // The official program reads DINO's state alone.
         dinoxide(&["export", "--what", "full", "-o", &out("full.pth")]).expect(1).saying(&["--what backbone"]);
     }
+}
+
+/// DINO taken apart, options that do not need each other.
+const ABLATIONS: [&[&str]; 3] = [
+    &["dino.teacher=previous_step", "dino.loss=mse"],
+    &["dino.teacher=previous_epoch", "dino.predictor=true", "dino.centering=softmax_batch"],
+    &["dino.teacher=student", "dino.centering=none"],
+];
+
+#[test]
+fn dino_taken_apart_is_trained_and_resumed() {
+    let place = tempfile::tempdir().unwrap();
+    let data = place.path().join("data");
+    make_images(&data, 6);
+    for (number, values) in ABLATIONS.iter().enumerate() {
+        let [whole, parts] = ["whole", "parts"].map(|name| place.path().join(format!("{number}-{name}")));
+        let sets: Vec<&str> = values.iter().flat_map(|value| ["--set", value]).collect();
+        run(pretrain(&data, &whole, &sets)).expect(0);
+        let mut stopped = Running::start(pretrain(&data, &parts, &sets));
+        stopped.wait_for_step(&parts, 3);
+        stopped.signal("INT");
+        stopped.end();
+        run(pretrain(&data, &parts, &sets)).expect(0);
+        Outcome::of(&parts).assert_same(&Outcome::of(&whole), values[0]);
+        let rows = std::fs::read_to_string(whole.join("metrics.jsonl")).unwrap();
+        assert_eq!(rows.contains("\"entropy\""), number > 0, "{values:?}: of squared distances there is no entropy");
+    }
+    let both = ["--set", "dino.loss=mse", "--set", "dino.centering=softmax_batch"];
+    run(pretrain(&data, &place.path().join("both"), &both)).expect(2).saying(&["dino.centering", "nothing to balance"]);
 }
 
 #[test]

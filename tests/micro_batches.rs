@@ -5,7 +5,7 @@ mod support;
 
 use dinoxide::methods::Device;
 use dinoxide::methods::EncoderConfig;
-use dinoxide::methods::dino::{Balance, Dino, DinoConfig};
+use dinoxide::methods::dino::{Balance, Dino, DinoConfig, Objective, Predictor, Teacher};
 use dinoxide::nn::dino_head::{DinoHeadConfig, HeadNorm, LastLayer};
 use dinoxide::schedule::Scheduled;
 use dinoxide::train::optimizer::{Clip, Optimizer, Rule};
@@ -34,6 +34,9 @@ fn state(fixture: &Fixture) -> TrainState {
         head,
         student_temp: 0.1,
         balance: Balance::Center { momentum: 0.9 },
+        teacher: Teacher::Momentum,
+        objective: Objective::CrossEntropy,
+        predictor: Predictor::None,
     });
     fill(&mut student);
     dinoxide::methods::Method::teacher_mut(&mut method).values_mut().copy_from_slice(student.values());
@@ -52,6 +55,7 @@ fn step(state: &mut TrainState, images: &[Vec<u8>], side: usize) {
         teacher_temp: 0.04,
         freeze_last_layer: false,
         freeze_backbone: false,
+        ends_epoch: false,
     };
     let (cpu, pool, len) = (Cpu::new(), Pool::new(), side * side * 3);
     let pixels: Vec<u8> = (0..VIEWS)

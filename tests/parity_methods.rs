@@ -11,10 +11,12 @@ use dinoxide::loss::contrast::{in_batch, nt_xent, with_queue};
 use dinoxide::loss::dino::ViewCount;
 use dinoxide::methods::barlow_twins::{BarlowTwins, BarlowTwinsConfig};
 use dinoxide::methods::byol::{Byol, ByolConfig};
+use dinoxide::methods::dino::{Balance, Dino, DinoConfig, Objective, Predictor, Teacher};
 use dinoxide::methods::moco::{Moco, MocoConfig, Negatives};
 use dinoxide::methods::simclr::{Simclr, SimclrConfig};
 use dinoxide::methods::swav::{Swav, SwavConfig};
 use dinoxide::methods::{Device, EncoderConfig, Method};
+use dinoxide::nn::dino_head::{DinoHeadConfig, HeadNorm, LastLayer};
 use dinoxide::schedule::Scheduled;
 use dinoxide::train::optimizer::{Clip, Optimizer, Rule};
 use dinoxide::train::step::{Crops, TrainState};
@@ -90,6 +92,7 @@ fn build(name: &str, fixture: &Fixture) -> (Box<dyn Method>, Params) {
         Moco::new(&MocoConfig { encoder: encoder.clone(), hidden_dim, out_dim, layers, temperature, negatives })
     };
     let (mut method, mut student) = match name {
+        name if name.starts_with("dino_") => boxed(Dino::new(ablation(name, fixture, encoder))),
         "byol" => boxed(Byol::new(&ByolConfig { encoder, hidden_dim, out_dim })),
         "simclr" => {
             let (layers, temperature) = (fixture.usize("layers"), fixture.f64("temperature"));
@@ -125,6 +128,33 @@ fn build(name: &str, fixture: &Fixture) -> (Box<dyn Method>, Params) {
     (method, student)
 }
 
+/// DINO with one thing different.
+fn ablation(name: &str, fixture: &Fixture, encoder: EncoderConfig) -> DinoConfig {
+    let (out_dim, in_dim) = (fixture.usize("out_dim"), fixture.usize("dim"));
+    let head = DinoHeadConfig {
+        in_dim,
+        out_dim,
+        hidden_dim: fixture.usize("hidden"),
+        bottleneck_dim: fixture.usize("bottleneck"),
+        layers: fixture.usize("layers"),
+        norm: HeadNorm::None,
+        last_layer: LastLayer::Normalized,
+    };
+    let balance = Balance::Center { momentum: fixture.f64("center_momentum") };
+    let (teacher, objective, predictor) = (Teacher::Momentum, Objective::CrossEntropy, Predictor::None);
+    let student_temp = fixture.f64("student_temp");
+    let plain = DinoConfig { encoder, head, student_temp, balance, teacher, objective, predictor };
+    match name {
+        "dino_mse" => DinoConfig { objective: Objective::Mse, ..plain },
+        "dino_predictor" => DinoConfig { predictor: Predictor::LikeByol, ..plain },
+        "dino_softmax_batch" => DinoConfig { balance: Balance::SOFTMAX_BATCH, ..plain },
+        "dino_unbalanced" => DinoConfig { balance: Balance::None, ..plain },
+        "dino_student" => DinoConfig { teacher: Teacher::Student, ..plain },
+        "dino_previous_step" => DinoConfig { teacher: Teacher::PreviousStep, ..plain },
+        _ => DinoConfig { teacher: Teacher::PreviousEpoch, ..plain },
+    }
+}
+
 /// Sixteen values of each tensor, without the key biases, whose true gradient is 0.
 fn samples(params: &Params, values: &[f32]) -> Vec<Vec<f32>> {
     let kept = params.layout().specs().iter().filter(|spec| !spec.shape.is_empty());
@@ -157,9 +187,10 @@ fn check(name: &str) {
             lr: lr[step],
             weight_decay: decay[step],
             momentum: momentum[step],
-            teacher_temp: 0.0,
+            teacher_temp: if name.starts_with("dino_") { fixture.f64("teacher_temp") } else { 0.0 },
             freeze_last_layer: false,
             freeze_backbone: false,
+            ends_epoch: (step + 1) % 3 == 0,
         };
         let views = fixture.usize("locals");
         let globals = filler_bytes(&format!("global.{step}"), 2 * batch * global * global * 3);
@@ -229,4 +260,13 @@ fn ten_losses_of_swav_with_a_queue_equal_pytorch() {
 #[test]
 fn ten_losses_of_barlow_twins_equal_pytorch() {
     check("barlow_twins");
+}
+
+#[test]
+fn ten_losses_of_dino_taken_apart_equal_pytorch() {
+    let balances = ["softmax_batch", "unbalanced"];
+    let teachers = ["student", "previous_step", "previous_epoch"];
+    for name in ["mse", "predictor"].into_iter().chain(balances).chain(teachers) {
+        check(&format!("dino_{name}"));
+    }
 }

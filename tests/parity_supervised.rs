@@ -115,6 +115,7 @@ fn scheduled(step: usize, lr: f64, momentum: f64) -> Scheduled {
         teacher_temp: 0.0,
         freeze_last_layer: false,
         freeze_backbone: false,
+        ends_epoch: false,
     }
 }
 

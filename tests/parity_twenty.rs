@@ -6,7 +6,7 @@ mod support;
 use dinoxide::methods::Device;
 use dinoxide::methods::EncoderConfig;
 use dinoxide::methods::Method;
-use dinoxide::methods::dino::{Balance, Dino, DinoConfig};
+use dinoxide::methods::dino::{Balance, Dino, DinoConfig, Objective, Predictor, Teacher};
 use dinoxide::nn::dino_head::{DinoHeadConfig, HeadNorm, LastLayer};
 use dinoxide::nn::resnet::ResNetConfig;
 use dinoxide::nn::xcit::XcitConfig;
@@ -49,6 +49,9 @@ fn dino(fixture: &Fixture) -> (Dino, Params) {
         },
         student_temp: fixture.f64("student_temp"),
         balance: Balance::Center { momentum: fixture.f64("center_momentum") },
+        teacher: Teacher::Momentum,
+        objective: Objective::CrossEntropy,
+        predictor: Predictor::None,
     };
     let (mut method, mut student) = Dino::new(config);
     fill_values(&mut student);
@@ -110,6 +113,7 @@ fn train(fixture: &Fixture, rule: Rule, micro_batch: usize) -> Trained {
             teacher_temp: temp[step],
             freeze_last_layer: epoch < fixture.usize("freeze_last_layer_epochs"),
             freeze_backbone: false,
+            ends_epoch: false,
         };
         let globals = filler_bytes(&format!("global.{step}"), 2 * batch * global * global * 3);
         let views = fixture.usize("locals");
@@ -219,6 +223,7 @@ fn first_gradients_of_every_tensor_equal_pytorch() {
             teacher_temp,
             freeze_last_layer: false,
             freeze_backbone: false,
+            ends_epoch: false,
         };
         state.step(Device { kernels: &cpu, pool: &pool }, &crops, batch, &at).expect("a finite step");
         // The momentum buffer of the first SGD step is the gradient itself.

@@ -13,7 +13,7 @@ from filler import centred, images, parameter
 from store import save
 from twenty import summary
 
-STEPS, CLIP = 10, 3.0
+STEPS, CLIP, SAMPLES = 10, 3.0, 16
 SIZES = {"dim": 48, "depth": 2, "heads": 3, "patch": 8, "global": 32, "local": 16, "locals": 2, "batch": 6, "steps": STEPS}
 MLP = {"hidden": 64, "out_dim": 32}
 CASES = {
@@ -218,30 +218,39 @@ class Method:
         self.keys = [part.detach() for part in embeddings.split(batch)[:2]] if step >= case["queue_from_step"] else []
         return total
 
+    def before_step(self) -> None:
+        if self.name == "swav":
+            with torch.no_grad():
+                self.student["prototypes.weight"].copy_(F.normalize(self.student["prototypes.weight"], dim=1))
+
     def enqueue(self) -> None:
         for queue, keys in zip(self.queues, self.keys):
             queue[(self.next + torch.arange(len(keys))) % len(queue)] = keys
         if self.queues and self.keys:
             self.next = (self.next + self.case["batch"]) % len(self.queues[0])
 
+    def follow(self, momentum: float, step: int) -> None:
+        """The teacher goes on as the student is after the step."""
+        for n, t in self.teacher.items():
+            if not is_statistic(n):
+                t.mul_(momentum).add_(self.student[n], alpha=1.0 - momentum)
+
 
 def is_statistic(name: str) -> bool:
     return name.endswith(("running_mean", "running_var"))
 
 
-def train(name: str, case: dict) -> None:
-    method = Method(name, case)
+def train(name: str, method: Method) -> None:
+    case = method.case
     trained = {n: t.requires_grad_() for n, t in method.student.items() if not is_statistic(n) and n not in method.fixed}
     optimizer = ref.optimizer("adamw", trained)
-    lr, decay = ref.cosine_schedule(1e-3, 1e-6, STEPS, 2), np.full(STEPS, 0.05)
+    lr, decay = ref.cosine_schedule(case.get("lr", 1e-3), 1e-6, STEPS, 2), np.full(STEPS, 0.05)
     momentum = ref.cosine_schedule(*case.get("momentum", [0.0, 0.0]), STEPS)
     tensors, losses_ = {}, []
     for step in range(STEPS):
         for index, group in enumerate(optimizer.param_groups):
             group["lr"], group["weight_decay"] = float(lr[step]), float(decay[step]) if index == 0 else 0.0
-        if name == "swav":
-            with torch.no_grad():
-                method.student["prototypes.weight"].copy_(F.normalize(method.student["prototypes.weight"], dim=1))
+        method.before_step()
         crops = [("global", 2), ("local", case["locals"])]
         shapes = [(kind, (views * case["batch"], case[kind], case[kind], 3)) for kind, views in crops]
         big, small = [images(f"{kind}.{step}", shape).double() for kind, shape in shapes]
@@ -252,16 +261,14 @@ def train(name: str, case: dict) -> None:
         if step == 0:
             zero = torch.zeros(1, dtype=torch.float64)
             grads = {n: trained[n].grad if n in trained else zero.expand(t.shape) for n, t in method.student.items()}
-            tensors |= {f"grad.{key}": value for key, value in summary(grads).items()}
+            tensors |= {f"grad.{key}": value for key, value in summary(grads, SAMPLES).items()}
         ref.clip_each(list(trained.values()), CLIP)
         optimizer.step()
         method.enqueue()
         with torch.no_grad():
-            for n, t in method.teacher.items():
-                if not is_statistic(n):
-                    t.mul_(float(momentum[step])).add_(method.student[n], alpha=1.0 - float(momentum[step]))
+            method.follow(float(momentum[step]), step)
     tensors["loss"] = torch.stack(losses_)
-    tensors |= {f"student.{key}": value for key, value in summary(method.student).items()}
+    tensors |= {f"student.{key}": value for key, value in summary(method.student, SAMPLES).items()}
     tensors |= {f"queue.{index}": queue for index, queue in enumerate(method.queues)}
     save("method", name, tensors | {"schedule.lr": lr, "schedule.weight_decay": decay, "schedule.momentum": momentum}, case)
 
@@ -269,7 +276,7 @@ def train(name: str, case: dict) -> None:
 def main() -> None:
     losses()
     for name, case in CASES.items():
-        train(name, SIZES | case)
+        train(name, Method(name, SIZES | case))
 
 
 if __name__ == "__main__":

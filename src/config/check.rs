@@ -6,7 +6,7 @@ use dinoxide_views::pixel::MAX_CHANNELS;
 use dinoxide_views::recipe::{MAX_BLUR_RADIUS, MAX_COUNT, MAX_SIZE};
 
 use super::network::{LARGEST, LARGEST_RATIO, MOST_REGISTERS};
-use super::{Config, ConfigError, KEYS, MethodName, ModelConfig, Partial, write};
+use super::{Config, ConfigError, DinoObjective, KEYS, MethodName, ModelConfig, Partial, write};
 use crate::nn::backbone::MOST_BLOCKS;
 
 /// Wider layers and longer queues are a mistake.
@@ -175,6 +175,14 @@ fn head_and_dino(config: &Config, check: &Checker<'_>) -> Result<(), ConfigError
         dino.center_momentum,
         "0 to below 1",
     )?;
+    if dino.loss == DinoObjective::Mse && dino.centering.looks_at_batch() {
+        return Err(ConfigError::Conflict {
+            key: "dino.centering".to_owned(),
+            value: write::leaves(config)?.remove("dino.centering").map(|value| value.to_string()).unwrap_or_default(),
+            other: "`dino.loss` = \"mse\"".to_owned(),
+            hint: "without probabilities there is nothing to balance; use centering or none".to_owned(),
+        });
+    }
     let epochs = config.run.epochs;
     let fits = dino.teacher_temp_warmup_epochs <= epochs;
     let allowed = format!("at most run.epochs, {epochs}");

@@ -119,8 +119,14 @@ pub const KEYS: &[Key] = &[
     fixed("dino.teacher_temp", "temperature of the teacher's softmax: first epoch, after the warm-up"),
     length("dino.teacher_temp_warmup_epochs", "epochs between the two temperatures", Unit::Epochs),
     fixed("dino.momentum", "share of the teacher kept at each step: first, last (cosine)"),
-    fixed("dino.centering", "centering: running centre; sinkhorn_knopp: equal shares of each batch"),
+    fixed("dino.teacher", "weights of the teacher: momentum; student, previous_step, previous_epoch: ablations"),
+    fixed(
+        "dino.centering",
+        "centering: running centre; sinkhorn_knopp: equal shares of each batch; softmax_batch; none",
+    ),
     fixed("dino.center_momentum", "share of the centre kept at each step"),
+    fixed("dino.loss", "cross_entropy of probabilities; mse: squared distance of outputs at unit length"),
+    fixed("dino.predictor", "an MLP of the student alone after the bottleneck of its head, as in BYOL"),
     length("dino.freeze_last_layer_steps", "steps during which the prototypes do not learn", Unit::Steps),
     fixed(
         "views.recipe",

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Centering, Config, ConfigError, write};
+use super::{Config, ConfigError, DinoObjective, write};
 
 /// Sections that only DINO has.
 const OF_DINO: [&str; 2] = ["dino.", "head."];
@@ -230,9 +230,12 @@ impl MethodName {
 }
 
 impl Config {
-    /// Number of prototypes, K; `None` for a method without.
+    /// Number of prototypes, K, that targets are probabilities of; `None` where they are none.
     pub fn prototypes(&self) -> Option<usize> {
-        if self.method.name == MethodName::Dino { Some(self.head.out_dim) } else { self.method.prototypes }
+        match self.method.name {
+            MethodName::Dino => (self.dino.loss == DinoObjective::CrossEntropy).then_some(self.head.out_dim),
+            _ => self.method.prototypes,
+        }
     }
 
     /// Share of the average kept at each step: first, last.
@@ -250,7 +253,7 @@ impl Config {
 
     /// Whether images of a micro-batch act on each other, so that accumulating is not the large batch.
     pub fn mixes_images(&self) -> bool {
-        let in_dino = self.head.use_bn || self.dino.centering == Centering::SinkhornKnopp;
+        let in_dino = self.head.use_bn || self.dino.predictor || self.dino.centering.looks_at_batch();
         let in_head = !matches!(self.method.name, MethodName::Dino | MethodName::Supervised);
         self.model.has_batch_norm() || in_head || in_dino
     }
@@ -297,6 +300,9 @@ impl Config {
             MethodName::Dino => {
                 let mut layers = mlp(head.layers, head.hidden_dim, [width, head.bottleneck_dim]);
                 layers.push([head.bottleneck_dim, head.out_dim]);
+                if self.dino.predictor {
+                    layers.extend(mlp(2, head.hidden_dim, [head.bottleneck_dim; 2]));
+                }
                 layers
             }
             MethodName::Byol | MethodName::Mocov3 => [projector, mlp(2, hidden, [out, out])].concat(),

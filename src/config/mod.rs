@@ -27,8 +27,8 @@ pub use network::Shape;
 pub use partial::{Origin, Partial};
 pub use plan::{Choice, Facts, InitFacts, PixelFacts, Speed, resolve};
 pub use section::{
-    Centering, ClipMode, DataConfig, DinoConfig, EvalConfig, ExifMode, HeadConfig, LogConfig, ModelConfig, OptimConfig,
-    OptimizerName, Precision, RunConfig,
+    Centering, ClipMode, DataConfig, DinoConfig, DinoObjective, EvalConfig, ExifMode, HeadConfig, LogConfig,
+    ModelConfig, OptimConfig, OptimizerName, Precision, RunConfig, TeacherWeights,
 };
 pub use views::ViewsConfig;
 

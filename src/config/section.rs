@@ -173,10 +173,16 @@ pub struct DinoConfig {
     pub teacher_temp_warmup_epochs: usize,
     /// Share of the teacher kept at each step: first, last.
     pub momentum: [f64; 2],
+    /// Which weights the teacher has.
+    pub teacher: TeacherWeights,
     /// What keeps the teacher from preferring a few prototypes.
     pub centering: Centering,
     /// Share of the centre kept at each step; only `centering` has one.
     pub center_momentum: f64,
+    /// What is compared of student and teacher.
+    pub loss: DinoObjective,
+    /// Whether the student has a predictor after the bottleneck of its head, as BYOL's.
+    pub predictor: bool,
     /// Steps during which the prototypes do not learn.
     pub freeze_last_layer_steps: usize,
 }
@@ -188,8 +194,11 @@ impl Default for DinoConfig {
             teacher_temp: [0.04, 0.04],
             teacher_temp_warmup_epochs: 0,
             momentum: [0.996, 1.0],
+            teacher: TeacherWeights::Momentum,
             centering: Centering::Centering,
             center_momentum: 0.9,
+            loss: DinoObjective::CrossEntropy,
+            predictor: false,
             freeze_last_layer_steps: 0,
         }
     }
@@ -203,6 +212,41 @@ pub enum Centering {
     Centering,
     /// Every prototype gets the same share of each batch (Sinkhorn–Knopp, three iterations; table 15 there, DINOv2).
     SinkhornKnopp,
+    /// A softmax over the batch, then every row by its sum: one iteration of that (table 15 there).
+    SoftmaxBatch,
+    /// Nothing (figure 7 there).
+    None,
+}
+
+impl Centering {
+    /// Whether the images of a batch are balanced with each other.
+    pub fn looks_at_batch(self) -> bool {
+        matches!(self, Self::SinkhornKnopp | Self::SoftmaxBatch)
+    }
+}
+
+/// Which weights the teacher has (DINO, Caron et al. 2021, figure 6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TeacherWeights {
+    /// The moving average of the student's.
+    Momentum,
+    /// The student's.
+    Student,
+    /// The student's of one step before.
+    PreviousStep,
+    /// The student's at the end of the epoch before.
+    PreviousEpoch,
+}
+
+/// What is compared of student and teacher (DINO, Caron et al. 2021, tables 7 and 14).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DinoObjective {
+    /// Probabilities, by their cross-entropy.
+    CrossEntropy,
+    /// Outputs at unit length, by their squared distance as in BYOL; the teacher's are centred before.
+    Mse,
 }
 
 /// Optimizer and its schedules.

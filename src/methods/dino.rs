@@ -3,18 +3,22 @@
 
 use std::borrow::Cow;
 
-use dinoxide_engine::params::Params;
+use dinoxide_engine::params::{Params, Role};
 use dinoxide_engine::tape::Tape;
+use dinoxide_engine::tensor::Matrix;
 
 use super::center::Center;
 use super::{
-    Encoder, EncoderConfig, Forward, ForwardSeconds, Lap, Method, Outputs, StateTensor, TargetSums, Views, store,
+    Encoder, EncoderConfig, Forward, ForwardSeconds, Lap, Method, NORMALIZE_EPS, Outputs, StateTensor, TargetSums,
+    Views, store,
 };
-use crate::loss::dino::{dino_loss, targets};
+use crate::loss::byol::byol_loss;
+use crate::loss::dino::{DinoTargets, dino_loss, targets};
 use crate::loss::sinkhorn::sinkhorn_center;
 use crate::nn::backbone::Backbone;
 use crate::nn::dino_head::{DinoHead, DinoHeadConfig};
 use crate::nn::init::Registry;
+use crate::nn::mlp::{LastLayer, Mlp, MlpConfig};
 use crate::schedule::Scheduled;
 
 /// Prefix of the head's tensors in student and teacher.
@@ -31,6 +35,12 @@ pub struct DinoConfig {
     pub student_temp: f64,
     /// What keeps one prototype from winning everywhere.
     pub balance: Balance,
+    /// Which weights the teacher has.
+    pub teacher: Teacher,
+    /// What is compared.
+    pub objective: Objective,
+    /// What the student alone has.
+    pub predictor: Predictor,
 }
 
 /// What keeps one prototype from winning everywhere.
@@ -41,19 +51,65 @@ pub enum Balance {
         /// Share of the centre kept at each step.
         momentum: f64,
     },
-    /// Sinkhorn–Knopp on each micro-batch (table 15).
-    SinkhornKnopp,
+    /// Sinkhorn–Knopp on each micro-batch.
+    Sinkhorn {
+        /// How often shares of prototypes and sums of rows are made equal.
+        iterations: usize,
+    },
+    /// Nothing (figure 7).
+    None,
 }
 
-/// Iterations of Sinkhorn–Knopp, as in SwAV and DINOv2.
-const SINKHORN_ITERATIONS: usize = 3;
+impl Balance {
+    /// Three iterations, as in SwAV and DINOv2 (table 15).
+    pub const SINKHORN_KNOPP: Self = Self::Sinkhorn { iterations: 3 };
+    /// A softmax over the batch, after which every row is divided by its sum (table 15).
+    pub const SOFTMAX_BATCH: Self = Self::Sinkhorn { iterations: 1 };
+}
+
+/// Which weights the teacher has (figure 6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Teacher {
+    /// The moving average of the student's.
+    Momentum,
+    /// The student's.
+    Student,
+    /// The student's of one step before.
+    PreviousStep,
+    /// The student's at the end of the epoch before.
+    PreviousEpoch,
+}
+
+/// What is compared of student and teacher (tables 7 and 14).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Objective {
+    /// Probabilities, by their cross-entropy.
+    CrossEntropy,
+    /// Outputs at unit length, by their squared distance as in BYOL; the teacher's are centred before.
+    Mse,
+}
+
+/// What the student alone has (tables 7 and 14).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Predictor {
+    /// Nothing.
+    None,
+    /// BYOL's predictor, from bottleneck to bottleneck; its hidden layer is as wide as the head's.
+    LikeByol,
+}
+
+/// Name of the tensor in checkpoints that has the student's weights for [`Teacher::PreviousStep`].
+const LATEST: &str = "latest_student";
 
 /// Teacher, centre and the shape of both networks. The student's parameters belong to the training loop.
 #[derive(Debug, Clone)]
 pub struct Dino {
     encoder: Encoder,
     head: DinoHead,
+    predictor: Option<Mlp>,
     teacher: Params,
+    /// The student after the last step, where the teacher is the one before.
+    latest: Option<Params>,
     center: Center,
     config: DinoConfig,
 }
@@ -64,13 +120,20 @@ impl Dino {
         let mut registry = Registry::new();
         let encoder = Encoder::new(&config.encoder, &mut registry);
         let head = DinoHead::new(&config.head, HEAD, &mut registry);
+        let (hidden_dim, width) = (config.head.hidden_dim, config.head.bottleneck_dim);
+        let sizes = MlpConfig { in_dim: width, hidden_dim, out_dim: width, layers: 2, last: LastLayer::Unbiased };
+        let predictor =
+            (config.predictor == Predictor::LikeByol).then(|| Mlp::new(&sizes, "predictor.", &mut registry));
         let student = registry.finish(config.encoder.seed);
         let momentum = match config.balance {
             Balance::Center { momentum } => momentum,
-            Balance::SinkhornKnopp => 0.0,
+            Balance::Sinkhorn { .. } => 0.0,
+            // It stays at 0.
+            Balance::None => 1.0,
         };
         let center = Center::new(config.head.out_dim, momentum);
-        (Self { encoder, head, teacher: student.clone(), center, config }, student)
+        let latest = (config.teacher == Teacher::PreviousStep).then(|| student.clone());
+        (Self { encoder, head, predictor, teacher: student.clone(), latest, center, config }, student)
     }
 
     /// The teacher's parameters.
@@ -84,6 +147,31 @@ impl Dino {
     }
 }
 
+impl Dino {
+    /// Logits of the student for all crops, `[V·B, K]`.
+    fn student(&self, tape: &mut Tape<'_>, views: &Views<'_>, at: &Scheduled) -> Matrix {
+        let features = self.encoder.student(tape, &views.groups, views, at); // [V·B, D]
+        let bottleneck = self.head.bottleneck(tape, &features);
+        match &self.predictor {
+            None => self.head.logits(tape, &bottleneck),
+            Some(predictor) => {
+                let predicted = predictor.forward(tape, &bottleneck, views.count().student);
+                self.head.logits(tape, &predicted)
+            }
+        }
+    }
+
+    /// What is taken off the teacher's logits, `[K]`.
+    fn offset(&self, logits: &Matrix, temp: f64) -> Cow<'_, [f32]> {
+        match self.config.balance {
+            Balance::Center { .. } | Balance::None => self.center.values().into(),
+            Balance::Sinkhorn { iterations } => {
+                sinkhorn_center(logits.values(), logits.columns(), temp, iterations).into()
+            }
+        }
+    }
+}
+
 impl Method for Dino {
     fn forward(&self, tape: &mut Tape<'_>, views: &Views<'_>, at: &Scheduled) -> Forward {
         let (mut clock, count) = (Lap::start(), views.count());
@@ -93,35 +181,50 @@ impl Method for Dino {
         frozen.continue_statistics(views.teacher_statistics.clone());
         let features = self.encoder.backbone.features(&mut frozen, &views.groups[..1], None); // [2·B, D]
         let logits = self.head.forward(&mut frozen, &features); // [2·B, K]
-        let teacher_seconds = clock.seconds();
-        let center = match self.config.balance {
-            Balance::Center { .. } => Cow::Borrowed(self.center.values()),
-            Balance::SinkhornKnopp => {
-                sinkhorn_center(logits.values(), logits.columns(), at.teacher_temp, SINKHORN_ITERATIONS).into()
-            }
+        let teacher = clock.seconds();
+        let center = self.offset(&logits, at.teacher_temp);
+        let compared = match self.config.objective {
+            Objective::CrossEntropy => Compared::Probabilities(targets(&frozen, &logits, &center, at.teacher_temp)),
+            Objective::Mse => Compared::Directions(centred_directions(&logits, &center)),
         };
-        let targets = targets(&frozen, &logits, &center, at.teacher_temp);
         let target_seconds = clock.seconds();
 
         // Student: all crops.
-        let features = self.encoder.student(tape, &views.groups, views, at); // [V·B, D]
-        let student = self.head.forward(tape, &features); // [V·B, K]
-        let student_seconds = clock.seconds();
-        let loss = dino_loss(tape, &student, &targets, count, self.config.student_temp);
-
-        let outputs = Outputs {
-            targets: TargetSums::of(tape, [logits.values(), &targets.probs], logits.columns(), targets.entropy),
-            student_statistics: tape.take_statistics(),
-            teacher_statistics: frozen.take_statistics(),
-            ..Outputs::default()
+        let outputs = self.student(tape, views, at);
+        let student = clock.seconds();
+        let (loss, targets) = match compared {
+            Compared::Probabilities(targets) => {
+                let loss = dino_loss(tape, &outputs, &targets, count, self.config.student_temp);
+                let values = [logits.values(), &targets.probs];
+                (loss, TargetSums::of(tape, values, logits.columns(), targets.entropy))
+            }
+            Compared::Directions(targets) => {
+                let outputs = tape.l2_normalize(&outputs, NORMALIZE_EPS);
+                (
+                    byol_loss(tape, &outputs, &targets, count),
+                    TargetSums::of_logits(tape, logits.values(), logits.columns()),
+                )
+            }
         };
+        let (student_statistics, teacher_statistics) = (tape.take_statistics(), frozen.take_statistics());
+        let outputs = Outputs { targets, student_statistics, teacher_statistics, ..Outputs::default() };
         let loss_seconds = target_seconds + clock.seconds();
-        let seconds = ForwardSeconds { teacher: teacher_seconds, student: student_seconds, loss: loss_seconds };
-        Forward { loss, outputs, seconds }
+        Forward { loss, outputs, seconds: ForwardSeconds { teacher, student, loss: loss_seconds } }
     }
 
     fn average(&mut self, at: &Scheduled) -> Option<(&mut Params, f64)> {
-        Some((&mut self.teacher, at.momentum))
+        match self.config.teacher {
+            Teacher::Momentum => Some((&mut self.teacher, at.momentum)),
+            Teacher::Student => Some((&mut self.teacher, 0.0)),
+            Teacher::PreviousEpoch => at.ends_epoch.then_some((&mut self.teacher, 0.0)),
+            Teacher::PreviousStep => {
+                let latest = self.latest.as_mut()?;
+                if at.step > 0 {
+                    copy_learnt(latest, &mut self.teacher);
+                }
+                Some((latest, 0.0))
+            }
+        }
     }
 
     fn after_update(&mut self, outputs: Outputs, _at: &Scheduled) {
@@ -135,18 +238,53 @@ impl Method for Dino {
 
     fn state(&self) -> Vec<StateTensor> {
         let values = self.center.values().to_vec();
-        vec![StateTensor { name: "center", shape: vec![1, values.len()], values }]
+        let mut state = vec![StateTensor { name: "center", shape: vec![1, values.len()], values }];
+        state.extend(self.latest.iter().map(|latest| {
+            let values = latest.values().to_vec();
+            StateTensor { name: LATEST, shape: vec![values.len()], values }
+        }));
+        state
     }
 
     fn restore(&mut self, name: &str, values: &[f32]) -> bool {
-        let known = name == "center" && values.len() == self.center.values().len();
-        if known {
-            self.center.set(values);
+        match (name, &mut self.latest) {
+            ("center", _) if values.len() == self.center.values().len() => self.center.set(values),
+            (LATEST, Some(latest)) if values.len() == latest.values().len() => {
+                latest.values_mut().copy_from_slice(values);
+            }
+            _ => return false,
         }
-        known
+        true
     }
 
     fn teacher_mut(&mut self) -> &mut Params {
         &mut self.teacher
+    }
+}
+
+/// What the student's outputs are compared with.
+enum Compared {
+    Probabilities(DinoTargets),
+    /// Rows of unit length.
+    Directions(Vec<f32>),
+}
+
+/// Rows of `logits − center` at unit length.
+fn centred_directions(logits: &Matrix, center: &[f32]) -> Vec<f32> {
+    let mut rows = logits.values().to_vec();
+    for row in rows.chunks_exact_mut(center.len()) {
+        row.iter_mut().zip(center).for_each(|(value, center)| *value -= center);
+        let norm = row.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt().max(NORMALIZE_EPS);
+        row.iter_mut().for_each(|value| *value = (f64::from(*value) / norm) as f32);
+    }
+    rows
+}
+
+/// Copies what is learnt; running statistics stay.
+fn copy_learnt(from: &Params, to: &mut Params) {
+    let specs: Vec<_> = from.layout().specs().iter().filter(|spec| spec.role == Role::Trained).collect();
+    for spec in specs {
+        let range = spec.offset..spec.offset + spec.len;
+        to.values_mut()[range.clone()].copy_from_slice(&from.values()[range]);
     }
 }

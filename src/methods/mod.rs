@@ -183,13 +183,13 @@ impl Outputs {
 impl TargetSums {
     /// The sums of logits and of the targets that were made of them, both `[rows, out_dim]`, with the mean entropy of a row.
     pub fn of(tape: &Tape<'_>, [logits, probs]: [&[f32]; 2], out_dim: usize, entropy: f64) -> Self {
-        let column_sums = |values: &[f32]| {
-            let mut sums = vec![0.0; out_dim];
-            tape.kernels().add_column_sums(values.into(), &mut sums);
-            sums
-        };
-        let rows = logits.len() / out_dim;
-        Self { logits: column_sums(logits), probs: column_sums(probs), entropy: entropy * rows as f64, rows }
+        let sums = Self::of_logits(tape, logits, out_dim);
+        Self { probs: column_sums(tape, probs, out_dim), entropy: entropy * sums.rows as f64, ..sums }
+    }
+
+    /// The sums of logits `[rows, out_dim]` of which no probabilities are made.
+    pub fn of_logits(tape: &Tape<'_>, logits: &[f32], out_dim: usize) -> Self {
+        Self { logits: column_sums(tape, logits, out_dim), rows: logits.len() / out_dim, ..Self::default() }
     }
 
     fn merge(&mut self, other: Self) {
@@ -206,7 +206,7 @@ impl TargetSums {
 
     /// The figures; none without targets.
     pub fn figures(&self) -> Option<TargetFigures> {
-        let rows = Some(self.rows as f64).filter(|rows| *rows > 0.0)?;
+        let rows = Some(self.rows as f64).filter(|rows| *rows > 0.0 && !self.probs.is_empty())?;
         let means = self.probs.iter().map(|sum| f64::from(*sum) / rows);
         Some(TargetFigures {
             entropy: self.entropy / rows,
@@ -214,6 +214,12 @@ impl TargetSums {
             largest_share: means.fold(0.0, f64::max),
         })
     }
+}
+
+fn column_sums(tape: &Tape<'_>, rows: &[f32], width: usize) -> Vec<f32> {
+    let mut sums = vec![0.0; width];
+    tape.kernels().add_column_sums(rows.into(), &mut sums);
+    sums
 }
 
 /// The backbone of a method and how its student is regularised.

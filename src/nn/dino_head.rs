@@ -95,6 +95,12 @@ impl DinoHead {
 
     /// Features `[R, in_dim]` to logits `[R, K]`.
     pub fn forward(&self, tape: &mut Tape<'_>, features: &Matrix) -> Matrix {
+        let bottleneck = self.bottleneck(tape, features);
+        self.logits(tape, &bottleneck)
+    }
+
+    /// Features `[R, in_dim]` to the bottleneck before it is normalised, `[R, bottleneck_dim]`.
+    pub fn bottleneck(&self, tape: &mut Tape<'_>, features: &Matrix) -> Matrix {
         let mut x = features.clone();
         // Layers with nothing but a GELU between them are one operation.
         let mut waiting = Vec::with_capacity(self.hidden.len());
@@ -108,8 +114,12 @@ impl DinoHead {
                 }
             }
         }
-        let bottleneck = tape.mlp(&x, None, &waiting, self.bottleneck);
-        let unit = tape.l2_normalize(&bottleneck, NORMALIZE_EPS);
+        tape.mlp(&x, None, &waiting, self.bottleneck)
+    }
+
+    /// The bottleneck `[R, bottleneck_dim]` to logits `[R, K]`.
+    pub fn logits(&self, tape: &mut Tape<'_>, bottleneck: &Matrix) -> Matrix {
+        let unit = tape.l2_normalize(bottleneck, NORMALIZE_EPS);
         tape.weight_norm_linear(&unit, self.weight_v, self.weight_g)
     }
 }

@@ -236,7 +236,8 @@ pub enum RunError {
     },
     /// The full state was asked for in the official program's format, which knows DINO only.
     #[error(
-        "the official program reads checkpoints of DINO only, and this run is of another method; use `--what backbone`"
+        "the official program reads checkpoints of DINO without a predictor only, and this run is of another method; use \
+         `--what backbone`"
     )]
     NotDino,
     /// The run is longer than its schedule.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::console::Verbosity;
 use super::machine;
 use super::progress::{duration, grouped};
-use crate::config::{Centering, Choice, Config, Facts, MethodName, images_per_second};
+use crate::config::{Choice, Config, Facts, MethodName, images_per_second};
 use crate::report::page::PlanLine;
 
 /// Bytes of one f32.
@@ -92,7 +92,7 @@ impl Plan<'_> {
             ));
         }
         if self.config.run.micro_batch < self.config.run.batch {
-            let sinkhorn = self.config.dino.centering == Centering::SinkhornKnopp;
+            let balanced = self.config.dino.centering.looks_at_batch();
             let method = self.config.method.name;
             if method.compares_images() {
                 warnings.push(
@@ -116,7 +116,7 @@ impl Plan<'_> {
             }
             let across_images = [
                 (!in_backbone && self.config.head.use_bn, "batch normalisation sees", "head.use_bn=false"),
-                (sinkhorn, "Sinkhorn-Knopp balances", "dino.centering=centering"),
+                (balanced, "the balancing of prototypes sees", "dino.centering=centering"),
             ];
             warnings.extend(across_images.into_iter().filter(|(used, ..)| *used).map(|(_, who, exact)| {
                 format!(

@@ -2,7 +2,7 @@
 
 use super::network::{flops_per_evaluated, flops_per_image, images_per_second};
 use super::{Draft, pair, short, small_data, step_up, supervised, tuned, whole};
-use crate::config::{ConfigError, HeadConfig, MethodName};
+use crate::config::{ConfigError, DinoObjective, HeadConfig, MethodName};
 
 /// More steps than any run has.
 const MOST_STEPS: f64 = 1e9;
@@ -142,7 +142,9 @@ fn teacher(draft: &mut Draft<'_>) -> Result<(), ConfigError> {
     let momentum = ((1.0 - rate).clamp(lowest, highest) * 1e6).round() / 1e6;
     let reason = format!("the teacher remembers about a twentieth of {steps} steps");
     draft.choose("dino.momentum", pair(momentum, 1.0), reason)?;
-    let (centering, reason) = if small_data(draft.facts) {
+    let (centering, reason) = if draft.config.dino.loss == DinoObjective::Mse {
+        ("centering", "there are no probabilities to balance")
+    } else if small_data(draft.facts) {
         ("sinkhorn_knopp", "a running centre cannot follow so sharp a teacher on so small batches")
     } else {
         ("centering", "as in the paper")

@@ -314,5 +314,6 @@ fn scheduled(step: usize) -> Scheduled {
         teacher_temp: 0.04,
         freeze_last_layer: false,
         freeze_backbone: false,
+        ends_epoch: false,
     }
 }

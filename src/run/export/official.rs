@@ -28,7 +28,7 @@ const LENGTHS: &str = "last_layer.weight_g";
 /// Writes the run's newest checkpoint; returns the number of tensors of both networks.
 pub fn write(run: &Path, out: &Path) -> Result<usize, RunError> {
     let (config, loaded) = full_parts(run)?;
-    if config.method.name != MethodName::Dino {
+    if config.method.name != MethodName::Dino || config.dino.predictor {
         return Err(RunError::NotDino);
     }
     let part = |name: &str| loaded.parts.get(name).ok_or_else(|| RunError::NoCheckpoint { path: run.to_path_buf() });
@@ -48,8 +48,10 @@ pub fn write(run: &Path, out: &Path) -> Result<usize, RunError> {
     if let Some(optim) = loaded.parts.get("optim") {
         entries.push(("optimizer", optimizer(&config, &student, optim, &steps)));
     }
-    if !method.tensors.is_empty() {
-        entries.push(("dino_loss", state_dict(&method.tensors, "")));
+    // What else a teacher of another kind keeps is none of the official loss's.
+    let center: Vec<NamedTensor> = method.tensors.iter().filter(|tensor| tensor.name == "center").cloned().collect();
+    if !center.is_empty() {
+        entries.push(("dino_loss", state_dict(&center, "")));
     }
     torch_save::write(out, &Item::dict(entries))?;
     Ok(student.len() + teacher.len())

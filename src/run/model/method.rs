@@ -3,10 +3,10 @@
 use dinoxide_engine::kernels::Normalize;
 use dinoxide_engine::params::Params;
 
-use crate::config::{Centering, Config, ConfigError, MethodName, ModelConfig, Origin};
+use crate::config::{Centering, Config, ConfigError, DinoObjective, MethodName, ModelConfig, Origin, TeacherWeights};
 use crate::methods::barlow_twins::{BarlowTwins, BarlowTwinsConfig};
 use crate::methods::byol::{Byol, ByolConfig};
-use crate::methods::dino::{Balance, Dino, DinoConfig};
+use crate::methods::dino::{Balance, Dino, DinoConfig, Objective, Predictor, Teacher};
 use crate::methods::moco::{Moco, MocoConfig, Negatives};
 use crate::methods::simclr::{Simclr, SimclrConfig};
 use crate::methods::supervised::{Supervised, SupervisedConfig};
@@ -119,7 +119,20 @@ pub fn dino_config(config: &Config) -> Result<DinoConfig, RunError> {
         student_temp: config.dino.student_temp,
         balance: match config.dino.centering {
             Centering::Centering => Balance::Center { momentum: config.dino.center_momentum },
-            Centering::SinkhornKnopp => Balance::SinkhornKnopp,
+            Centering::SinkhornKnopp => Balance::SINKHORN_KNOPP,
+            Centering::SoftmaxBatch => Balance::SOFTMAX_BATCH,
+            Centering::None => Balance::None,
         },
+        teacher: match config.dino.teacher {
+            TeacherWeights::Momentum => Teacher::Momentum,
+            TeacherWeights::Student => Teacher::Student,
+            TeacherWeights::PreviousStep => Teacher::PreviousStep,
+            TeacherWeights::PreviousEpoch => Teacher::PreviousEpoch,
+        },
+        objective: match config.dino.loss {
+            DinoObjective::CrossEntropy => Objective::CrossEntropy,
+            DinoObjective::Mse => Objective::Mse,
+        },
+        predictor: if config.dino.predictor { Predictor::LikeByol } else { Predictor::None },
     })
 }

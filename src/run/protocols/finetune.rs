@@ -299,11 +299,13 @@ fn publish(mut session: Session<'_>, run: &Path, finished: Finished) -> Result<O
     let curve = |name: &str, value: fn(&Epoch) -> f64| {
         Series::new(name.to_owned(), epochs.iter().map(|at| (at.epoch as f64, value(at))).collect())
     };
+    let top1 = curve("top-1", |at| at.top1);
     let chart = Chart {
         title: "Fine-tuning".to_owned(),
         x_label: "epoch".to_owned(),
         y_label: "validation images, %".to_owned(),
-        series: vec![curve("top-1", |at| at.top1), curve("top-5", |at| at.top5)],
+        // Of five classes all are among the best five.
+        series: if classes.len() > 5 { vec![top1, curve("top-5", |at| at.top5)] } else { vec![top1] },
         ..Chart::default()
     };
     write_file(&session.file("accuracy.svg"), chart.to_svg_file().as_bytes())?;

@@ -120,6 +120,7 @@ fn invented_curves() -> RunCurves {
     RunCurves {
         steps: steps.collect(),
         knn: knn.iter().enumerate().map(|(n, &top1)| KnnPoint { epoch: 2.0 * n as f64, top1 }).collect(),
+        accuracy: Vec::new(),
         knn_references: vec![
             Reference::new("chance 12.5 %", 12.5),
             Reference::new("untrained 13.6 %", 13.6),

@@ -178,7 +178,7 @@ fn a_recipe_may_be_another_one_with_something_changed() {
 
 #[test]
 fn every_method_has_its_options_and_no_others() {
-    for name in ["byol", "simclr", "mocov2", "mocov3", "swav", "barlow_twins"] {
+    for name in ["byol", "simclr", "mocov2", "mocov3", "swav", "barlow_twins", "supervised"] {
         for images in [5000, 500_000] {
             let (config, _) = plan(&[&format!("method.name={name}")], &facts(images, 400));
             let (options, paper) = (config.method.clone(), config.method.name.paper());
@@ -204,7 +204,7 @@ fn every_method_has_its_options_and_no_others() {
 
 #[test]
 fn recipes_of_methods_have_the_papers_options_on_any_data() {
-    for name in ["byol", "simclr", "mocov2", "mocov3", "swav", "barlow_twins"] {
+    for name in ["byol", "simclr", "mocov2", "mocov3", "swav", "barlow_twins", "supervised"] {
         let (config, _) = plan(&[&format!("recipe={name}"), "run.epochs=100"], &facts(10_000, 224));
         let paper = MethodConfig {
             freeze_prototypes_steps: config.method.freeze_prototypes_steps,
@@ -231,10 +231,13 @@ fn options_of_another_method_are_refused_as_such() {
         ("dino.student_temp=0.2", "another method has it"),
         ("run.batch=1", "at least 2"),
         ("views.local.count=2", "two global crops"),
+        ("views.cutmix=1.0", "only the method supervised"),
     ] {
         let error = resolve(&given(&["method.name=simclr", set]).on_recipe().unwrap(), &facts(1000, 32)).unwrap_err();
         assert!(error.to_string().contains(words), "{set}: {error}");
     }
+    let unknown = Partial::default().set("views.rand_augment=rand-m9").unwrap_err().to_string();
+    assert!(unknown.contains("`views.rand_augment`") && unknown.contains("`inc1` is missing"), "{unknown}");
     let sets = ["method.name=simclr", "run.batch=9", "run.micro_batch=4"];
     let error = resolve(&given(&sets).on_recipe().unwrap(), &facts(1000, 32)).unwrap_err();
     assert!(error.to_string().contains("by itself"), "{error}");

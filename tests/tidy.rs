@@ -18,7 +18,8 @@ const IMPORTS: [(&str, &[&str]); 14] = [
     ("schedule", &["config"]),
     ("methods", &["nn", "loss", "engine", "schedule"]),
     ("checkpoint", &["nn", "methods"]),
-    ("train", &["methods", "checkpoint", "views", "schedule", "config", "engine"]),
+    // Labels of views become targets of the loss there.
+    ("train", &["methods", "loss", "checkpoint", "views", "schedule", "config", "engine"]),
     ("eval", &["nn", "views", "engine"]),
     ("demo", &[]),
     ("report", &["eval", "train"]),

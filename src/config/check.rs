@@ -197,6 +197,7 @@ fn method(config: &Config, check: &Checker<'_>) -> Result<(), ConfigError> {
         ("method.out_dim", method.out_dim, paper.out_dim, 1),
         ("method.layers", method.layers, paper.layers, 1),
         ("method.prototypes", method.prototypes, paper.prototypes, 2),
+        ("method.classes", method.classes, paper.classes, 2),
         // MoCo has nothing to compare with but its queue; SwAV can do without.
         ("method.queue", method.queue, paper.queue, usize::from(method.name == MethodName::Mocov2)),
     ];
@@ -227,8 +228,20 @@ fn method(config: &Config, check: &Checker<'_>) -> Result<(), ConfigError> {
     check.require(valid, "method.momentum", format!("{shares:?}"), "two numbers from 0 to 1")?;
     let local = config.views.local.count;
     let fits = local == 0 || !method.name.takes_two_views();
-    check.require(fits, "views.local.count", local, "0: this method compares two global crops")?;
-    // Every method but DINO looks at images beside each other, in its loss or in the normalisation of its head.
+    let allowed = match method.name {
+        MethodName::Supervised => "0: a classifier sees whole images",
+        _ => "0: this method compares two global crops",
+    };
+    check.require(fits, "views.local.count", local, allowed)?;
+    let smoothing = method.label_smoothing;
+    let set = smoothing.is_some() || paper.label_smoothing.is_none();
+    check.require(set, "method.label_smoothing", "not set", "a number")?;
+    let below = (0.0..1.0).contains(&smoothing.unwrap_or(0.0));
+    check.require(below, "method.label_smoothing", smoothing.unwrap_or(0.0), "0 to below 1")?;
+    if method.name == MethodName::Supervised {
+        return Ok(());
+    }
+    // Every other method looks at images beside each other, in its loss or in the normalisation of its head.
     let run = &config.run;
     check.at_least("run.batch", run.batch, 2)?;
     check.at_least("run.micro_batch", run.micro_batch, 2)?;
@@ -265,7 +278,15 @@ fn views(config: &Config, check: &Checker<'_>) -> Result<(), ConfigError> {
         check.require((1..=MAX_SIZE).contains(&crop.size), &size, crop.size, &format!("1 to {MAX_SIZE}"))?;
         check.require(crop.count <= MAX_COUNT, &count, crop.count, &format!("at most {MAX_COUNT}"))?;
     }
-    check.require(views.global.count == 2, "views.global.count", views.global.count, "2")?;
+    let supervised = config.method.name == MethodName::Supervised;
+    let (fits, allowed) =
+        if supervised { (views.global.count >= 1, "1 or more") } else { (views.global.count == 2, "2") };
+    check.require(fits, "views.global.count", views.global.count, allowed)?;
+    for (key, alpha) in [("views.mixup", views.mixup), ("views.cutmix", views.cutmix)] {
+        check.not_negative(key, alpha)?;
+        check.require(supervised || alpha == 0.0, key, alpha, "0: only the method supervised knows what is mixed")?;
+    }
+    check.share("views.erase", views.erase)?;
     for (key, chance) in [
         ("views.flip", views.flip),
         ("views.flip_vertical", views.flip_vertical),

@@ -51,6 +51,12 @@ pub struct MethodConfig {
     /// Weight of the correlations between different outputs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub off_diagonal: Option<f64>,
+    /// Number of classes, that of the folders.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub classes: Option<usize>,
+    /// Share of a target that is spread over all classes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label_smoothing: Option<f64>,
 }
 
 /// The methods.
@@ -72,6 +78,8 @@ pub enum MethodName {
     Swav,
     /// Barlow Twins (Zbontar et al. 2021).
     BarlowTwins,
+    /// Known classes (DeiT, Touvron et al. 2021).
+    Supervised,
 }
 
 /// No options.
@@ -88,6 +96,8 @@ const NONE: MethodConfig = MethodConfig {
     queue_from_epoch: None,
     freeze_prototypes_steps: None,
     off_diagonal: None,
+    classes: None,
+    label_smoothing: None,
 };
 
 /// BYOL: section 3.3; the momentum of 300 epochs.
@@ -149,6 +159,14 @@ const BARLOW_TWINS: MethodConfig = MethodConfig {
     off_diagonal: Some(0.0051),
     ..NONE
 };
+/// Supervised: table 9 of DeiT; classes of ImageNet, no average.
+const SUPERVISED: MethodConfig = MethodConfig {
+    name: MethodName::Supervised,
+    momentum: Some([0.0, 0.0]),
+    classes: Some(1000),
+    label_smoothing: Some(0.1),
+    ..NONE
+};
 
 impl MethodName {
     /// The options that the method has in `[method]`, as its paper sets them; none for DINO.
@@ -161,6 +179,7 @@ impl MethodName {
             Self::Mocov3 => MOCOV3,
             Self::Swav => SWAV,
             Self::BarlowTwins => BARLOW_TWINS,
+            Self::Supervised => SUPERVISED,
         }
     }
 
@@ -168,7 +187,7 @@ impl MethodName {
     pub fn small(self) -> MethodConfig {
         let paper = self.paper();
         match self {
-            Self::Dino => paper,
+            Self::Dino | Self::Supervised => paper,
             Self::Byol => MethodConfig { hidden_dim: Some(1024), ..paper },
             Self::Simclr => MethodConfig { hidden_dim: Some(512), temperature: Some(0.5), ..paper },
             Self::Mocov2 => MethodConfig {
@@ -195,10 +214,11 @@ impl MethodName {
             Self::Mocov3 => "MoCo v3",
             Self::Swav => "SwAV",
             Self::BarlowTwins => "Barlow Twins",
+            Self::Supervised => "supervised",
         }
     }
 
-    /// Whether two global crops are all it takes; the others take local ones too.
+    /// Whether global crops are all it takes, two or of the supervised method one; the others take local ones too.
     pub fn takes_two_views(self) -> bool {
         !matches!(self, Self::Dino | Self::Byol | Self::Swav)
     }
@@ -234,7 +254,8 @@ impl Config {
     /// Whether images of a micro-batch act on each other, so that accumulating is not the large batch.
     pub fn mixes_images(&self) -> bool {
         let in_dino = self.head.use_bn || self.dino.predictor || self.dino.centering.looks_at_batch();
-        self.model.has_batch_norm() || self.method.name != MethodName::Dino || in_dino
+        let in_head = !matches!(self.method.name, MethodName::Dino | MethodName::Supervised);
+        self.model.has_batch_norm() || in_head || in_dino
     }
 
     /// Global crops of an image that the student sees, and that another network does which gives the targets.
@@ -243,6 +264,7 @@ impl Config {
         match self.method.name {
             MethodName::Mocov2 => (1, count.saturating_sub(1)),
             MethodName::Dino => (count, count),
+            MethodName::Supervised => (count, 0),
             _ => (count, if self.method.momentum.is_some() { count } else { 0 }),
         }
     }
@@ -286,6 +308,7 @@ impl Config {
             MethodName::Byol | MethodName::Mocov3 => [projector, mlp(2, hidden, [out, out])].concat(),
             MethodName::Swav => [projector, vec![[out, method.prototypes.unwrap_or(0)]]].concat(),
             MethodName::Simclr | MethodName::Mocov2 | MethodName::BarlowTwins => projector,
+            MethodName::Supervised => vec![[width, method.classes.unwrap_or(0)]],
         }
     }
 }

@@ -10,6 +10,9 @@ use toml::de::{DeTable, DeValue};
 use super::span::Span;
 use super::{Config, ConfigError, ModelConfig, key, recipe};
 
+/// The method that learns from classes, as a configuration names it.
+const SUPERVISED: &str = "supervised";
+
 /// Where a value was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
@@ -84,13 +87,17 @@ impl Partial {
         self
     }
 
-    /// Puts everything on top of its recipe: the one named in the values, else `adapt` if there are weights to start from, else
+    /// Puts everything on top of its recipe: the one named in the values, else `finetune` or `adapt` if there are weights to start from, else
     /// `auto`. A recipe of views lies between the two if it is named in the values.
     ///
     /// # Errors
     /// [`ConfigError::UnknownRecipe`].
     pub fn on_recipe(self) -> Result<Self, ConfigError> {
-        let usual = if self.has("model.init") { recipe::ADAPT } else { recipe::AUTO };
+        let usual = match (self.has("model.init"), self.text("method.name") == Some(SUPERVISED)) {
+            (true, true) => recipe::FINETUNE,
+            (true, false) => recipe::ADAPT,
+            (false, _) => recipe::AUTO,
+        };
         let name = self.text("recipe").unwrap_or(usual).to_owned();
         let mut base = Self::from_recipe(&name)?;
         if let Some(views) = self.text("views.recipe").filter(|name| !name.is_empty()) {

@@ -6,6 +6,8 @@ use super::ConfigError;
 pub const AUTO: &str = "auto";
 /// The recipe used when none is named and the run starts from weights.
 pub const ADAPT: &str = "adapt";
+/// The recipe used when none is named and the supervised method starts from weights.
+pub const FINETUNE: &str = "finetune";
 
 /// A recipe that comes with the program.
 #[derive(Debug, Clone, Copy)]
@@ -65,6 +67,9 @@ pub const RECIPES: &[Recipe] = recipes! { "recipes":
     "swav-vits16"
     "swav-rn50w2"
     "barlow_twins"
+    "supervised"
+    "supervised-resnet50"
+    "finetune"
 };
 
 /// Recipes of views alone, for `views.recipe`: what is not in them stays as it is.

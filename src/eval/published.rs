@@ -93,6 +93,24 @@ pub const LOGREG: [Published; 12] = [
     row("DINO ResNet-50", "Oxford Flowers", 95.6, "table 10"),
 ];
 
+/// Fine-tuning of networks that were trained on ImageNet.
+pub const FINETUNE: [Published; 14] = [
+    row("DINO ViT-S/16", "CIFAR-10 top-1", 99.0, "table 6"),
+    row("DINO ViT-S/16", "CIFAR-100 top-1", 90.5, "table 6"),
+    row("DINO ViT-S/16", "iNaturalist 2018 top-1", 72.0, "table 6"),
+    row("DINO ViT-S/16", "iNaturalist 2019 top-1", 78.2, "table 6"),
+    row("DINO ViT-S/16", "Oxford Flowers top-1", 98.5, "table 6"),
+    row("DINO ViT-S/16", "Stanford Cars top-1", 93.0, "table 6"),
+    row("DINO ViT-S/16", "ImageNet top-1", 81.5, "table 6"),
+    row("DINO ViT-B/16", "CIFAR-10 top-1", 99.1, "table 6"),
+    row("DINO ViT-B/16", "CIFAR-100 top-1", 91.7, "table 6"),
+    row("DINO ViT-B/16", "ImageNet top-1", 82.8, "table 6"),
+    row("supervised ViT-S/16", "CIFAR-10 top-1", 99.0, "table 6"),
+    row("supervised ViT-S/16", "CIFAR-100 top-1", 89.5, "table 6"),
+    row("supervised ViT-S/16", "ImageNet top-1", 79.9, "table 6"),
+    row("supervised ViT-B/16", "ImageNet top-1", 81.8, "table 6"),
+];
+
 /// Video object segmentation, the mean of J and F on DAVIS-2017.
 pub const VIDEO: [Published; 9] = [
     row("DINO ViT-S/16", "DAVIS-2017 J&F", 61.8, "table 5"),

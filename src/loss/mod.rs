@@ -2,6 +2,7 @@
 
 pub mod barlow_twins;
 pub mod byol;
+pub mod classification;
 pub mod contrast;
 pub mod dino;
 pub(crate) mod product;

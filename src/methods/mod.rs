@@ -11,6 +11,7 @@ use dinoxide_engine::params::Params;
 use dinoxide_engine::tape::{Images, Loss, Tape};
 use dinoxide_engine::tensor::{Matrix, Pool};
 
+use crate::loss::classification::Target;
 use crate::loss::dino::ViewCount;
 use crate::nn::backbone::{Backbone, BackboneConfig};
 use crate::nn::drop_path::DropPath;
@@ -24,6 +25,7 @@ pub mod dino;
 pub mod moco;
 pub mod queue;
 pub mod simclr;
+pub mod supervised;
 pub mod swav;
 
 /// Prefix of the backbone's tensors in student and average.
@@ -127,6 +129,14 @@ pub struct StateTensor {
 pub trait Method {
     /// Builds the loss of one micro-batch on the student's tape. `at` carries every scheduled value of this step.
     fn forward(&self, tape: &mut Tape<'_>, views: &Views<'_>, at: &Scheduled) -> Forward;
+
+    /// Takes what the global views of the next batch show, view-major: for a method that learns from labels.
+    fn take_targets(&mut self, _targets: Vec<Target>) {}
+
+    /// The score of every class for images, `[B, classes]`, by the network of the tape; `None` for a method without a classifier.
+    fn scores(&self, _tape: &mut Tape<'_>, _images: &[Images<'_>]) -> Option<Matrix> {
+        None
+    }
 
     /// What happens to the student's parameters before a step: prototypes are brought back to unit length.
     fn before_step(&self, _student: &mut Params) {}

@@ -39,6 +39,8 @@ pub struct RunCurves {
     pub steps: Vec<StepPoint>,
     /// Evaluations; the chart is left out when there are none.
     pub knn: Vec<KnnPoint>,
+    /// Top-1 of the method's own classifier; the chart is left out when there are none.
+    pub accuracy: Vec<KnnPoint>,
     /// Horizontal lines of the k-NN chart, such as chance, pixels and the untrained network, in percent.
     pub knn_references: Vec<Reference>,
     /// Number of prototypes K, where there are some: its logarithm is the loss of a collapsed network.
@@ -50,6 +52,9 @@ pub fn run_charts(curves: &RunCurves) -> Vec<Chart> {
     let mut charts = Vec::new();
     if !curves.knn.is_empty() {
         charts.push(knn_chart(curves));
+    }
+    if !curves.accuracy.is_empty() {
+        charts.push(accuracy_chart(curves));
     }
     charts.push(loss_chart(curves));
     charts.push(balance_chart(curves));
@@ -75,6 +80,18 @@ fn knn_chart(curves: &RunCurves) -> Chart {
         y_label: "top-1, %".to_string(),
         series: vec![Series::new("teacher", points)],
         references: curves.knn_references.clone(),
+    }
+}
+
+fn accuracy_chart(curves: &RunCurves) -> Chart {
+    let points = curves.accuracy.iter().map(|point| (point.epoch, point.top1)).collect();
+    Chart {
+        title: "Accuracy of the classifier".to_string(),
+        caption: "Top-1 on images that training has not seen.".to_string(),
+        x_label: "epoch".to_string(),
+        y_label: "top-1, %".to_string(),
+        series: vec![Series::new("top-1", points)],
+        ..Chart::default()
     }
 }
 

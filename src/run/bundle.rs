@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use dinoxide_views::loader::ViewGroup;
-use dinoxide_views::{Loader, Source};
+use dinoxide_views::{Label, Loader, Source};
 use npyz::WriterBuilder as _;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -40,6 +40,9 @@ pub struct FailedStep {
     pub seed: u64,
     /// The images of the batch, by their names.
     pub images: Vec<String>,
+    /// What the global crops show, where the method learns from that.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<Label>,
 }
 
 /// A failed step with all that it depends on.
@@ -81,6 +84,7 @@ pub fn keep(
         error: error.to_string(),
         seed: config.run.seed,
         images: batch.samples.iter().filter_map(name).collect(),
+        labels: batch.labels,
     };
     let toml = config.to_commented_toml()?;
     write(&path.join(CONFIG_FILE), toml.as_bytes())?;

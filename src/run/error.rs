@@ -131,6 +131,9 @@ pub enum RunError {
     /// A suite of evaluations cannot be run, or not all of it.
     #[error(transparent)]
     Suite(#[from] super::suite::SuiteError),
+    /// Images cannot be learnt from by their classes.
+    #[error(transparent)]
+    Labelled(#[from] super::LabelledError),
     /// A picture cannot be drawn.
     #[error(transparent)]
     Picture(#[from] crate::report::picture::PictureError),

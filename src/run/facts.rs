@@ -10,7 +10,7 @@ use rayon::prelude::*;
 
 use super::model::InitialWeights;
 use super::values::{Form, Moments, common, sum_up, usual_channels};
-use super::{RunError, machine};
+use super::{RunError, labelled, machine};
 use crate::config::{Facts, MEASURED as BY_MEASURING, Partial, PixelFacts};
 
 /// Images opened to find out what they are like.
@@ -38,9 +38,10 @@ const DECIDED: [&str; 14] = [
     "optim.freeze_backbone_steps",
 ];
 
-/// The images of `data.train`; none if it is not given.
+/// The images of `data.train`, with their classes where these are learnt from; none if it is not given.
 pub(super) fn open_source(given: &Partial) -> Result<Source, RunError> {
-    Ok(Source::open(&places(given))?)
+    let places = places(given);
+    if labelled::is_wanted(given) { labelled::open(&places) } else { Ok(Source::open(&places)?) }
 }
 
 /// The entries of `data.train`; none if it is not given.

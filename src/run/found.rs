@@ -9,6 +9,7 @@ use super::RunError;
 use super::console::Console;
 use super::facts::{FROM_WEIGHTS, open_source, places};
 use super::folder::{IMAGES_FILE, WhenExists, kept_images, stored_config};
+use super::labelled;
 use crate::config::{Config, ConfigError, DataConfig, MEASURED, Origin, Partial};
 
 /// The images, and the configuration as far as it is given.
@@ -38,7 +39,7 @@ impl Images {
         // Other data are another run, unless that one is to go on whatever is given; opening the folder says so.
         let goes_on = |stored: &Config| when_exists == WhenExists::MustResume || places(given) == stored.data.train;
         let (Some(out), Some(stored)) = (out, stored.filter(goes_on)) else {
-            return Ok(Self { given: given.clone(), source: open_source(given)?, listed: false });
+            return Self::of(given.clone(), open_source(given)?, false);
         };
         let mut given = given.clone();
         keep_measured(&mut given, &stored)?;
@@ -51,10 +52,21 @@ impl Images {
         if let Some(source) = listed {
             let list = out.join(IMAGES_FILE);
             console.say(&format!("the images are those of `{}`; without it they are looked for again", list.display()));
-            return Ok(Self { given, source, listed: true });
+            return Self::of(given, source, true);
         }
-        let source = Source::open(&stored.data.train)?;
-        Ok(Self { given, source, listed: false })
+        let source = match labelled::is_wanted(&given) {
+            true => labelled::open(&stored.data.train)?,
+            false => Source::open(&stored.data.train)?,
+        };
+        Self::of(given, source, false)
+    }
+
+    /// Of these images; how many classes they have belongs to what is given.
+    fn of(mut given: Partial, source: Source, listed: bool) -> Result<Self, RunError> {
+        if labelled::is_wanted(&given) {
+            labelled::count_classes(&mut given, &source)?;
+        }
+        Ok(Self { given, source, listed })
     }
 }
 

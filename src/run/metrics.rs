@@ -78,6 +78,15 @@ pub struct EvalRow {
     /// Neighbours that voted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub knn_k: Option<usize>,
+    /// Top-1 of the method's own classifier, percent; of a method that has one, with labelled images.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub top1: Option<f64>,
+    /// Its top-5, percent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub top5: Option<f64>,
+    /// Its cross-entropy, nats.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub val_loss: Option<f64>,
     /// RankMe of the teacher's features of the probe.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rank: Option<f64>,

@@ -1,5 +1,6 @@
 //! Runs: what the commands do. The run folder, the plan, progress, signals, and one file per command.
 
+mod accuracy;
 pub mod attention;
 pub mod bench;
 pub mod bundle;
@@ -27,6 +28,7 @@ pub mod input;
 pub mod inspect;
 pub mod interrupt;
 pub mod json_lines;
+mod labelled;
 pub mod lock;
 pub mod look;
 pub mod machine;
@@ -63,3 +65,4 @@ pub mod video;
 pub mod waiting;
 
 pub use error::RunError;
+pub use labelled::LabelledError;

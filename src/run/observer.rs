@@ -152,7 +152,7 @@ impl<'a> Observer<'a> {
         for row in rows.into_iter().flatten() {
             self.best = Best::of(&row, &self.folder.config).filter(|now| now.beats(self.best)).or(self.best);
             // Nothing is new here, unless the run ended between an evaluation and the step after it.
-            let found = self.monitor.look_at_features(row.step, row.sighting());
+            let found = self.monitor.look_at_features(row.step, row.sighting(self.folder.config.method.name));
             self.tell(row.step, &found);
         }
         self.clock.continue_from(state.step, self.carried.spent_seconds.unwrap_or(0.0));
@@ -320,7 +320,7 @@ impl<'a> Observer<'a> {
                 .warn(&format!("step {step}: the features of the probe are not finite, or no image of it can be read"));
         }
         self.show(step, pictures);
-        let found = self.monitor.look_at_features(step, row.sighting());
+        let found = self.monitor.look_at_features(step, row.sighting(self.folder.config.method.name));
         self.tell(step, &found);
         // Evaluation is not training: it counts for neither the speed nor the estimate of the end.
         self.clock.evaluated(begun.elapsed());

@@ -100,7 +100,7 @@ impl Plan<'_> {
                         .to_owned(),
                 );
             }
-            if method != MethodName::Dino && !method.compares_images() {
+            if !matches!(method, MethodName::Dino | MethodName::Supervised) && !method.compares_images() {
                 warnings.push(
                     "batch normalisation in the heads sees one micro-batch at a time, so accumulating is not quite the \
                      large batch"
@@ -173,7 +173,10 @@ impl Plan<'_> {
         };
         let time = duration(self.time());
         let every = config.eval.every_epochs;
+        let supervised = config.method.name == MethodName::Supervised;
         let evaluate = match (&config.data.val, facts.val_classes) {
+            (Some(val), _) if supervised => format!("top-1 on {val} every {every} epochs"),
+            (None, _) if supervised => "none; accuracy with a labelled folder (--val)".to_owned(),
             (Some(val), Some(classes)) => format!("k-NN on {val} every {every} epochs ({classes} classes)"),
             (Some(val), None) => format!("k-NN on {val} every {every} epochs"),
             (None, _) => format!("rank of the features every {every} epochs; k-NN with a labelled folder (--val)"),

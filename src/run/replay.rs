@@ -12,8 +12,8 @@ use super::console::{Console, Figures, Verbosity};
 use super::device::{self, cpu};
 use crate::methods::Device;
 use crate::schedule::Schedule;
-use crate::train::crops;
 use crate::train::step::{Crops, TrainState};
+use crate::train::{crops, targets};
 
 /// What a failed step does when it is done again.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -74,6 +74,7 @@ fn again(bundle: Bundle) -> Result<Replay, RunError> {
     let tensors = state.student.tensors().map(|(spec, values)| Extent::of(&spec.name, values));
     let tokens = crops.first().into_iter().flat_map(|crops| blocks(&state, crops, images, device));
     let values = tensors.chain(tokens).collect();
+    state.method.take_targets(targets(&failed.labels));
     let (fails_again, loss) = match state.step(device, &crops, images, &at) {
         Ok(report) => (None, Some(report.loss)),
         Err(error) => (Some(error.to_string()), None),

@@ -18,7 +18,7 @@ use crate::methods::Device;
 use crate::nn::backbone::Backbone;
 
 /// Images per forward pass.
-const EVAL_BATCH: usize = 64;
+pub(super) const EVAL_BATCH: usize = 64;
 /// Part of the images of an evaluation that are classified, where there are more than it may have; the others vote.
 const CLASSIFIED_PART: usize = 4;
 

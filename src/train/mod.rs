@@ -3,8 +3,10 @@
 //! `schedule → batch → step (teacher, student, loss, gradient, update, average, centre) → observe`. Everything around it
 //! (logs, checkpoints, evaluations, pictures) happens in the observer, which lives in `run`.
 
+use dinoxide_views::Label;
 use dinoxide_views::loader::{Batch, Loader, ViewGroup};
 
+use crate::loss::classification::Target;
 use crate::methods::Device;
 use crate::schedule::{Schedule, Scheduled};
 
@@ -84,6 +86,7 @@ pub fn train<E: From<TrainError>>(
 ) -> Result<End, E> {
     while let Some(at) = schedule.at(state.step, &state.pace) {
         let batch = loader.next_batch().map_err(TrainError::from)?;
+        state.method.take_targets(targets(&batch.labels));
         let report = state.step(device, &crops(&batch.groups), batch.samples.len(), &at)?;
         let observed = Observed { batch: &batch, at: &at, report: &report };
         if observe(state, loader, observed)? == Next::Stop {
@@ -101,4 +104,13 @@ pub fn crops(groups: &[ViewGroup]) -> Vec<Crops<'_>> {
         .map(|group| (sizes(group), &group.pixels))
         .map(|((side, views), pixels)| Crops { pixels, side, views })
         .collect()
+}
+
+/// What the views of a batch show, for [`Method::take_targets`](crate::methods::Method::take_targets).
+pub fn targets(labels: &[Label]) -> Vec<Target> {
+    let target = |label: &Label| {
+        let [class, other] = [label.class, label.other].map(|class| class as usize);
+        Target { class, other, share: label.share }
+    };
+    labels.iter().map(target).collect()
 }

@@ -47,6 +47,13 @@ pub enum Part {
 #[repr(align(64))]
 pub(crate) struct Block(pub [[f32; LANES]; 3]);
 
+/// The parts of a view whose values change together.
+pub(crate) fn parts(view: &Planes) -> impl Iterator<Item = Part> + use<> {
+    let colors = (view.channels() == 3).then_some(Part::Colors);
+    let channels = if colors.is_some() { 0 } else { view.channels() };
+    colors.into_iter().chain((0..channels).map(Part::Channel))
+}
+
 /// Applies the steps in order, in one pass.
 pub fn apply(planes: &mut Planes, part: Part, steps: &[ColorStep]) {
     if steps.is_empty() {

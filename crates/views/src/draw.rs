@@ -1,5 +1,7 @@
 //! Drawing: the parameters of one view, by torchvision's rules, before any pixel is touched.
+use crate::erase::Erased;
 use crate::pixel::Crop;
+use crate::rand_augment::Operations;
 use crate::random::{Draws, Key, Purpose};
 use crate::recipe::{CropFilter, JitterRecipe, ViewRecipe};
 use crate::resample::Filter;
@@ -58,6 +60,10 @@ pub struct DrawnView {
     pub blur_radius: Option<f64>,
     /// Threshold of the solarisation, if any.
     pub solarize: Option<u8>,
+    /// Operations of RandAugment, in order, after flip and turn.
+    pub operations: Operations,
+    /// Rectangle of noise, if any.
+    pub erased: Option<Erased>,
 }
 
 /// Draws view number `view` of an image of `(width, height)` pixels.
@@ -67,6 +73,7 @@ pub fn draw(recipe: &ViewRecipe, key: &Key, view: u32, size: (u32, u32)) -> Draw
     let mut jitter = draws(Purpose::Jitter);
     let mut blur = draws(Purpose::Blur);
     let mut turn = draws(Purpose::Turn);
+    let mut erase = draws(Purpose::Erase);
     DrawnView {
         crop: draw_crop(&mut draws(Purpose::Crop), recipe.crops(view).scale, size),
         filter: match recipe.filter {
@@ -80,6 +87,8 @@ pub fn draw(recipe: &ViewRecipe, key: &Key, view: u32, size: (u32, u32)) -> Draw
         gray: draws(Purpose::Gray).chance(recipe.gray),
         blur_radius: blur.chance(recipe.blur[kind]).then(|| blur.uniform(recipe.blur_radius)),
         solarize: draws(Purpose::Solarize).chance(recipe.solarize[kind]).then_some(recipe.solarize_threshold),
+        operations: recipe.rand_augment.draw(&mut draws(Purpose::RandAugment)),
+        erased: if erase.chance(recipe.erase) { Erased::draw(&mut erase, recipe.crops(view).size) } else { None },
     }
 }
 

@@ -10,8 +10,9 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result, Skipped};
+use crate::mix::{Label, Mix};
 use crate::pool::{Pool, PoolConfig};
-use crate::random::{Draws, Key};
+use crate::random::{Draws, Key, Purpose};
 use crate::recipe::{CropRecipe, ViewRecipe};
 use crate::render::Renderer;
 use crate::sampler::{Draw, Sampler, epoch_permutation, steps_per_epoch, weighted_epoch};
@@ -84,7 +85,7 @@ pub struct ViewGroup {
 }
 
 /// The images of one step.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Batch {
     /// Global step.
     pub step: u64,
@@ -92,6 +93,8 @@ pub struct Batch {
     pub samples: Vec<u32>,
     /// Global views, then local views if there are any.
     pub groups: Vec<ViewGroup>,
+    /// What every global view shows, [views, batch]; empty if the source is not labelled.
+    pub labels: Vec<Label>,
     /// Time that [`Loader::next_batch`] waited.
     pub wait: Duration,
 }
@@ -131,6 +134,7 @@ impl Loader {
             },
             inputs: source.inputs.clone(),
             weights: config.weights.clone(),
+            labels: source.images.iter().map(|image| image.label).collect::<Option<_>>().unwrap_or_default(),
             shelf: Shelf::new(source, config.reading.clone(), config.cache_bytes),
             channels: config.reading.channels,
             recipe,
@@ -259,6 +263,8 @@ struct Plan {
     /// Images of each input, and its share of an epoch.
     inputs: Vec<u32>,
     weights: Vec<f64>,
+    /// Class of each image; empty if the source is not labelled.
+    labels: Vec<u32>,
     /// The order of the epoch used last.
     order: Mutex<Option<(u64, Arc<Order>)>>,
     /// Buffers of items that have become part of a batch, for the next ones.
@@ -287,6 +293,18 @@ impl Plan {
         );
         *lock(&self.rendering) += std::mem::take(&mut renderer.times);
         found
+    }
+
+    /// Says what the global views of a batch show, and mixes them if the recipe asks for it.
+    fn label(&self, batch: &mut Batch) {
+        let (Some(group), false) = (batch.groups.first_mut(), self.labels.is_empty()) else { return };
+        let labels = batch.samples.iter().map(|sample| Label::one(self.labels[*sample as usize]));
+        batch.labels = labels.collect::<Vec<_>>().repeat(group.views as usize);
+        let key = Key { seed: self.seed, epoch: batch.step, sample: u64::from(self.sampler.rank) };
+        let mix = Mix::draw(&mut key.draws(0, Purpose::Mix), [self.recipe.mixup, self.recipe.cutmix], group.size);
+        if let Some(mix) = mix {
+            mix.apply(&mut group.pixels, &mut batch.labels, group.size);
+        }
     }
 
     fn order(&self, epoch: u64) -> Arc<Order> {
@@ -343,7 +361,7 @@ fn next_batch(plan: &Plan, pool: &Pool<Item>, step: u64, bad: &mut BTreeSet<u32>
         pixels: vec![0; view_bytes(crops) * crops.count as usize * size],
     };
     let groups = recipes.iter().map(empty).collect();
-    let mut batch = Batch { step, samples: Vec::with_capacity(size), groups, wait: Duration::ZERO };
+    let mut batch = Batch { step, samples: Vec::with_capacity(size), groups, labels: Vec::new(), wait: Duration::ZERO };
     let mut skipped = Vec::new();
     for slot in 0..size {
         if plan.stop.load(Ordering::Relaxed) {
@@ -365,6 +383,7 @@ fn next_batch(plan: &Plan, pool: &Pool<Item>, step: u64, bad: &mut BTreeSet<u32>
         }
         lock(&plan.spare).push(found.value);
     }
+    plan.label(&mut batch);
     Ok((batch, skipped))
 }
 

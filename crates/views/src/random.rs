@@ -29,6 +29,12 @@ pub enum Purpose {
     FlipVertical = 9,
     /// Turning: whether, and how far.
     Turn = 10,
+    /// Operations of RandAugment.
+    RandAugment = 11,
+    /// Random erasing.
+    Erase = 12,
+    /// Mixtures of the images of a batch.
+    Mix = 13,
 }
 
 /// Names one use of one image: the part of the key that its views share.
@@ -60,6 +66,11 @@ impl Key {
 pub struct Draws(ChaCha8Rng);
 
 impl Draws {
+    /// Returns the draws of a generator.
+    pub fn of(generator: ChaCha8Rng) -> Self {
+        Self(generator)
+    }
+
     /// Returns a uniform number in [0, 1) with 53 random bits.
     pub fn unit(&mut self) -> f64 {
         (self.0.next_u64() >> (u64::BITS - f64::MANTISSA_DIGITS)) as f64 / (1u64 << f64::MANTISSA_DIGITS) as f64
@@ -78,6 +89,36 @@ impl Draws {
     /// Returns true with a probability; always for 1, never for 0.
     pub fn chance(&mut self, probability: f64) -> bool {
         self.unit() < probability
+    }
+
+    /// Returns a standard normal number (Box and Muller).
+    pub fn normal(&mut self) -> f64 {
+        // In (0, 1], so that the logarithm is finite.
+        let radius = (-2.0 * (1.0 - self.unit()).ln()).sqrt();
+        radius * (std::f64::consts::TAU * self.unit()).cos()
+    }
+
+    /// Returns a number of the Beta distribution with both parameters `alpha`, which is above 0.
+    pub fn beta(&mut self, alpha: f64) -> f64 {
+        let (one, other) = (self.log_gamma_variate(alpha), self.log_gamma_variate(alpha));
+        // Logarithms: both may be too small for a number where alpha is.
+        1.0 / (1.0 + (other - one).exp())
+    }
+
+    /// Returns the logarithm of a number of the Gamma distribution with this shape (Marsaglia and Tsang 2000).
+    fn log_gamma_variate(&mut self, shape: f64) -> f64 {
+        if shape < 1.0 {
+            return self.log_gamma_variate(shape + 1.0) + (1.0 - self.unit()).ln() / shape;
+        }
+        let d = shape - 1.0 / 3.0;
+        let c = 1.0 / (9.0 * d).sqrt();
+        loop {
+            let x = self.normal();
+            let v = (1.0 + c * x).powi(3);
+            if v > 0.0 && (1.0 - self.unit()).ln() < 0.5 * x * x + d - d * v + d * v.ln() {
+                return (d * v).ln();
+            }
+        }
     }
 
     /// Puts a slice in a uniformly random order (Fisher and Yates).

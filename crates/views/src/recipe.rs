@@ -4,6 +4,7 @@
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::{Error, Result};
+use crate::rand_augment::RandAugment;
 
 /// How many crops of which size and area.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -80,6 +81,14 @@ pub struct ViewRecipe {
     pub blur_radius: [f64; 2],
     /// Values from here on are inverted by solarisation.
     pub solarize_threshold: u8,
+    /// Operations drawn for each view after flip and turn.
+    pub rand_augment: RandAugment,
+    /// Probability of a rectangle of noise.
+    pub erase: f64,
+    /// Parameter of the Beta distribution of mixup; 0 for none. Needs labels.
+    pub mixup: f64,
+    /// Parameter of the Beta distribution of CutMix; 0 for none. Needs labels.
+    pub cutmix: f64,
 }
 
 impl Default for ViewRecipe {
@@ -98,6 +107,10 @@ impl Default for ViewRecipe {
             solarize: [0.0, 0.2, 0.0],
             blur_radius: [0.1, 2.0],
             solarize_threshold: 128,
+            rand_augment: RandAugment::default(),
+            erase: 0.0,
+            mixup: 0.0,
+            cutmix: 0.0,
         }
     }
 }
@@ -167,6 +180,12 @@ impl ViewRecipe {
         check_probabilities("views.gray", &[self.gray])?;
         check_probabilities("views.blur", &self.blur)?;
         check_probabilities("views.solarize", &self.solarize)?;
+        check_probabilities("views.erase", &[self.erase])?;
+        for (name, alpha) in [("mixup", self.mixup), ("cutmix", self.cutmix)] {
+            if !(alpha >= 0.0 && alpha.is_finite()) {
+                return Err(bad(&format!("views.{name}"), format!("{alpha}; at least 0 is needed")));
+            }
+        }
         for (name, value) in
             [("brightness", jitter.brightness), ("contrast", jitter.contrast), ("saturation", jitter.saturation)]
         {

@@ -1,6 +1,6 @@
 //! Rendering: a drawn view becomes pixels, in DINO's order.
 use crate::blur::Blur;
-use crate::color::{ColorStep, Part, apply, level};
+use crate::color::{ColorStep, Part, apply, level, parts};
 use crate::draw::{ColorOp, DrawnView, Jitter, draw};
 use crate::pixel::{Crop, Image};
 use crate::planes::Planes;
@@ -21,7 +21,8 @@ pub struct Renderer {
 }
 
 impl Renderer {
-    /// Writes the view of `size` × `size` pixels, [size, size, channels]: crop and resize, flip and turn, jitter, gray, blur, solarize.
+    /// Writes the view of `size` × `size` pixels, [size, size, channels]: crop and resize, flip and turn, RandAugment,
+    /// jitter, gray, blur, solarize, erase.
     ///
     /// # Panics
     /// If the drawn crop leaves the image, or `pixels` has another size.
@@ -40,6 +41,9 @@ impl Renderer {
             std::mem::swap(&mut self.view, &mut self.turned);
         }
         clock.add(&mut self.times.crop_resize);
+        for operation in drawn.operations.into_iter().flatten() {
+            operation.apply(&mut self.view, &mut self.turned);
+        }
         for part in parts(&self.view) {
             apply_colors(&mut self.view, part, drawn.jitter.as_ref(), drawn.gray);
         }
@@ -55,6 +59,9 @@ impl Renderer {
             clock.add(&mut self.times.solarize);
         }
         self.view.write(pixels);
+        if let Some(erased) = drawn.erased {
+            erased.apply(pixels, size, image.channels);
+        }
         clock.add(&mut self.times.store);
     }
 
@@ -95,13 +102,6 @@ pub fn render_views(image: &Image, recipe: &ViewRecipe, key: &Key) -> Vec<Image>
         pixels.chunks_exact(crops.values() * channels).map(view)
     });
     views.collect()
-}
-
-/// The parts of a view whose values change together.
-fn parts(view: &Planes) -> impl Iterator<Item = Part> + use<> {
-    let colors = (view.channels() == 3).then_some(Part::Colors);
-    let channels = if colors.is_some() { 0 } else { view.channels() };
-    colors.into_iter().chain((0..channels).map(Part::Channel))
 }
 
 /// Applies the four steps of color jitter in their drawn order, then gray. Contrast alone needs to see the whole image

@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use dinoxide_views::draw::{ColorOp, DrawnView, Jitter};
+use dinoxide_views::rand_augment::Operations;
 use dinoxide_views::resample::Filter;
 use dinoxide_views::{Crop, DecodeError, Image, Reading, decode_bytes, decode_file, render};
 use serde_json::Value;
@@ -182,5 +183,7 @@ fn drawn(case: &Value) -> DrawnView {
         gray: true,
         blur_radius: case["blur"].as_f64(),
         solarize: case["solarize"].as_bool().unwrap().then_some(128),
+        operations: Operations::default(),
+        erased: None,
     }
 }

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use dinoxide_views::blur::Blur;
 use dinoxide_views::color::{ColorStep, Part, apply, level};
 use dinoxide_views::draw::{ColorOp, DrawnView, Jitter};
+use dinoxide_views::rand_augment::Operations;
 use dinoxide_views::resample::{Filter, resize_crop};
 use dinoxide_views::{Crop, EvalTransform, Image, Planes, Reading, decode_file, render};
 use serde_json::Value;
@@ -62,6 +63,8 @@ fn view_of(case: &Value) -> DrawnView {
         gray: case["gray"].as_bool().unwrap(),
         blur_radius: case["blur"].as_f64(),
         solarize: case["solarize"].as_bool().unwrap().then_some(128),
+        operations: Operations::default(),
+        erased: None,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use dinoxide_views::blur::Blur;
 use dinoxide_views::draw::DrawnView;
+use dinoxide_views::rand_augment::Operations;
 use dinoxide_views::resample::{Filter, Resampler, Resize, Window};
 use dinoxide_views::{Crop, Image, Planes, render};
 use proptest::prelude::*;
@@ -209,6 +210,8 @@ fn turns_of(image: &Image) {
         gray: false,
         blur_radius: None,
         solarize: None,
+        operations: Operations::default(),
+        erased: None,
     };
     for (flip, flip_vertical, turns) in [(false, true, 0), (false, false, 1), (true, false, 2), (true, true, 3)] {
         let mut expected = render(image, &plain, 16);

@@ -2,6 +2,7 @@
 
 mod all;
 mod copy;
+mod finetune;
 mod knn;
 mod linear;
 mod logreg;
@@ -19,7 +20,7 @@ use crate::eval::published::Published;
 use crate::run::console::print_line;
 use crate::run::protocols::{Manner, Outcome, ProtocolRequest};
 
-/// Measure how good frozen features are.
+/// Measure how good a network's features are: frozen, or as a start for more training.
 #[derive(Debug, Args)]
 pub(super) struct EvalArgs {
     #[command(subcommand)]
@@ -32,6 +33,8 @@ enum Protocol {
     Linear(Box<linear::LinearArgs>),
     #[command(name = "logreg")]
     LogReg(Box<logreg::LogRegArgs>),
+    #[command(name = "finetune")]
+    FineTune(Box<finetune::FineTuneArgs>),
     Video(video::VideoArgs),
     VideoScore(video::VideoScoreArgs),
     Retrieval(retrieval::RetrievalArgs),
@@ -82,6 +85,7 @@ pub(super) fn run(arguments: EvalArgs) -> anyhow::Result<Ending> {
         Protocol::Knn(arguments) => knn::run(arguments),
         Protocol::Linear(arguments) => linear::run(*arguments),
         Protocol::LogReg(arguments) => logreg::run(*arguments),
+        Protocol::FineTune(arguments) => finetune::run(*arguments),
         Protocol::Video(arguments) => video::run(arguments),
         Protocol::VideoScore(arguments) => video::run_score(arguments),
         Protocol::Retrieval(arguments) => retrieval::run(arguments),

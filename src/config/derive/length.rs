@@ -1,7 +1,7 @@
 //! Derived from speed and number of steps: length, schedules, evaluation, checkpoints, log.
 
 use super::network::{flops_per_evaluated, flops_per_image, images_per_second};
-use super::{Draft, pair, short, small_data, step_up, tuned, whole};
+use super::{Draft, pair, short, small_data, step_up, supervised, tuned, whole};
 use crate::config::{ConfigError, DinoObjective, HeadConfig, MethodName};
 
 /// More steps than any run has.
@@ -57,6 +57,8 @@ pub(in crate::config) fn schedules(draft: &mut Draft<'_>) -> Result<(), ConfigEr
     if draft.config.method.name == MethodName::Dino {
         teacher(draft)?;
         frozen_prototypes(draft, "dino.freeze_last_layer_steps")?;
+    } else if draft.config.method.name == MethodName::Supervised {
+        supervised::schedules(draft)?;
     } else {
         let constant = "constant; DINO alone raises it";
         draft.choose("optim.weight_decay", pair(tuned::WEIGHT_DECAY, tuned::WEIGHT_DECAY), constant)?;
@@ -117,7 +119,9 @@ fn head_first(draft: &mut Draft<'_>) -> Result<(), ConfigError> {
         let reason = format!("half of {steps} steps: with {frozen} the backbone would learn little or nothing");
         return draft.adjust("optim.freeze_backbone_steps", whole(most), reason);
     }
-    let Some(init) = &draft.facts.init else { return Ok(()) };
+    // A single layer soon knows as much as the features tell.
+    let single = draft.config.method.name == MethodName::Supervised;
+    let Some(init) = draft.facts.init.as_ref().filter(|_| !single) else { return Ok(()) };
     // How a head is normalised does not show in its weights.
     let stored =
         init.head.clone().map(|head| HeadConfig { norm_last_layer: draft.config.head.norm_last_layer, ..head });

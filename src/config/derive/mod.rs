@@ -3,6 +3,7 @@
 mod length;
 mod network;
 mod pixel;
+mod supervised;
 mod tuned;
 
 use toml::Value;

@@ -4,7 +4,7 @@ use dinoxide_engine::kernels::Patches;
 use dinoxide_engine::tape::Keep;
 use toml::Value;
 
-use super::{Draft, pair, short, small_data, step_up, tuned, whole};
+use super::{Draft, pair, short, small_data, step_up, supervised, tuned, whole};
 use crate::config::{Config, ConfigError, DinoConfig, Facts, HeadConfig, InitFacts, MethodName, ModelConfig, Origin};
 use crate::nn::backbone::Backbone;
 
@@ -119,6 +119,7 @@ pub(in crate::config) fn views(draft: &mut Draft<'_>) -> Result<(), ConfigError>
         },
     )?;
     match draft.config.method.name {
+        MethodName::Supervised => return supervised::views(draft),
         MethodName::Dino | MethodName::Swav => {
             let reason = "most of the gain of multi-crop at three quarters of its cost";
             draft.choose("views.local.count", whole(tuned::LOCAL_COUNT), reason)?;

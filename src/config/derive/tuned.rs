@@ -81,6 +81,10 @@ pub(super) const FREEZE_SHARE: f64 = 0.05;
 pub(super) const LR_BY_BATCH: [(usize, f64); 3] = [(32, 6e-3), (64, 4e-3), (usize::MAX, 2e-3)];
 /// Weight decay of the methods whose decay is constant.
 pub(super) const WEIGHT_DECAY: f64 = 0.05;
+/// Share of the area in crops of small data where the classes are known.
+pub(super) const SUPERVISED_SCALE: (f64, f64) = (0.35, 1.0);
+/// Learning rate for a batch of 256 where the classes are known (DeiT: 2.5e-4, for batches of 1024 and 300 epochs).
+pub(super) const SUPERVISED_LR: f64 = 2e-3;
 /// Evaluations in one run.
 pub(super) const EVALUATIONS: usize = 10;
 /// Fewest and most labelled images of an evaluation.

@@ -9,6 +9,7 @@ use crate::methods::byol::{Byol, ByolConfig};
 use crate::methods::dino::{Balance, Dino, DinoConfig, Objective, Predictor, Teacher};
 use crate::methods::moco::{Moco, MocoConfig, Negatives};
 use crate::methods::simclr::{Simclr, SimclrConfig};
+use crate::methods::supervised::{Supervised, SupervisedConfig};
 use crate::methods::swav::{Swav, SwavConfig};
 use crate::methods::{EncoderConfig, Method};
 use crate::nn::backbone::BackboneConfig;
@@ -51,6 +52,11 @@ pub fn build(config: &Config) -> Result<(Box<dyn Method>, Params), RunError> {
             queue_from_epoch: size("method.queue_from_epoch", options.queue_from_epoch)?,
             encoder,
         })),
+        MethodName::Supervised => {
+            let classes = size("method.classes", options.classes)?;
+            let label_smoothing = number("method.label_smoothing", options.label_smoothing)?;
+            boxed(Supervised::new(&SupervisedConfig { encoder, classes, label_smoothing }))
+        }
         MethodName::BarlowTwins => {
             let off_diagonal = number("method.off_diagonal", options.off_diagonal)?;
             boxed(BarlowTwins::new(&BarlowTwinsConfig {

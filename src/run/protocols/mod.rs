@@ -7,6 +7,7 @@ mod confusion;
 pub mod copy;
 mod crops;
 mod dumped;
+pub mod finetune;
 pub mod head;
 pub mod knn;
 pub mod linear;

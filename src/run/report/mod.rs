@@ -40,8 +40,14 @@ pub const REPORT_FILE: &str = "report.html";
 pub(super) const PICTURES: &str = "pictures";
 /// File of the augmentation sheet in [`PICTURES`].
 const AUGMENTATIONS: &str = "augmentations.png";
-/// Charts that are also files, in the order in which a page shows them; the first needs labelled images.
-const CHART_FILES: [&str; 4] = ["knn", "loss", "health", "lr"];
+/// Charts that are also files, by their titles.
+const CHART_FILES: [(&str, &str); 5] = [
+    ("k-NN accuracy of the teacher", "knn"),
+    ("Accuracy of the classifier", "accuracy"),
+    ("Loss", "loss"),
+    ("Teacher entropy and KL", "health"),
+    ("Learning rate", "lr"),
+];
 
 /// What a command adds to the page of a run.
 #[derive(Debug, Clone, Default)]
@@ -94,10 +100,11 @@ pub fn write(
     let charts = run_charts(&RunCurves {
         steps: numbers.steps.clone(),
         knn: numbers.knn.clone(),
+        accuracy: numbers.accuracy.clone(),
         knn_references: numbers.knn_references(),
         prototypes: trained.folder.config.prototypes(),
     });
-    write_charts(&pictures, &charts, numbers)?;
+    write_charts(&pictures, &charts)?;
     let figures = figures::figures(trained, additions.attention, &pictures)?;
     let mut tables: Vec<Table> = numbers.table().into_iter().collect();
     tables.extend(additions.tables);
@@ -131,10 +138,11 @@ pub fn write(
     Ok(path)
 }
 
-fn write_charts(pictures: &Path, charts: &[Chart], numbers: &Numbers) -> Result<(), RunError> {
-    let names = if numbers.knn.is_empty() { &CHART_FILES[1..] } else { &CHART_FILES[..] };
-    for (chart, name) in charts.iter().zip(names) {
-        write_file(&pictures.join(format!("{name}.svg")), chart.to_svg_file().as_bytes())?;
+fn write_charts(pictures: &Path, charts: &[Chart]) -> Result<(), RunError> {
+    for chart in charts {
+        if let Some((_, name)) = CHART_FILES.iter().find(|(title, _)| *title == chart.title) {
+            write_file(&pictures.join(format!("{name}.svg")), chart.to_svg_file().as_bytes())?;
+        }
     }
     Ok(())
 }

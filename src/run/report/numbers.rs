@@ -19,6 +19,8 @@ pub struct Numbers {
     pub batch_entropy: Option<f64>,
     /// Evaluations of the teacher.
     pub knn: Vec<KnnPoint>,
+    /// Top-1 of the method's own classifier, where it has one.
+    pub accuracy: Vec<KnnPoint>,
     /// k-NN top-1 of the last teacher, percent.
     pub trained: Option<f64>,
     /// k-NN top-1 of the last student, percent.
@@ -51,8 +53,10 @@ impl Numbers {
         for row in JsonLines::read(&folder.path.join("metrics.jsonl")) {
             if row.get("eval").is_some() {
                 let Ok(row) = serde_json::from_value::<EvalRow>(row) else { continue };
+                let epoch = row.step as f64 / per_epoch;
+                numbers.accuracy.extend(row.top1.map(|top1| KnnPoint { epoch, top1 }));
                 let Some(top1) = row.knn_top1 else { continue };
-                numbers.knn.push(KnnPoint { epoch: row.step as f64 / per_epoch, top1 });
+                numbers.knn.push(KnnPoint { epoch, top1 });
                 numbers.untrained = numbers.untrained.or((row.step == 0).then_some(top1));
                 (numbers.trained, numbers.student) = (Some(top1), row.knn_top1_student);
             } else if let Ok(row) = serde_json::from_value::<StepRow>(row) {

@@ -5,6 +5,7 @@ use dinoxide_views::pixel::RGB;
 
 use super::early_rise::EarlyRise;
 use super::numbers::Numbers;
+use crate::config::MethodName;
 use crate::nn::backbone::BackboneConfig;
 use crate::nn::vit::VitConfig;
 use crate::report::page::{Verdict, VerdictState};
@@ -66,9 +67,12 @@ fn finding(trained: &Trained<'_>, numbers: &Numbers) -> (VerdictState, String) {
         );
         return (VerdictState::Failed, sentence);
     }
-    match numbers.trained {
-        Some(top1) => knn_finding(top1, numbers),
-        None => {
+    match (numbers.trained, numbers.accuracy.last()) {
+        (Some(top1), _) => knn_finding(top1, numbers),
+        (None, Some(at)) => {
+            (VerdictState::Healthy, format!("top-1 {:.1} % on validation images, loss {loss:.2}", at.top1))
+        }
+        (None, None) => {
             let of = ln_k.map_or_else(String::new, |ln_k| format!(" of ln K = {ln_k:.2}"));
             (VerdictState::Healthy, format!("loss {loss:.2}{of}, without collapse"))
         }
@@ -99,7 +103,8 @@ fn trend(numbers: &Numbers) -> &'static str {
 
 /// A word about a loss that rose at first, where nothing else was wrong with the run.
 pub(super) fn early_rise(trained: &Trained<'_>, numbers: &Numbers, state: VerdictState) -> Option<String> {
-    if state == VerdictState::Failed || !trained.findings.is_empty() {
+    let has_teacher = trained.folder.config.method.name != MethodName::Supervised;
+    if state == VerdictState::Failed || !trained.findings.is_empty() || !has_teacher {
         return None;
     }
     let losses: Vec<f64> = numbers.steps.iter().map(|step| step.loss).collect();

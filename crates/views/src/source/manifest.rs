@@ -30,10 +30,13 @@ struct Row {
     /// Bytes in the archive.
     bytes: Option<u64>,
     packing: Option<Packing>,
+    /// Name of its class, if the source is labelled.
+    #[serde(default)]
+    class: Option<String>,
 }
 
 impl Source {
-    /// Writes the list; classes are left out.
+    /// Writes the list, classes with it.
     ///
     /// # Errors
     /// What the writer says.
@@ -51,6 +54,7 @@ impl Source {
                 offset: member.map(|member| member.offset),
                 bytes: member.map(|member| member.stored),
                 packing: member.map(|member| member.packing),
+                class: image.label.and_then(|label| self.classes.get(label as usize).cloned()),
             })?;
         }
         table.into_inner().map_err(|error| error.into_error())?.finish()?;
@@ -73,9 +77,11 @@ fn read(from: impl Read, inputs: usize) -> std::io::Result<Source> {
     let mut table = Vec::new();
     GzDecoder::new(from).read_to_end(&mut table)?;
     let mut roots: HashMap<(PathBuf, Option<PathBuf>), Arc<Root>> = HashMap::new();
+    let mut classes: Vec<Option<String>> = Vec::new();
     let mut source = Source { images: Vec::new(), classes: Vec::new(), inputs: vec![0; inputs] };
     for row in csv::Reader::from_reader(&table[..]).into_deserialize() {
-        let Row { folder, archive, name, input, offset, bytes, packing } = row?;
+        let Row { folder, archive, name, input, offset, bytes, packing, class } = row?;
+        classes.push(class);
         let Some(count) = source.inputs.get_mut(input as usize) else {
             return Err(std::io::Error::other(format!("it lists images of input {input}, and there are {inputs}")));
         };
@@ -86,6 +92,9 @@ fn read(from: impl Read, inputs: usize) -> std::io::Result<Source> {
             _ => None,
         };
         source.images.push(SourceImage { name: name.into(), label: None, root: Arc::clone(root), member });
+    }
+    if let Some(classes) = classes.into_iter().collect::<Option<Vec<String>>>() {
+        source.label(&classes);
     }
     Ok(source)
 }

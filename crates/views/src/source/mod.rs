@@ -159,12 +159,11 @@ impl Source {
         let shown = place.display().to_string();
         if place.is_file() && has_extension(place, &["csv"]) {
             let (mut images, labels) = list::read_labelled_table(place)?.into_iter().unzip::<_, _, Vec<_>, Vec<_>>();
-            let classes: Vec<String> = labels.iter().cloned().collect::<BTreeSet<_>>().into_iter().collect();
-            for (image, label) in images.iter_mut().zip(&labels) {
-                image.label = classes.binary_search(label).ok().map(|index| index as u32);
-            }
-            images.sort_by_key(|image| image.label);
-            return Self::of_classes(images, classes, &shown);
+            let mut source =
+                Self { inputs: vec![images.len() as u32], images: std::mem::take(&mut images), classes: Vec::new() };
+            source.label(&labels);
+            source.images.sort_by_key(|image| image.label);
+            return Self::of_classes(source.images, source.classes, &shown);
         }
         if place.is_file() {
             return Err(Error::NoClasses { path: shown });
@@ -188,6 +187,22 @@ impl Source {
     fn of_classes(images: Vec<SourceImage>, classes: Vec<String>, shown: &str) -> Result<Self> {
         let inputs = vec![images.len() as u32];
         if images.is_empty() { Err(no_images(shown)) } else { Ok(Self { images, classes, inputs }) }
+    }
+
+    /// Gives every image the class of this name; classes are sorted.
+    fn label(&mut self, names: &[String]) {
+        self.classes = names.iter().cloned().collect::<BTreeSet<_>>().into_iter().collect();
+        for (image, name) in self.images.iter_mut().zip(names) {
+            image.label = self.classes.binary_search(name).ok().map(|index| index as u32);
+        }
+    }
+
+    /// Leaves out classes that have no image.
+    pub fn drop_empty_classes(&mut self) {
+        let name = |image: &SourceImage| self.classes.get(image.label? as usize).cloned();
+        if let Some(names) = self.images.iter().map(name).collect::<Option<Vec<String>>>() {
+            self.label(&names);
+        }
     }
 
     /// Returns the number of images.

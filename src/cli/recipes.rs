@@ -30,9 +30,9 @@ enum Action {
 pub(super) fn run(arguments: RecipesArgs) -> anyhow::Result<Ending> {
     match arguments.action {
         Action::Ls => {
-            RECIPES.iter().for_each(|recipe| print_line(&format!("{:22} {}", recipe.name, recipe.about)));
+            RECIPES.iter().for_each(|recipe| print_line(&format!("{:22} {}", recipe.name, recipe.about())));
             for recipe in VIEW_RECIPES {
-                print_line(&format!("{:22} {}", format!("{VIEWS}{}", recipe.name), recipe.about));
+                print_line(&format!("{:22} {}", format!("{VIEWS}{}", recipe.name), recipe.about()));
             }
         }
         Action::Show { name } => {

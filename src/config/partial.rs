@@ -60,6 +60,10 @@ impl Partial {
         let text = recipe::text(name)?;
         let mut partial = Self::default();
         partial.read(text, |_| Origin::Recipe(name.to_owned()), Path::new(name))?;
+        // A recipe may be another one with something changed.
+        if let Some(base) = partial.text("recipe").map(str::to_owned) {
+            partial = Self::from_recipe(&base)?.overlaid(partial);
+        }
         partial.insert("recipe", Value::String(name.to_owned()), Origin::Recipe(name.to_owned()))?;
         Ok(partial)
     }

@@ -4,7 +4,7 @@
 use dinoxide_engine::params::Params;
 use dinoxide_engine::tape::Tape;
 
-use super::{Encoder, EncoderConfig, Forward, ForwardSeconds, Lap, Method, Outputs, StateTensor, Views, store};
+use super::{Encoder, EncoderConfig, Forward, ForwardSeconds, Lap, Method, Outputs, Views, store};
 use crate::loss::barlow_twins::barlow_twins_loss;
 use crate::nn::backbone::Backbone;
 use crate::nn::init::Registry;
@@ -68,14 +68,6 @@ impl Method for BarlowTwins {
 
     fn backbone(&self) -> (&Backbone, &Params) {
         (&self.encoder.backbone, &self.kept)
-    }
-
-    fn state(&self) -> Vec<StateTensor> {
-        Vec::new()
-    }
-
-    fn restore(&mut self, _name: &str, _values: &[f32]) -> bool {
-        false
     }
 
     fn teacher_mut(&mut self) -> &mut Params {

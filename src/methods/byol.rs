@@ -6,9 +6,7 @@
 use dinoxide_engine::params::Params;
 use dinoxide_engine::tape::Tape;
 
-use super::{
-    Encoder, EncoderConfig, Forward, ForwardSeconds, Lap, Method, NORMALIZE_EPS, Outputs, StateTensor, Views, store,
-};
+use super::{Encoder, EncoderConfig, Forward, ForwardSeconds, Lap, Method, NORMALIZE_EPS, Outputs, Views, store};
 use crate::loss::byol::byol_loss;
 use crate::nn::backbone::Backbone;
 use crate::nn::init::Registry;
@@ -86,14 +84,6 @@ impl Method for Byol {
 
     fn backbone(&self) -> (&Backbone, &Params) {
         (&self.encoder.backbone, &self.teacher)
-    }
-
-    fn state(&self) -> Vec<StateTensor> {
-        Vec::new()
-    }
-
-    fn restore(&mut self, _name: &str, _values: &[f32]) -> bool {
-        false
     }
 
     fn teacher_mut(&mut self) -> &mut Params {

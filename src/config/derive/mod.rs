@@ -8,7 +8,7 @@ mod tuned;
 
 use toml::Value;
 
-use super::{Choice, Config, ConfigError, Facts, Partial};
+use super::{Choice, Config, ConfigError, Facts, Origin, Partial};
 
 pub(super) use length::{bookkeeping, epochs, schedules};
 pub(super) use network::{batch, head, method, model, views};
@@ -39,6 +39,16 @@ impl Draft<'_> {
         self.assign(key, value)?;
         self.choices.retain(|earlier| earlier.key != key);
         self.choices.push(choice);
+        Ok(())
+    }
+
+    /// No local crops, unless they are asked for; a recipe for another method does not ask a method that takes none.
+    fn no_local_crops(&mut self, reason: &str) -> Result<(), ConfigError> {
+        self.choose("views.local.count", whole(0), reason)?;
+        let by_recipe = matches!(self.given.origin("views.local.count"), Origin::Recipe(_));
+        if by_recipe && self.config.method.name.takes_two_views() && self.config.views.local.count > 0 {
+            self.adjust("views.local.count", whole(0), reason)?;
+        }
         Ok(())
     }
 

@@ -124,14 +124,7 @@ pub(in crate::config) fn views(draft: &mut Draft<'_>) -> Result<(), ConfigError>
             let reason = "most of the gain of multi-crop at three quarters of its cost";
             draft.choose("views.local.count", whole(tuned::LOCAL_COUNT), reason)?;
         }
-        other => {
-            let reason = "the method compares two crops";
-            draft.choose("views.local.count", whole(0), reason)?;
-            let by_recipe = matches!(draft.given.origin("views.local.count"), Origin::Recipe(_));
-            if by_recipe && other.takes_two_views() && draft.config.views.local.count > 0 {
-                draft.adjust("views.local.count", whole(0), reason)?;
-            }
-        }
+        _ => draft.no_local_crops("the method compares two crops")?,
     }
     if small_data(draft.facts) {
         easy_crops_strong_colours(draft)?;

@@ -9,7 +9,7 @@ use crate::config::ConfigError;
 pub(super) fn views(draft: &mut Draft<'_>) -> Result<(), ConfigError> {
     let deit = "DeiT's recipe";
     draft.choose("views.global.count", whole(1), "one view of an image; DeiT's repeated augmentation has 3")?;
-    draft.choose("views.local.count", whole(0), "a classifier sees whole images")?;
+    draft.no_local_crops("a classifier sees whole images")?;
     if small_data(draft.facts) {
         let (low, high) = tuned::SUPERVISED_SCALE;
         let reason = "small data: a crop that shows the object, where DeiT begins at 0.08";

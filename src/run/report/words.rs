@@ -70,7 +70,15 @@ fn finding(trained: &Trained<'_>, numbers: &Numbers) -> (VerdictState, String) {
     match (numbers.trained, numbers.accuracy.last()) {
         (Some(top1), _) => knn_finding(top1, numbers),
         (None, Some(at)) => {
-            (VerdictState::Healthy, format!("top-1 {:.1} % on validation images, loss {loss:.2}", at.top1))
+            let before = numbers.accuracy.first().filter(|first| first.epoch < at.epoch);
+            let sentence = format!("top-1 {:.1} % on validation images, loss {loss:.2}", at.top1);
+            match before.filter(|before| at.top1 <= before.top1) {
+                None => (VerdictState::Healthy, sentence),
+                Some(before) => {
+                    let words = format!("{sentence}: no better than {:.1} % before; train longer", before.top1);
+                    (VerdictState::Warning, words)
+                }
+            }
         }
         (None, None) => {
             let end = ln_k.map_or_else(

@@ -199,7 +199,7 @@ impl MethodName {
                 ..paper
             },
             Self::Mocov3 => MethodConfig { hidden_dim: Some(1024), ..paper },
-            Self::Swav => MethodConfig { hidden_dim: Some(512), prototypes: Some(512), ..paper },
+            Self::Swav => MethodConfig { hidden_dim: Some(512), prototypes: Some(128), epsilon: Some(0.015), ..paper },
             Self::BarlowTwins => MethodConfig { out_dim: Some(1024), ..paper },
         }
     }

@@ -4,7 +4,8 @@ mod support;
 
 use dinoxide::methods::Device;
 use dinoxide::methods::EncoderConfig;
-use dinoxide::methods::dino::{Balance, Dino, DinoConfig, Objective, Predictor, Teacher};
+use dinoxide::methods::center::Balance;
+use dinoxide::methods::dino::{Dino, DinoConfig, Objective, Predictor, Teacher};
 use dinoxide::nn::dino_head::{DinoHeadConfig, HeadNorm, LastLayer};
 use dinoxide::nn::drop_path::DropPath;
 use dinoxide::nn::vit::{Extras, VitConfig};

@@ -9,7 +9,9 @@ use std::process::Command;
 use running::{Outcome, Running, TINY, make_images, pretrain, run};
 
 /// The methods and options that keep them small.
-const METHODS: [(&str, &[&str]); 7] = [
+const METHODS: [(&str, &[&str]); 9] = [
+    ("ibot", &["views.local.count=1", "method.mask_ratio=[0.3,0.8]"]),
+    ("dinov2", &["views.local.count=1", "method.patch_out_dim=8", "dino.centering=sinkhorn_knopp"]),
     ("byol", &["method.hidden_dim=32", "method.out_dim=16", "views.local.count=1"]),
     ("simclr", &["method.hidden_dim=32", "method.out_dim=16", "views.local.count=0"]),
     ("mocov2", &["method.hidden_dim=32", "method.out_dim=16", "method.queue=10", "views.local.count=0"]),
@@ -30,11 +32,18 @@ const METHODS: [(&str, &[&str]); 7] = [
     ("supervised", &["views.local.count=0", "views.global.count=2"]),
 ];
 
+/// Whether a method has DINO's head and sections.
+fn has_dino_head(method: &str) -> bool {
+    matches!(method, "ibot" | "dinov2")
+}
+
 /// `dinoxide pretrain` of a method on a tiny ViT.
 fn pretrain_by(method: &str, options: &[&str], data: &Path, out: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_dinoxide"));
     command.arg("pretrain").arg(data).arg("-o").arg(out).args(["--method", method]);
-    let others = |value: &&&str| !value.starts_with("head.") && !value.starts_with("views.local.count");
+    let others = |value: &&&str| {
+        (has_dino_head(method) || !value.starts_with("head.")) && !value.starts_with("views.local.count")
+    };
     for value in TINY.iter().filter(others).chain(options) {
         command.args(["--set", value]);
     }
@@ -57,9 +66,13 @@ fn every_method_is_trained_resumed_and_used() {
         Outcome::of(&parts).assert_same(&Outcome::of(&whole), method);
 
         let rows = std::fs::read_to_string(whole.join("metrics.jsonl")).unwrap();
-        assert_eq!(rows.contains("\"entropy\""), method == "swav", "{method}: only assignments are probabilities");
+        let probabilities = method == "swav" || has_dino_head(method);
+        assert_eq!(rows.contains("\"entropy\""), probabilities, "{method}: only assignments are probabilities");
+        assert_eq!(rows.contains("\"loss_patches\""), has_dino_head(method), "{method}: masked patches");
+        assert_eq!(rows.contains("\"loss_koleo\""), method == "dinov2", "{method}: KoLeo");
         assert!(std::fs::read_to_string(whole.join("config.toml")).unwrap().contains("[method]"));
-        assert!(!std::fs::read_to_string(whole.join("config.toml")).unwrap().contains("[dino]"));
+        let config = std::fs::read_to_string(whole.join("config.toml")).unwrap();
+        assert_eq!(config.contains("[dino]"), has_dino_head(method), "{method}: options of DINO");
         let dinoxide = |arguments: &[&str]| {
             let mut command = Command::new(env!("CARGO_BIN_EXE_dinoxide"));
             command.arg(arguments[0]).arg(&whole).args(&arguments[1..]);
@@ -108,7 +121,8 @@ fn micro_batches_of_methods_that_compare_images_are_warned_of() {
     let data = place.path().join("data");
     make_images(&data, 4);
     let out = place.path().join("run");
-    let mut command = pretrain_by("simclr", METHODS[1].1, &data, &out);
+    let options = METHODS.iter().find(|(name, _)| *name == "simclr").unwrap().1;
+    let mut command = pretrain_by("simclr", options, &data, &out);
     command.args(["--set", "run.micro_batch=2", "--set", "run.epochs=1"]);
     run(command).expect(0).saying(&["compares the images of a micro-batch"]);
 }

@@ -69,9 +69,15 @@ pub(super) fn validate(config: &Config, given: &Partial) -> Result<(), ConfigErr
     let check = Checker { given };
     data(config, &check)?;
     model(config, &check)?;
-    match config.method.name {
-        MethodName::Dino => head_and_dino(config, &check)?,
-        _ => method(config, &check)?,
+    let name = config.method.name;
+    if name.has_dino_head() {
+        head_and_dino(config, &check)?;
+    }
+    if name.masks_patches() {
+        masks(config, &check)?;
+    }
+    if name != MethodName::Dino {
+        method(config, &check)?;
     }
     options_of_others(config)?;
     views(config, &check)?;
@@ -187,6 +193,25 @@ fn head_and_dino(config: &Config, check: &Checker<'_>) -> Result<(), ConfigError
     let fits = dino.teacher_temp_warmup_epochs <= epochs;
     let allowed = format!("at most run.epochs, {epochs}");
     check.require(fits, "dino.teacher_temp_warmup_epochs", dino.teacher_temp_warmup_epochs, &allowed)
+}
+
+/// What is masked, and what the terms of iBOT's and DINOv2's loss weigh.
+fn masks(config: &Config, check: &Checker<'_>) -> Result<(), ConfigError> {
+    let (method, model) = (&config.method, &config.model);
+    let allowed = format!("a ViT: the method {} masks patches", method.name.title());
+    check.require(model.shape().is_some(), "model.name", &model.name, &allowed)?;
+    check.require(model.mask_token, "model.mask_token", model.mask_token, "true: this method trains it")?;
+    let probability = method.mask_probability.unwrap_or(f64::NAN);
+    check.share("method.mask_probability", probability)?;
+    let ratio = method.mask_ratio.unwrap_or([f64::NAN; 2]);
+    let rises = 0.0 <= ratio[0] && ratio[0] <= ratio[1] && ratio[1] <= 1.0;
+    check.require(rises, "method.mask_ratio", format!("{ratio:?}"), "two rising numbers from 0 to 1")?;
+    check.not_negative("method.patch_weight", method.patch_weight.unwrap_or(f64::NAN))?;
+    check.not_negative("method.koleo", method.koleo.unwrap_or(f64::NAN))?;
+    let prototypes = method.patch_out_dim.unwrap_or(1);
+    let fits = prototypes != 1 && prototypes <= MOST;
+    let allowed = format!("0 for the head of class tokens, or 2 to {MOST}");
+    check.require(fits, "method.patch_out_dim", prototypes, &allowed)
 }
 
 /// The options of a method other than DINO.

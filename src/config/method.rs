@@ -7,8 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{Config, ConfigError, DinoObjective, write};
 
-/// Sections that only DINO has.
+/// Sections of DINO, which iBOT and DINOv2 share.
 const OF_DINO: [&str; 2] = ["dino.", "head."];
+/// Keys in them that only DINO has.
+const OF_DINO_ALONE: [&str; 3] = ["dino.teacher", "dino.loss", "dino.predictor"];
 /// Section of all other methods, and the key in it that DINO has too.
 const OF_OTHERS: (&str, &str) = ("method.", "method.name");
 
@@ -57,6 +59,21 @@ pub struct MethodConfig {
     /// Share of a target that is spread over all classes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub label_smoothing: Option<f64>,
+    /// Share of the global crops of which patches are masked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mask_probability: Option<f64>,
+    /// Smallest and largest share of such a crop's patches that are masked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mask_ratio: Option<[f64; 2]>,
+    /// Weight of the loss of masked patches.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub patch_weight: Option<f64>,
+    /// Prototypes of a head for patches alone; 0 where they share the head of class tokens.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub patch_out_dim: Option<usize>,
+    /// Weight of KoLeo.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub koleo: Option<f64>,
 }
 
 /// The methods.
@@ -66,6 +83,10 @@ pub enum MethodName {
     /// DINO (Caron et al. 2021).
     #[default]
     Dino,
+    /// iBOT (Zhou et al. 2022).
+    Ibot,
+    /// DINOv2 (Oquab et al. 2023).
+    Dinov2,
     /// BYOL (Grill et al. 2020).
     Byol,
     /// SimCLR (Chen et al. 2020).
@@ -98,7 +119,26 @@ const NONE: MethodConfig = MethodConfig {
     off_diagonal: None,
     classes: None,
     label_smoothing: None,
+    mask_probability: None,
+    mask_ratio: None,
+    patch_weight: None,
+    patch_out_dim: None,
+    koleo: None,
 };
+
+/// iBOT: sections 3.2 and 4.1, and its released recipes; the masks of DINOv2. All else is in the sections of DINO.
+const IBOT: MethodConfig = MethodConfig {
+    name: MethodName::Ibot,
+    mask_probability: Some(0.5),
+    mask_ratio: Some([0.1, 0.5]),
+    patch_weight: Some(1.0),
+    patch_out_dim: Some(0),
+    koleo: Some(0.0),
+    ..NONE
+};
+/// DINOv2: section 4 and table 16; its large-scale configuration.
+const DINOV2: MethodConfig =
+    MethodConfig { name: MethodName::Dinov2, patch_out_dim: Some(65_536), koleo: Some(0.1), ..IBOT };
 
 /// BYOL: section 3.3; the momentum of 300 epochs.
 const BYOL: MethodConfig = MethodConfig {
@@ -173,6 +213,8 @@ impl MethodName {
     pub fn paper(self) -> MethodConfig {
         match self {
             Self::Dino => NONE,
+            Self::Ibot => IBOT,
+            Self::Dinov2 => DINOV2,
             Self::Byol => BYOL,
             Self::Simclr => SIMCLR,
             Self::Mocov2 => MOCOV2,
@@ -187,7 +229,8 @@ impl MethodName {
     pub fn small(self) -> MethodConfig {
         let paper = self.paper();
         match self {
-            Self::Dino | Self::Supervised => paper,
+            Self::Dino | Self::Ibot | Self::Supervised => paper,
+            Self::Dinov2 => MethodConfig { patch_out_dim: Some(0), ..paper },
             Self::Byol => MethodConfig { hidden_dim: Some(1024), ..paper },
             Self::Simclr => MethodConfig { hidden_dim: Some(512), temperature: Some(0.5), ..paper },
             Self::Mocov2 => MethodConfig {
@@ -208,6 +251,8 @@ impl MethodName {
     pub fn title(self) -> &'static str {
         match self {
             Self::Dino => "DINO",
+            Self::Ibot => "iBOT",
+            Self::Dinov2 => "DINOv2",
             Self::Byol => "BYOL",
             Self::Simclr => "SimCLR",
             Self::Mocov2 => "MoCo v2",
@@ -220,12 +265,22 @@ impl MethodName {
 
     /// Whether global crops are all it takes, two or of the supervised method one; the others take local ones too.
     pub fn takes_two_views(self) -> bool {
-        !matches!(self, Self::Dino | Self::Byol | Self::Swav)
+        !matches!(self, Self::Dino | Self::Ibot | Self::Dinov2 | Self::Byol | Self::Swav)
     }
 
     /// Whether what an image is compared with are other images of its micro-batch, so that accumulating is another loss.
     pub fn compares_images(self) -> bool {
-        matches!(self, Self::Simclr | Self::Mocov3 | Self::Swav | Self::BarlowTwins)
+        matches!(self, Self::Simclr | Self::Mocov3 | Self::Swav | Self::BarlowTwins) || self.masks_patches()
+    }
+
+    /// Whether it has DINO's head, and with it the sections `[dino]` and `[head]`.
+    pub fn has_dino_head(self) -> bool {
+        self == Self::Dino || self.masks_patches()
+    }
+
+    /// Whether the student learns what is under masked patches, which takes a ViT.
+    pub fn masks_patches(self) -> bool {
+        matches!(self, Self::Ibot | Self::Dinov2)
     }
 }
 
@@ -233,20 +288,22 @@ impl Config {
     /// Number of prototypes, K, that targets are probabilities of; `None` where they are none.
     pub fn prototypes(&self) -> Option<usize> {
         match self.method.name {
-            MethodName::Dino => (self.dino.loss == DinoObjective::CrossEntropy).then_some(self.head.out_dim),
+            name if name.has_dino_head() => {
+                (self.dino.loss == DinoObjective::CrossEntropy).then_some(self.head.out_dim)
+            }
             _ => self.method.prototypes,
         }
     }
 
     /// Share of the average kept at each step: first, last.
     pub fn momentum(&self) -> [f64; 2] {
-        if self.method.name == MethodName::Dino { self.dino.momentum } else { self.method.momentum.unwrap_or_default() }
+        if self.method.name.has_dino_head() { self.dino.momentum } else { self.method.momentum.unwrap_or_default() }
     }
 
     /// Steps during which the prototypes do not learn.
     pub fn freeze_prototypes_steps(&self) -> usize {
         match self.method.name {
-            MethodName::Dino => self.dino.freeze_last_layer_steps,
+            name if name.has_dino_head() => self.dino.freeze_last_layer_steps,
             _ => self.method.freeze_prototypes_steps.unwrap_or(0),
         }
     }
@@ -254,8 +311,8 @@ impl Config {
     /// Whether images of a micro-batch act on each other, so that accumulating is not the large batch.
     pub fn mixes_images(&self) -> bool {
         let in_dino = self.head.use_bn || self.dino.predictor || self.dino.centering.looks_at_batch();
-        let in_head = !matches!(self.method.name, MethodName::Dino | MethodName::Supervised);
-        self.model.has_batch_norm() || in_head || in_dino
+        let in_head = !self.method.name.has_dino_head() && self.method.name != MethodName::Supervised;
+        self.model.has_batch_norm() || in_head || in_dino || self.method.name.masks_patches()
     }
 
     /// Global crops of an image that the student sees, and that another network does which gives the targets.
@@ -263,10 +320,19 @@ impl Config {
         let count = self.views.global.count as usize;
         match self.method.name {
             MethodName::Mocov2 => (1, count.saturating_sub(1)),
-            MethodName::Dino => (count, count),
+            name if name.has_dino_head() => (count, count),
             MethodName::Supervised => (count, 0),
             _ => (count, if self.method.momentum.is_some() { count } else { 0 }),
         }
+    }
+
+    /// Masked patches of an image in all its global crops, on average; 0 for a method without masks.
+    pub(crate) fn masked_patches(&self) -> f64 {
+        let (Some(probability), Some([low, high])) = (self.method.mask_probability, self.method.mask_ratio) else {
+            return 0.0;
+        };
+        let side = (self.views.global.size as usize / self.model.patch_size.max(1)) as f64;
+        f64::from(self.views.global.count) * probability * (low + high) / 2.0 * side * side
     }
 
     /// Whether the method has the option `key`.
@@ -276,7 +342,8 @@ impl Config {
     pub fn uses(&self, key: &str) -> Result<bool, ConfigError> {
         let (section, name) = OF_OTHERS;
         if OF_DINO.iter().any(|section| key.starts_with(section)) {
-            return Ok(self.method.name == MethodName::Dino);
+            let alone = OF_DINO_ALONE.contains(&key);
+            return Ok(if alone { self.method.name == MethodName::Dino } else { self.method.name.has_dino_head() });
         }
         if !key.starts_with(section) || key == name {
             return Ok(true);
@@ -297,7 +364,7 @@ impl Config {
         };
         let projector = mlp(method.layers.unwrap_or(2), hidden, [width, out]);
         match method.name {
-            MethodName::Dino => {
+            MethodName::Dino | MethodName::Ibot | MethodName::Dinov2 => {
                 let mut layers = mlp(head.layers, head.hidden_dim, [width, head.bottleneck_dim]);
                 layers.push([head.bottleneck_dim, head.out_dim]);
                 if self.dino.predictor {

@@ -218,7 +218,7 @@ impl ModelConfig {
             layer_scale: config.extras.layer_scale.unwrap_or_default(),
             registers: config.extras.registers,
             ffn: config.extras.ffn,
-            mask_token: config.extras.mask_token == MaskToken::Stored,
+            mask_token: config.extras.mask_token != MaskToken::Absent,
             resampling: config.extras.resampling,
             ..Self::default()
         }

@@ -5,5 +5,7 @@ pub mod byol;
 pub mod classification;
 pub mod contrast;
 pub mod dino;
+pub mod koleo;
+pub mod masked;
 pub(crate) mod product;
 pub mod sinkhorn;

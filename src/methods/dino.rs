@@ -1,20 +1,17 @@
 //! DINO: a student matches the centred and sharpened output of its own moving average, across crops of the same image.
 //! DINO (Caron et al. 2021), section 3 and algorithm 1; `main_dino.py`.
 
-use std::borrow::Cow;
-
 use dinoxide_engine::params::{Params, Role};
 use dinoxide_engine::tape::Tape;
 use dinoxide_engine::tensor::Matrix;
 
-use super::center::Center;
+use super::center::{Balance, Center};
 use super::{
     Encoder, EncoderConfig, Forward, ForwardSeconds, Lap, Method, NORMALIZE_EPS, Outputs, StateTensor, TargetSums,
     Views, store,
 };
 use crate::loss::byol::byol_loss;
 use crate::loss::dino::{DinoTargets, dino_loss, targets};
-use crate::loss::sinkhorn::sinkhorn_center;
 use crate::nn::backbone::Backbone;
 use crate::nn::dino_head::{DinoHead, DinoHeadConfig};
 use crate::nn::init::Registry;
@@ -41,30 +38,6 @@ pub struct DinoConfig {
     pub objective: Objective,
     /// What the student alone has.
     pub predictor: Predictor,
-}
-
-/// What keeps one prototype from winning everywhere.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Balance {
-    /// A running centre with this momentum, 0.9 in the paper (eq. 4).
-    Center {
-        /// Share of the centre kept at each step.
-        momentum: f64,
-    },
-    /// Sinkhorn–Knopp on each micro-batch.
-    Sinkhorn {
-        /// How often shares of prototypes and sums of rows are made equal.
-        iterations: usize,
-    },
-    /// Nothing (figure 7).
-    None,
-}
-
-impl Balance {
-    /// Three iterations, as in SwAV and DINOv2 (table 15).
-    pub const SINKHORN_KNOPP: Self = Self::Sinkhorn { iterations: 3 };
-    /// A softmax over the batch, after which every row is divided by its sum (table 15).
-    pub const SOFTMAX_BATCH: Self = Self::Sinkhorn { iterations: 1 };
 }
 
 /// Which weights the teacher has (figure 6).
@@ -125,13 +98,7 @@ impl Dino {
         let predictor =
             (config.predictor == Predictor::LikeByol).then(|| Mlp::new(&sizes, "predictor.", &mut registry));
         let student = registry.finish(config.encoder.seed);
-        let momentum = match config.balance {
-            Balance::Center { momentum } => momentum,
-            Balance::Sinkhorn { .. } => 0.0,
-            // It stays at 0.
-            Balance::None => 1.0,
-        };
-        let center = Center::new(config.head.out_dim, momentum);
+        let center = config.balance.center(config.head.out_dim);
         let latest = (config.teacher == Teacher::PreviousStep).then(|| student.clone());
         (Self { encoder, head, predictor, teacher: student.clone(), latest, center, config }, student)
     }
@@ -160,16 +127,6 @@ impl Dino {
             }
         }
     }
-
-    /// What is taken off the teacher's logits, `[K]`.
-    fn offset(&self, logits: &Matrix, temp: f64) -> Cow<'_, [f32]> {
-        match self.config.balance {
-            Balance::Center { .. } | Balance::None => self.center.values().into(),
-            Balance::Sinkhorn { iterations } => {
-                sinkhorn_center(logits.values(), logits.columns(), temp, iterations).into()
-            }
-        }
-    }
 }
 
 impl Method for Dino {
@@ -182,7 +139,7 @@ impl Method for Dino {
         let features = self.encoder.backbone.features(&mut frozen, &views.groups[..1], None); // [2·B, D]
         let logits = self.head.forward(&mut frozen, &features); // [2·B, K]
         let teacher = clock.seconds();
-        let center = self.offset(&logits, at.teacher_temp);
+        let center = self.config.balance.offset(&self.center, logits.values(), at.teacher_temp);
         let compared = match self.config.objective {
             Objective::CrossEntropy => Compared::Probabilities(targets(&frozen, &logits, &center, at.teacher_temp)),
             Objective::Mse => Compared::Directions(centred_directions(&logits, &center)),

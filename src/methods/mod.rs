@@ -14,7 +14,7 @@ use dinoxide_engine::tensor::{Matrix, Pool};
 use crate::loss::classification::Target;
 use crate::loss::dino::ViewCount;
 use crate::nn::backbone::{Backbone, BackboneConfig};
-use crate::nn::drop_path::DropPath;
+use crate::nn::drop_path::{DropPath, KeptBranches};
 use crate::nn::init::Registry;
 use crate::schedule::Scheduled;
 
@@ -22,6 +22,7 @@ pub mod barlow_twins;
 pub mod byol;
 pub mod center;
 pub mod dino;
+pub mod ibot;
 pub mod moco;
 pub mod queue;
 pub mod simclr;
@@ -31,7 +32,7 @@ pub mod swav;
 /// Prefix of the backbone's tensors in student and average.
 pub const BACKBONE: &str = "backbone.";
 /// Prefixes of what follows the backbone in training and is not kept for use.
-pub const HEADS: [&str; 4] = [dino::HEAD, "projector.", "predictor.", "prototypes."];
+pub const HEADS: [&str; 5] = [dino::HEAD, ibot::PATCH_HEAD, "projector.", "predictor.", "prototypes."];
 /// What is in the names of prototypes, which some methods do not train in the first steps.
 pub const PROTOTYPES: [&str; 2] = ["last_layer.", "prototypes."];
 /// Lower clamp of the norm in `torch.nn.functional.normalize`.
@@ -74,11 +75,24 @@ pub struct ForwardSeconds {
     pub loss: f64,
 }
 
+/// Terms of a loss beside the one of its targets, each with its weight; 0 where a method has none.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Terms {
+    /// What the student makes of masked patches.
+    pub patches: f64,
+    /// How near features are to each other; may be negative.
+    pub koleo: f64,
+}
+
 /// What the micro-batches of a step leave behind; together they give that of the whole batch.
 #[derive(Debug, Clone, Default)]
 pub struct Outputs {
     /// Sums over the targets, where these are probabilities.
     pub targets: TargetSums,
+    /// Terms of the loss beside the one of these targets; of one micro-batch.
+    pub terms: Terms,
+    /// The same over the targets of masked patches.
+    pub patch_targets: TargetSums,
     /// Rows for a queue, in the order of the images, `[B, D]` of each view.
     pub keys: Vec<Vec<f32>>,
     /// Running statistics of the student's normalisation layers.
@@ -173,10 +187,24 @@ pub struct Device<'a> {
     pub pool: &'a Pool,
 }
 
+impl Terms {
+    /// Their sum.
+    pub fn total(&self) -> f64 {
+        self.patches + self.koleo
+    }
+
+    /// Adds `share` times others.
+    pub fn add(&mut self, other: Self, share: f64) {
+        self.patches += share * other.patches;
+        self.koleo += share * other.koleo;
+    }
+}
+
 impl Outputs {
     /// Adds what the next micro-batch leaves, whose running statistics have gone on from these.
     pub fn merge(&mut self, other: Self) {
         self.targets.merge(other.targets);
+        self.patch_targets.merge(other.patch_targets);
         self.keys.resize_with(self.keys.len().max(other.keys.len()), Vec::new);
         self.keys.iter_mut().zip(other.keys).for_each(|(keys, more)| keys.extend(more));
         self.student_statistics = other.student_statistics;
@@ -253,11 +281,16 @@ impl Encoder {
 
     /// The student's features of all images of `groups`, which are those of `views`: `[V·B, D]`.
     fn student(&self, tape: &mut Tape<'_>, groups: &[Images<'_>], views: &Views<'_>, at: &Scheduled) -> Matrix {
+        let kept = self.drop_path(groups, views, at);
+        self.backbone.features(tape, groups, kept.as_ref())
+    }
+
+    /// The residual branches that images of `groups`, which are those of `views`, take in this step.
+    fn drop_path(&self, groups: &[Images<'_>], views: &Views<'_>, at: &Scheduled) -> Option<KeptBranches> {
         let (rate, seed, step) = (self.drop_path, self.seed, at.step as u64);
         let draw = DropPath { rate, seed, step, first_image: views.first_image };
         let count = groups.iter().map(|group| group.patches.images).sum::<usize>() / views.images;
-        let kept = self.backbone.drop_path(&draw, count, views.images);
-        self.backbone.features(tape, groups, kept.as_ref())
+        self.backbone.drop_path(&draw, count, views.images)
     }
 }
 

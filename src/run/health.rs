@@ -126,7 +126,7 @@ impl Finding {
 /// The figures of a step, or their means over several.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Pulse {
-    /// Loss, of DINO and SwAV in nats.
+    /// Loss, of DINO and SwAV in nats; of several terms the one that compares the targets.
     pub loss: f64,
     /// Figures of the targets, where these are probabilities.
     pub targets: Option<Targets>,

@@ -22,6 +22,12 @@ pub struct StepRow {
     pub epoch: usize,
     /// The loss.
     pub loss: f64,
+    /// What of it is the term of masked patches.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss_patches: Option<f64>,
+    /// What of it is KoLeo.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss_koleo: Option<f64>,
     /// Learning rate.
     pub lr: f64,
     /// Weight decay.
@@ -34,7 +40,7 @@ pub struct StepRow {
     /// Mean entropy of the targets, nats; only of targets that are probabilities, as are the next three.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entropy: Option<f64>,
-    /// Mean divergence of the student from its targets, nats: loss − entropy.
+    /// Mean divergence of the student from its targets, nats: loss − entropy, less the terms above.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kl: Option<f64>,
     /// Entropy of the mean target of the batch, nats.

@@ -25,7 +25,6 @@ use super::tui::Model;
 use super::waiting::hint;
 use super::{RunError, machine};
 use crate::checkpoint::Slot;
-use crate::config::MethodName;
 use crate::methods::{Device, PROTOTYPES, TargetFigures};
 use crate::schedule::Schedule;
 use crate::train::step::TrainState;
@@ -258,7 +257,7 @@ impl<'a> Observer<'a> {
         let report = seen.report;
         let targets =
             report.targets.map(|TargetFigures { entropy, batch_entropy, .. }| Targets { entropy, batch_entropy });
-        let pulse = Pulse { loss: report.loss, targets, grad_norm: report.grad_norm };
+        let pulse = Pulse { loss: report.matching(), targets, grad_norm: report.grad_norm };
         let found = self.monitor.look(step, &pulse);
         self.tell(step, &found);
     }
@@ -395,10 +394,12 @@ impl<'a> Observer<'a> {
             step: state.step,
             epoch: at.epoch,
             loss: report.loss,
+            loss_patches: Some(report.terms.patches).filter(|term| *term != 0.0),
+            loss_koleo: Some(report.terms.koleo).filter(|term| *term != 0.0),
             lr: at.lr,
             weight_decay: at.weight_decay,
             momentum: at.momentum,
-            teacher_temp: (self.folder.config.method.name == MethodName::Dino).then_some(at.teacher_temp),
+            teacher_temp: self.folder.config.method.name.has_dino_head().then_some(at.teacher_temp),
             entropy: report.targets.map(|targets| targets.entropy),
             kl: report.kl(),
             batch_entropy: report.targets.map(|targets| targets.batch_entropy),

@@ -11,7 +11,9 @@ use dinoxide_engine::tape::{Images, Keep, Tape};
 
 use super::TrainError;
 use super::optimizer::{Clip, Optimizer, Step};
-use crate::methods::{BACKBONE, Device, ForwardSeconds, Method, Outputs, PROTOTYPES, TargetFigures, Views, store};
+use crate::methods::{
+    BACKBONE, Device, ForwardSeconds, Method, Outputs, PROTOTYPES, TargetFigures, Terms, Views, store,
+};
 use crate::schedule::{Pace, Scheduled};
 
 /// Everything that training changes.
@@ -51,6 +53,8 @@ pub struct Crops<'a> {
 pub struct StepReport {
     /// The loss, of DINO a mean over images and pairs of views in nats.
     pub loss: f64,
+    /// Its terms beside the one of its targets.
+    pub terms: Terms,
     /// How sharp and varied the targets are, where they are probabilities.
     pub targets: Option<TargetFigures>,
     /// Norm of all gradients before clipping.
@@ -79,9 +83,14 @@ impl StepSeconds {
 }
 
 impl StepReport {
-    /// KL(P_t‖P_s), the part of the loss that is not the targets' own entropy: `loss = entropy + kl`.
+    /// The term of the loss that compares the targets.
+    pub fn matching(&self) -> f64 {
+        self.loss - self.terms.total()
+    }
+
+    /// KL(P_t‖P_s), what of that term is not the targets' own entropy: `loss = entropy + kl + terms`.
     pub fn kl(&self) -> Option<f64> {
-        self.targets.map(|targets| self.loss - targets.entropy)
+        self.targets.map(|targets| self.matching() - targets.entropy)
     }
 }
 
@@ -105,7 +114,7 @@ impl TrainState {
         at: &Scheduled,
     ) -> Result<StepReport, TrainError> {
         self.method.before_step(&mut self.student);
-        let mut loss = 0.0;
+        let (mut loss, mut terms) = (0.0, Terms::default());
         let mut outputs = Outputs::default();
         let mut micro = MicroBatch::default();
         let mut seconds = StepSeconds::default();
@@ -120,6 +129,7 @@ impl TrainState {
             tape.keep(self.keep);
             let forward = self.method.forward(&mut tape, &views, at);
             loss += share * forward.loss.value;
+            terms.add(forward.outputs.terms, share);
             seconds.add_forward(forward.seconds);
             let begun = Instant::now();
             tape.backward(&forward.loss, share as f32, &mut self.grads);
@@ -141,7 +151,7 @@ impl TrainState {
         }
         seconds.optimizer = begun.elapsed().as_secs_f64();
         store(&mut self.student, outputs.student_statistics.clone());
-        let report = StepReport { loss, targets: outputs.targets.figures(), grad_norm, seconds };
+        let report = StepReport { loss, terms, targets: outputs.targets.figures(), grad_norm, seconds };
         self.method.after_update(outputs, at);
         self.step = at.step + 1;
         Ok(report)

@@ -328,6 +328,22 @@ impl<'a> Tape<'a> {
         Loss { value, slot: node.slot() }
     }
 
+    /// A sum of losses, each times its weight.
+    pub fn sum(&mut self, losses: &[(Loss, f64)]) -> Loss {
+        let value = losses.iter().map(|(loss, weight)| weight * loss.value).sum();
+        let mut out = self.pool.take(1);
+        out[0] = value as f32;
+        let parts: Vec<(Slot, f64)> = losses.iter().map(|(loss, weight)| (loss.slot, *weight)).collect();
+        let node = self.push(out, 1, move |back, scale| {
+            for (slot, weight) in parts {
+                let mut d_part = back.pool.take(1);
+                d_part[0] = (f64::from(scale[0]) * weight) as f32;
+                back.give(slot, Rc::new(d_part));
+            }
+        });
+        Loss { value, slot: node.slot() }
+    }
+
     fn run(&self) -> Run<'a> {
         Run { kernels: self.kernels, params: self.params, frozen: self.frozen, pool: self.pool }
     }

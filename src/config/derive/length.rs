@@ -54,7 +54,7 @@ fn evaluations(draft: &Draft<'_>) -> usize {
 
 /// Everything that follows from the number of steps.
 pub(in crate::config) fn schedules(draft: &mut Draft<'_>) -> Result<(), ConfigError> {
-    if draft.config.method.name == MethodName::Dino {
+    if draft.config.method.name.has_dino_head() {
         teacher(draft)?;
         frozen_prototypes(draft, "dino.freeze_last_layer_steps")?;
     } else if draft.config.method.name == MethodName::Supervised {
@@ -125,7 +125,7 @@ fn head_first(draft: &mut Draft<'_>) -> Result<(), ConfigError> {
     // How a head is normalised does not show in its weights.
     let stored =
         init.head.clone().map(|head| HeadConfig { norm_last_layer: draft.config.head.norm_last_layer, ..head });
-    if draft.config.method.name == MethodName::Dino && stored.as_ref() == Some(&draft.config.head) {
+    if draft.config.method.name.has_dino_head() && stored.as_ref() == Some(&draft.config.head) {
         return Ok(());
     }
     let warmup = (draft.config.optim.warmup_epochs * per_epoch as f64) as usize;

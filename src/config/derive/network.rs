@@ -120,7 +120,7 @@ pub(in crate::config) fn views(draft: &mut Draft<'_>) -> Result<(), ConfigError>
     )?;
     match draft.config.method.name {
         MethodName::Supervised => return supervised::views(draft),
-        MethodName::Dino | MethodName::Swav => {
+        MethodName::Dino | MethodName::Ibot | MethodName::Dinov2 | MethodName::Swav => {
             let reason = "most of the gain of multi-crop at three quarters of its cost";
             draft.choose("views.local.count", whole(tuned::LOCAL_COUNT), reason)?;
         }
@@ -164,10 +164,13 @@ pub(in crate::config) fn method(draft: &mut Draft<'_>) -> Result<(), ConfigError
     if name == MethodName::Dino {
         return Ok(());
     }
+    if name.masks_patches() {
+        draft.choose("model.mask_token", true, "what the student sees in the place of masked patches")?;
+    }
     // A recipe for DINO may be the start of another method.
     let of_dino = |key: &str| key.starts_with("dino.") || key.starts_with("head.");
     let typed = |key: &str| matches!(draft.given.origin(key), Origin::File { .. } | Origin::Flag(_) | Origin::Set);
-    if !draft.given.iter().any(|(key, _)| of_dino(key) && typed(key)) {
+    if !name.has_dino_head() && !draft.given.iter().any(|(key, _)| of_dino(key) && typed(key)) {
         (draft.config.dino, draft.config.head) = (DinoConfig::default(), HeadConfig::default());
     }
     let small = small_data(draft.facts);
@@ -183,7 +186,7 @@ pub(in crate::config) fn method(draft: &mut Draft<'_>) -> Result<(), ConfigError
 
 /// Number of prototypes.
 pub(in crate::config) fn head(draft: &mut Draft<'_>) -> Result<(), ConfigError> {
-    if draft.config.method.name != MethodName::Dino {
+    if !draft.config.method.name.has_dino_head() {
         return Ok(());
     }
     if let Some(head) = draft.facts.init.as_ref().and_then(|init| init.head.as_ref()) {
@@ -257,7 +260,7 @@ fn bytes_per_image(config: &Config) -> f64 {
     // Of a hidden layer two values are kept, before and after what follows it.
     let layers = config.head_layers(backbone.dim());
     let per_row: usize = layers.iter().map(|[_, outputs]| 2 * outputs).sum();
-    let rows = config.crops_per_image() as f64 * per_row as f64;
+    let rows = (config.crops_per_image() as f64 + config.masked_patches()) * per_row as f64;
     4.0 * (backbone.kept_values(&crops(config, &backbone), keep) + rows)
 }
 
@@ -272,7 +275,7 @@ pub fn flops_per_image(config: &Config) -> f64 {
     let head = layers.iter().map(|[inputs, outputs]| 2.0 * *inputs as f64 * *outputs as f64).sum::<f64>();
     let teacher = if answering > 0 { backbone.work(&[global(answering)], 0.0).forward } else { 0.0 };
     let rows = 3 * (asking + config.views.local.count as usize) + answering;
-    student.forward + student.backward + teacher + rows as f64 * head
+    student.forward + student.backward + teacher + (rows as f64 + 4.0 * config.masked_patches()) * head
 }
 
 /// Floating-point operations of a labelled image: one forward pass of teacher and student each.

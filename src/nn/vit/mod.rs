@@ -19,6 +19,9 @@ use super::init::{Init, Registry};
 use super::pos_embed::{Resampling, position_mix};
 
 mod cost;
+mod patches;
+
+pub use patches::{Patchwise, Sight};
 
 /// LayerNorm epsilon of every ViT here (the factory functions of the reference override PyTorch's 1e-5).
 pub const LAYER_NORM_EPS: f64 = 1e-6;
@@ -59,7 +62,7 @@ pub struct Extras {
     pub registers: usize,
     /// What is between the two layers of a block's second branch.
     pub ffn: Ffn,
-    /// Whether a token that stands for masked patches is stored; nothing here reads it.
+    /// Whether there is a token that stands for masked patches.
     pub mask_token: MaskToken,
     /// How positions become those of another grid.
     pub resampling: Resampling,
@@ -76,14 +79,16 @@ pub enum Ffn {
     SwiGlu,
 }
 
-/// Whether a mask token is stored.
+/// Whether there is a token that stands for masked patches.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum MaskToken {
-    /// None is.
+    /// There is none.
     #[default]
     Absent,
-    /// One is, and kept as it is.
+    /// One is stored, and kept as it is.
     Stored,
+    /// One is trained.
+    Trained,
 }
 
 /// One transformer block's tensors.
@@ -105,6 +110,7 @@ struct Block {
 pub struct Vit {
     config: VitConfig,
     tokens: TokenParams,
+    mask_token: Option<ParamId>,
     patch_embed: (ParamId, ParamId),
     blocks: Vec<Block>,
     norm: Norm,
@@ -182,9 +188,12 @@ impl Vit {
         let pos_embed = registry.trained(format!("{prefix}pos_embed"), &[1, positions, width], token);
         let registers = (extras.registers > 0)
             .then(|| registry.trained(format!("{prefix}register_tokens"), &[1, extras.registers, width], register));
-        if extras.mask_token == MaskToken::Stored {
-            registry.push(format!("{prefix}mask_token"), &[1, width], Role::Fixed, Init::Zeros);
-        }
+        let role = match extras.mask_token {
+            MaskToken::Absent => None,
+            MaskToken::Stored => Some(Role::Fixed),
+            MaskToken::Trained => Some(Role::Trained),
+        };
+        let mask_token = role.map(|role| registry.push(format!("{prefix}mask_token"), &[1, width], role, Init::Zeros));
         // The reference leaves this convolution at PyTorch's default initialisation.
         let fan_in = Init::FanIn(channels * patch * patch);
         let shape = [width, channels, patch, patch];
@@ -216,7 +225,7 @@ impl Vit {
         let norm = norm(registry, &format!("{prefix}norm"), width);
         let grids = RefCell::default();
         let tokens = TokenParams { cls, pos_embed, registers };
-        Self { config, tokens, patch_embed: (kernel, bias), blocks, norm, grids }
+        Self { config, tokens, mask_token, patch_embed: (kernel, bias), blocks, norm, grids }
     }
 
     /// The sizes.
@@ -229,7 +238,7 @@ impl Vit {
     /// In the last block only the class token is a query, and only its row goes through projection and MLP: nothing else
     /// is read.
     pub fn class_tokens(&self, tape: &mut Tape<'_>, groups: &[Images<'_>], drop: Option<&KeptBranches>) -> Matrix {
-        let mut sequences = self.embed(tape, groups);
+        let mut sequences = self.embed(tape, groups, None);
         let last = self.blocks.len() - 1;
         for block in 0..last {
             sequences.tokens = self.block(tape, block, &sequences, drop);
@@ -250,7 +259,7 @@ impl Vit {
 
     /// All tokens of the last `n` blocks after the final norm, oldest first (`get_intermediate_layers`).
     pub fn intermediate_layers(&self, tape: &mut Tape<'_>, groups: &[Images<'_>], n: usize) -> Vec<Sequences> {
-        let mut sequences = self.embed(tape, groups);
+        let mut sequences = self.embed(tape, groups, None);
         let mut layers = Vec::with_capacity(n);
         for block in 0..self.blocks.len() {
             sequences.tokens = self.block(tape, block, &sequences, None);
@@ -265,7 +274,7 @@ impl Vit {
     /// Attention of the class token in the last block to all tokens, itself first: `[heads, N + 1]` per image
     /// (the first row of `get_last_selfattention`).
     pub fn last_class_attention(&self, tape: &mut Tape<'_>, groups: &[Images<'_>]) -> Vec<f32> {
-        let mut sequences = self.embed(tape, groups);
+        let mut sequences = self.embed(tape, groups, None);
         let last = self.blocks.len() - 1;
         for block in 0..last {
             sequences.tokens = self.block(tape, block, &sequences, None);
@@ -299,13 +308,18 @@ impl Vit {
         tokens
     }
 
-    fn embed(&self, tape: &mut Tape<'_>, groups: &[Images<'_>]) -> Sequences {
+    /// The tokens that the first block takes; the mask token stands for the patches `masked` of the first group.
+    fn embed(&self, tape: &mut Tape<'_>, groups: &[Images<'_>], masked: Option<&Rc<[u32]>>) -> Sequences {
         let mut packed = Vec::with_capacity(groups.len());
         let mut segments = Vec::new();
         let mut start = 0;
-        for group in groups {
+        for (number, group) in groups.iter().enumerate() {
             let rows = tape.patchify(*group, &self.config.normalize);
-            let patches = tape.linear(&rows, self.patch_embed.0, Some(self.patch_embed.1));
+            let mut patches = tape.linear(&rows, self.patch_embed.0, Some(self.patch_embed.1));
+            if let (0, Some(masked), Some(token)) = (number, masked, self.mask_token) {
+                let tokens = tape.repeat(token, masked.len());
+                patches = tape.replace_rows(&patches, Rc::clone(masked), &tokens);
+            }
             let len = group.patches.per_image() + self.config.leading_tokens();
             segments.extend((0..group.patches.images).map(|image| Segment { start: start + image * len, len }));
             start += group.patches.images * len;
@@ -395,9 +409,9 @@ fn add_branch(
 }
 
 impl Extras {
-    /// Whether it is a ViT of DINO, with nothing added.
+    /// Whether it is a ViT of DINO, with nothing added but perhaps a mask token, which DINO's own networks are trained with too (iBOT).
     pub fn is_none(&self) -> bool {
-        *self == Self::default()
+        *self == Self { mask_token: self.mask_token, ..Self::default() }
     }
 }
 

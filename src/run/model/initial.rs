@@ -10,7 +10,7 @@ use super::recognise::{recognise, square_root};
 use super::{IGNORED, backbone_config, is_run, open_run, part};
 use crate::checkpoint::names::is_counter;
 use crate::checkpoint::{CheckpointError, MatchReport, NamedTensor, Section, match_names, names, read_any};
-use crate::config::{HeadConfig, InitFacts, MethodName, ModelConfig};
+use crate::config::{HeadConfig, InitFacts, ModelConfig};
 use crate::methods::BACKBONE;
 use crate::methods::HEADS;
 use crate::methods::dino::HEAD;
@@ -100,7 +100,7 @@ impl InitialWeights {
                 path: path.to_path_buf(),
                 tensors,
                 backbone,
-                head: (config.method.name == MethodName::Dino).then_some(config.head),
+                head: config.method.name.has_dino_head().then_some(config.head),
                 center,
             });
         }

@@ -6,7 +6,9 @@ use dinoxide_engine::params::Params;
 use crate::config::{Centering, Config, ConfigError, DinoObjective, MethodName, ModelConfig, Origin, TeacherWeights};
 use crate::methods::barlow_twins::{BarlowTwins, BarlowTwinsConfig};
 use crate::methods::byol::{Byol, ByolConfig};
-use crate::methods::dino::{Balance, Dino, DinoConfig, Objective, Predictor, Teacher};
+use crate::methods::center::Balance;
+use crate::methods::dino::{Dino, DinoConfig, Objective, Predictor, Teacher};
+use crate::methods::ibot::{Ibot, IbotConfig};
 use crate::methods::moco::{Moco, MocoConfig, Negatives};
 use crate::methods::simclr::{Simclr, SimclrConfig};
 use crate::methods::supervised::{Supervised, SupervisedConfig};
@@ -14,6 +16,7 @@ use crate::methods::swav::{Swav, SwavConfig};
 use crate::methods::{EncoderConfig, Method};
 use crate::nn::backbone::BackboneConfig;
 use crate::nn::dino_head::{DinoHeadConfig, HeadNorm, LastLayer};
+use crate::nn::masking::Masking;
 use crate::run::RunError;
 
 /// The method of a configuration and the parameters of its student.
@@ -35,6 +38,7 @@ pub fn build(config: &Config) -> Result<(Box<dyn Method>, Params), RunError> {
     };
     Ok(match options.name {
         MethodName::Dino => boxed(Dino::new(dino_config(config)?)),
+        MethodName::Ibot | MethodName::Dinov2 => boxed(Ibot::new(ibot_config(config)?)),
         MethodName::Byol => boxed(Byol::new(&ByolConfig { hidden_dim: hidden_dim()?, out_dim: out_dim()?, encoder })),
         MethodName::Simclr => {
             let (hidden_dim, out_dim, layers) = (hidden_dim()?, out_dim()?, layers()?);
@@ -103,26 +107,13 @@ fn encoder_config(config: &Config) -> Result<EncoderConfig, RunError> {
 /// # Errors
 /// As [`backbone_config`].
 pub fn dino_config(config: &Config) -> Result<DinoConfig, RunError> {
-    let (encoder, head) = (encoder_config(config)?, &config.head);
-    let head = DinoHeadConfig {
-        in_dim: encoder.backbone.dim(),
-        out_dim: head.out_dim,
-        hidden_dim: head.hidden_dim,
-        bottleneck_dim: head.bottleneck_dim,
-        layers: head.layers,
-        norm: if head.use_bn { HeadNorm::Batch } else { HeadNorm::None },
-        last_layer: if head.norm_last_layer { LastLayer::Normalized } else { LastLayer::Free },
-    };
+    let encoder = encoder_config(config)?;
+    let head = head_config(config, encoder.backbone.dim());
     Ok(DinoConfig {
         encoder,
         head,
         student_temp: config.dino.student_temp,
-        balance: match config.dino.centering {
-            Centering::Centering => Balance::Center { momentum: config.dino.center_momentum },
-            Centering::SinkhornKnopp => Balance::SINKHORN_KNOPP,
-            Centering::SoftmaxBatch => Balance::SOFTMAX_BATCH,
-            Centering::None => Balance::None,
-        },
+        balance: balance(config),
         teacher: match config.dino.teacher {
             TeacherWeights::Momentum => Teacher::Momentum,
             TeacherWeights::Student => Teacher::Student,
@@ -134,5 +125,51 @@ pub fn dino_config(config: &Config) -> Result<DinoConfig, RunError> {
             DinoObjective::Mse => Objective::Mse,
         },
         predictor: if config.dino.predictor { Predictor::LikeByol } else { Predictor::None },
+    })
+}
+
+/// The projection head of DINO for features of this width.
+fn head_config(config: &Config, in_dim: usize) -> DinoHeadConfig {
+    let head = &config.head;
+    DinoHeadConfig {
+        in_dim,
+        out_dim: head.out_dim,
+        hidden_dim: head.hidden_dim,
+        bottleneck_dim: head.bottleneck_dim,
+        layers: head.layers,
+        norm: if head.use_bn { HeadNorm::Batch } else { HeadNorm::None },
+        last_layer: if head.norm_last_layer { LastLayer::Normalized } else { LastLayer::Free },
+    }
+}
+
+fn balance(config: &Config) -> Balance {
+    match config.dino.centering {
+        Centering::Centering => Balance::Center { momentum: config.dino.center_momentum },
+        Centering::SinkhornKnopp => Balance::SINKHORN_KNOPP,
+        Centering::SoftmaxBatch => Balance::SOFTMAX_BATCH,
+        Centering::None => Balance::None,
+    }
+}
+
+fn ibot_config(config: &Config) -> Result<IbotConfig, RunError> {
+    let options = &config.method;
+    let BackboneConfig::Vit(vit) = backbone_config(config)? else { return Err(missing("model.mask_token")) };
+    let head = head_config(config, vit.embed_dim);
+    let out_dim = options.patch_out_dim.ok_or_else(|| missing("method.patch_out_dim"))?;
+    let number = |key: &str, value: Option<f64>| value.ok_or_else(|| missing(key));
+    Ok(IbotConfig {
+        vit,
+        drop_path: config.model.drop_path,
+        seed: config.run.seed,
+        patch_head: (out_dim > 0).then(|| DinoHeadConfig { out_dim, ..head.clone() }),
+        head,
+        student_temp: config.dino.student_temp,
+        balance: balance(config),
+        masking: Masking {
+            probability: number("method.mask_probability", options.mask_probability)?,
+            ratio: options.mask_ratio.ok_or_else(|| missing("method.mask_ratio"))?,
+        },
+        patch_weight: number("method.patch_weight", options.patch_weight)?,
+        koleo_weight: number("method.koleo", options.koleo)?,
     })
 }

@@ -8,6 +8,7 @@ use super::numbers::Numbers;
 use crate::config::MethodName;
 use crate::nn::backbone::BackboneConfig;
 use crate::nn::vit::VitConfig;
+use crate::report::curves::StepPoint;
 use crate::report::page::{Verdict, VerdictState};
 use crate::run::RunError;
 use crate::run::health::{Finding, Pulse, Scale, Targets};
@@ -42,7 +43,9 @@ fn finding(trained: &Trained<'_>, numbers: &Numbers) -> (VerdictState, String) {
         return (VerdictState::Warning, "no step was logged".to_owned());
     }
     let count = last.len() as f64;
-    let loss = last.iter().map(|step| step.loss).sum::<f64>() / count;
+    // Of a loss of several terms the one that compares the targets.
+    let matching = |step: &StepPoint| Some(step.entropy? + step.kl?);
+    let loss = last.iter().map(|step| matching(step).unwrap_or(step.loss)).sum::<f64>() / count;
     let entropy = last.iter().map(|step| step.entropy).sum::<Option<f64>>().map(|sum| sum / count);
     // The norm of the gradient is not among the figures of a page; the monitor has seen it.
     let batch_entropy = numbers.batch_entropy.unwrap_or(f64::INFINITY);

@@ -78,6 +78,20 @@ impl Tape<'_> {
         })
     }
 
+    /// `rows` rows that all are the token: `[D]` to `[rows, D]`.
+    pub fn repeat(&mut self, token: ParamId, rows: usize) -> Matrix {
+        let values = self.params.get(token);
+        let width = values.len();
+        let mut out = self.pool.take(rows * width);
+        out.chunks_exact_mut(width).for_each(|row| row.copy_from_slice(values));
+        self.push(out, width, move |back, d_out| {
+            let kernels = back.kernels;
+            if let Some(d_token) = back.grad(token) {
+                kernels.add_column_sums(d_out[..].into(), d_token);
+            }
+        })
+    }
+
     /// `x` with `values` in the place of its rows `rows`, which are distinct.
     ///
     /// # Panics

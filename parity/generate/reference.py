@@ -84,11 +84,13 @@ def attention(x: torch.Tensor, p: dict, name: str, heads: int) -> tuple:
     return linear(mixed, p, name + ".proj"), weights
 
 
-def vit(p: dict, images: torch.Tensor, heads: int) -> dict:
-    """`cls`, normed output of every block (`layers`), last `attention`. `p` without prefix."""
+def vit(p: dict, images: torch.Tensor, heads: int, masked: torch.Tensor | None = None) -> dict:
+    """`cls`, normed output of every block (`layers`), last `attention`. `p` without prefix; the mask token stands for `masked` patches."""
     patch = p["patch_embed.proj.weight"].shape[-1]
     x = F.conv2d(images, p["patch_embed.proj.weight"], p["patch_embed.proj.bias"], stride=patch)
     x = x.flatten(2).transpose(1, 2)  # [B, N, D]
+    if masked is not None:
+        x = torch.where(masked[..., None], p["mask_token"], x)
     x = torch.cat([p["cls_token"].expand(len(x), -1, -1), x], dim=1)
     x = x + interpolate_positions(p["pos_embed"], images.shape[2], images.shape[3], patch)
     layers, i = [], 0

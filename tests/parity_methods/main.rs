@@ -3,12 +3,16 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed preparation is a failed test")]
 
+mod ibot;
+#[path = "../support/mod.rs"]
 mod support;
 
 use dinoxide::loss::barlow_twins::barlow_twins_loss;
 use dinoxide::loss::byol::byol_loss;
 use dinoxide::loss::contrast::{in_batch, nt_xent, with_queue};
 use dinoxide::loss::dino::ViewCount;
+use dinoxide::loss::koleo::koleo_loss;
+use dinoxide::loss::masked::masked_patch_loss;
 use dinoxide::methods::barlow_twins::{BarlowTwins, BarlowTwinsConfig};
 use dinoxide::methods::byol::{Byol, ByolConfig};
 use dinoxide::methods::center::Balance;
@@ -81,6 +85,35 @@ fn losses_and_their_gradients_equal_pytorch_and_lightly() {
     check("barlow_twins", width, &|tape, x| barlow_twins_loss(tape, x, 0.0051));
 }
 
+#[test]
+fn losses_of_masked_patches_and_koleo_equal_pytorch_and_lightly() {
+    let fixture = Fixture::open("method/masked.safetensors");
+    let values = |name: &str| fixture.values(name).into_iter().map(|value| value as f32).collect::<Vec<_>>();
+    let (targets, weights) =
+        (values("masked.targets"), ibot::masks(&fixture, "masked.mask", fixture.usize("patches")).remove(0).weights());
+    let prototypes = fixture.usize("prototypes");
+    let (value, gradient) = value_and_gradient(&values("masked.input"), prototypes, |tape, x| {
+        masked_patch_loss(tape, x, &targets, &weights, 0.1)
+    });
+    assert_close("masked", [value as f32], &fixture.values("masked.loss"), LOSS_TOLERANCE);
+    assert_close("masked", gradient, &fixture.values("masked.grad"), LOSS_TOLERANCE);
+    let (images, width) = (fixture.usize("batch"), fixture.usize("width"));
+    let (value, gradient) = value_and_gradient(&values("koleo.input"), width, |tape, x| koleo_loss(tape, x, images));
+    assert_close("koleo", [value as f32], &fixture.values("koleo.loss"), LOSS_TOLERANCE);
+    assert_close("koleo", gradient, &fixture.values("koleo.grad"), LOSS_TOLERANCE);
+}
+
+#[test]
+fn an_image_that_is_there_twice_has_no_direction_to_part_in() {
+    let twice = [0.6_f32, 0.8, 0.6, 0.8, 0.8, -0.6];
+    let (value, gradient) = value_and_gradient(&twice, 2, |tape, x| koleo_loss(tape, x, 3));
+    assert!(value > 10.0 && value.is_finite(), "{value}");
+    assert_eq!(gradient[2..4], [0.0; 2], "only the third image parts, from the first");
+    assert!(gradient.iter().all(|value| value.abs() < 1.0), "{gradient:?}");
+    let (value, gradient) = value_and_gradient(&twice[..2], 2, |tape, x| koleo_loss(tape, x, 1));
+    assert_eq!((value, gradient), (0.0, vec![0.0; 2]), "one image has no other");
+}
+
 /// The method of a fixture and its student, filled.
 fn build(name: &str, fixture: &Fixture) -> (Box<dyn Method>, Params) {
     fn boxed<M: Method + 'static>((method, student): (M, Params)) -> (Box<dyn Method>, Params) {
@@ -93,6 +126,7 @@ fn build(name: &str, fixture: &Fixture) -> (Box<dyn Method>, Params) {
         Moco::new(&MocoConfig { encoder: encoder.clone(), hidden_dim, out_dim, layers, temperature, negatives })
     };
     let (mut method, mut student) = match name {
+        "ibot" | "dinov2" => boxed(ibot::scripted(fixture)),
         name if name.starts_with("dino_") => boxed(Dino::new(ablation(name, fixture, encoder))),
         "byol" => boxed(Byol::new(&ByolConfig { encoder, hidden_dim, out_dim })),
         "simclr" => {
@@ -188,7 +222,7 @@ fn check(name: &str) {
             lr: lr[step],
             weight_decay: decay[step],
             momentum: momentum[step],
-            teacher_temp: if name.starts_with("dino_") { fixture.f64("teacher_temp") } else { 0.0 },
+            teacher_temp: if name.starts_with("dino_") || ibot::is(name) { fixture.f64("teacher_temp") } else { 0.0 },
             freeze_last_layer: false,
             freeze_backbone: false,
             ends_epoch: (step + 1) % 3 == 0,
@@ -206,6 +240,11 @@ fn check(name: &str) {
             first_gradients(name, &state, &fixture);
         }
     }
+    final_state(name, &state, &fixture);
+}
+
+/// Samples of the weights, and queues and centres.
+fn final_state(name: &str, state: &TrainState, fixture: &Fixture) {
     let (theirs, norms) = (fixture.values("student.samples"), fixture.values("grad.norm"));
     for (index, ours) in samples(&state.student, state.student.values()).into_iter().enumerate() {
         // AdamW makes steps of the noise in gradients that are 0: what comes before a normalisation has no say in its mean.
@@ -213,10 +252,14 @@ fn check(name: &str) {
             assert_close(name, ours, &theirs[16 * index..16 * (index + 1)], WEIGHT_TOLERANCE);
         }
     }
-    for tensor in
-        state.method.state().iter().filter(|tensor| tensor.name.starts_with("queue") && tensor.shape.len() == 2)
-    {
-        let stored = if tensor.name == "queue" { "queue.0" } else { tensor.name };
+    for tensor in state.method.state() {
+        let stored = match tensor.name {
+            "queue" | "queue.0" => "queue.0",
+            "queue.1" => "queue.1",
+            "center" if ibot::is(name) => "queue.0",
+            "center2" => "queue.1",
+            _ => continue,
+        };
         assert_close(tensor.name, tensor.values.iter().copied(), &fixture.values(stored), WEIGHT_TOLERANCE);
     }
 }
@@ -235,6 +278,12 @@ fn first_gradients(name: &str, state: &TrainState, fixture: &Fixture) {
         let error = relative(ours, &theirs);
         assert!(error <= 5e-4, "{name} {}: first gradient off by {error:.1e}", spec.name);
     }
+}
+
+#[test]
+fn ten_losses_of_ibot_and_dinov2_equal_pytorch() {
+    check("ibot");
+    check("dinov2");
 }
 
 #[test]

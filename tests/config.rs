@@ -177,6 +177,37 @@ fn a_recipe_may_be_another_one_with_something_changed() {
 }
 
 #[test]
+fn methods_with_masks_share_the_sections_of_dino() {
+    for name in ["ibot", "dinov2"] {
+        for images in [5000, 500_000] {
+            let (config, _) = plan(&[&format!("method.name={name}")], &facts(images, 400));
+            assert!(config.model.mask_token && config.method.mask_ratio.is_some(), "{name}");
+            let (dino, _) = plan(&[], &facts(images, 400));
+            assert_eq!((&config.head, &config.dino.teacher_temp), (&dino.head, &dino.dino.teacher_temp), "{name}");
+            let (_folder, path) = file(&config.to_commented_toml().unwrap());
+            assert_eq!(Config::from_file(&path).unwrap(), config, "{name}");
+        }
+    }
+    let refused = |pairs: &[&str]| resolve(&given(pairs), &facts(5000, 400)).unwrap_err().to_string();
+    for (option, words) in [
+        ("dino.predictor=true", "`dino.predictor`"),
+        ("dino.loss=mse", "`dino.loss`"),
+        ("model.name=resnet50", "a ViT: the method iBOT masks patches"),
+        ("model.mask_token=false", "this method trains it"),
+        ("method.mask_ratio=[0.5, 0.1]", "two rising numbers"),
+        ("method.mask_probability=1.5", "method.mask_probability"),
+        ("method.koleo=-1", "method.koleo"),
+        ("method.patch_out_dim=1", "0 for the head of class tokens"),
+        ("method.temperature=0.1", "`method.temperature`"),
+    ] {
+        let error = refused(&["method.name=ibot", option]);
+        assert!(error.contains(words), "{option}: {error}");
+    }
+    let error = refused(&["method.name=ibot", "views.global.size=8", "model.patch_size=8"]);
+    assert!(error.contains("two patches"), "{error}");
+}
+
+#[test]
 fn every_method_has_its_options_and_no_others() {
     for name in ["byol", "simclr", "mocov2", "mocov3", "swav", "barlow_twins", "supervised"] {
         for images in [5000, 500_000] {

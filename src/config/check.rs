@@ -201,6 +201,9 @@ fn masks(config: &Config, check: &Checker<'_>) -> Result<(), ConfigError> {
     let allowed = format!("a ViT: the method {} masks patches", method.name.title());
     check.require(model.shape().is_some(), "model.name", &model.name, &allowed)?;
     check.require(model.mask_token, "model.mask_token", model.mask_token, "true: this method trains it")?;
+    let (side, patch) = (config.views.global.size, model.patch_size);
+    let allowed = format!("at least two patches of {patch} px");
+    check.require(side as usize >= 2 * patch, "views.global.size", side, &allowed)?;
     let probability = method.mask_probability.unwrap_or(f64::NAN);
     check.share("method.mask_probability", probability)?;
     let ratio = method.mask_ratio.unwrap_or([f64::NAN; 2]);

@@ -54,6 +54,8 @@ pub const RECIPES: &[Recipe] = recipes! { "recipes":
     "dino-no-multicrop"
     "dino-mse"
     "dino-predictor"
+    "ibot-vits16"
+    "dinov2-vitl16"
     "byol"
     "byol-vits16"
     "byol-rn50w2"

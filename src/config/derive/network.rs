@@ -164,7 +164,7 @@ pub(in crate::config) fn method(draft: &mut Draft<'_>) -> Result<(), ConfigError
     if name == MethodName::Dino {
         return Ok(());
     }
-    if name.masks_patches() {
+    if name.masks_patches() && draft.config.model.shape().is_some() {
         draft.choose("model.mask_token", true, "what the student sees in the place of masked patches")?;
     }
     // A recipe for DINO may be the start of another method.

@@ -81,6 +81,14 @@ fn every_method_is_trained_resumed_and_used() {
         let out = |name: &str| place.path().join(format!("{method}-{name}")).display().to_string();
         dinoxide(&["embed", &data.display().to_string(), "-o", &out("features.npz")]).expect(0);
         dinoxide(&["export", "-o", &out("backbone.safetensors")]).expect(0);
+        let names = |file: &str| {
+            let bytes = std::fs::read(out(file)).unwrap();
+            String::from_utf8_lossy(&bytes[8..bytes.len().min(1 << 16)]).into_owned()
+        };
+        // Other programs have no mask token in a ViT of DINO.
+        assert_eq!(names("backbone.safetensors").contains("mask_token"), has_dino_head(method), "{method}");
+        dinoxide(&["export", "--to", "hf", "-o", &out("hf")]).expect(0);
+        assert!(!names("hf/model.safetensors").contains("mask_token"), "{method}");
         // The official program reads DINO's state alone.
         dinoxide(&["export", "--what", "full", "-o", &out("full.pth")]).expect(1).saying(&["--what backbone"]);
     }

@@ -164,7 +164,12 @@ pub fn is_counter(name: &str) -> bool {
 
 /// Whether a frozen network computes with a tensor: it counts no batches, and masks no patches.
 pub fn is_read(name: &str) -> bool {
-    !is_counter(name) && name != "mask_token"
+    !is_counter(name) && !is_mask_token(name)
+}
+
+/// Whether a tensor stands for masked patches in training.
+pub fn is_mask_token(name: &str) -> bool {
+    name == "mask_token"
 }
 
 /// Compares names and shapes; a counter may be missing. Tensors that only the file has are ignored if they start with one of `ignorable`

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::RunError;
 use super::input::Network;
 use super::model::{Model, load_backbone, section, tensors};
-use crate::checkpoint::names::is_read;
+use crate::checkpoint::names::{is_mask_token, is_read};
 use crate::checkpoint::{NamedTensor, Section, onnx, read_any};
 use crate::eval::features::ImageBatch;
 
@@ -96,7 +96,7 @@ fn check_tensors(ours: &Model, theirs: &Model) -> Result<(), String> {
 
 /// The tensors that a forward pass needs; timm keeps no mask token.
 fn without_mask(tensors: Vec<NamedTensor>) -> Vec<NamedTensor> {
-    tensors.into_iter().filter(|tensor| tensor.name != "mask_token").collect()
+    tensors.into_iter().filter(|tensor| !is_mask_token(&tensor.name)).collect()
 }
 
 /// The class token's position added to the token, as timm keeps both where there are registers.

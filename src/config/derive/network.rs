@@ -173,13 +173,12 @@ pub(in crate::config) fn method(draft: &mut Draft<'_>) -> Result<(), ConfigError
     if !name.has_dino_head() && !draft.given.iter().any(|(key, _)| of_dino(key) && typed(key)) {
         (draft.config.dino, draft.config.head) = (DinoConfig::default(), HeadConfig::default());
     }
-    let small = small_data(draft.facts);
-    let (method, reason) = if small { (name.small(), "small data") } else { (name.paper(), "as in the paper") };
-    let options = Config { method, ..Config::default() };
-    for (key, value) in options.values_under(&["method."])? {
-        if key != "method.name" {
-            draft.choose(key, value, reason)?;
-        }
+    let options = |method| Config { method, ..Config::default() }.values_under(&["method."]);
+    let (paper, small) = (options(name.paper())?, options(name.small())?);
+    for ((key, paper), (_, small)) in paper.into_iter().zip(small).filter(|((key, _), _)| *key != "method.name") {
+        let differs = small_data(draft.facts) && paper != small;
+        let (value, reason) = if differs { (small, "small data") } else { (paper, "as in the paper") };
+        draft.choose(key, value, reason)?;
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::checkpoint::NamedTensor;
+use crate::checkpoint::names::is_mask_token;
 use crate::nn::vit::{Ffn, LAYER_NORM_EPS, VitConfig};
 use crate::run::RunError;
 
@@ -40,7 +41,7 @@ pub fn timm_model(config: &VitConfig) -> (&'static str, Value) {
 /// The tensors as timm has them: no mask token, SwiGLU's layers under an MLP's names, and with registers the class token's
 /// position added to the token.
 pub fn for_timm(tensors: Vec<NamedTensor>) -> Vec<NamedTensor> {
-    let mut tensors: Vec<NamedTensor> = tensors.into_iter().filter(|tensor| tensor.name != "mask_token").collect();
+    let mut tensors: Vec<NamedTensor> = tensors.into_iter().filter(|tensor| !is_mask_token(&tensor.name)).collect();
     for tensor in &mut tensors {
         tensor.name = tensor.name.replace(".mlp.w12.", ".mlp.fc1.").replace(".mlp.w3.", ".mlp.fc2.");
     }

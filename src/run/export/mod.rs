@@ -19,7 +19,7 @@ use super::input::Network;
 use super::model::{Model, is_ours, is_run, metadata, name_of, open_run, tensors};
 use crate::checkpoint::atomic::write_atomic;
 use crate::checkpoint::dialect::{HuggingFaceModel, hugging_face, timm_xcit};
-use crate::checkpoint::names::{is_counter, is_read};
+use crate::checkpoint::names::{is_counter, is_mask_token, is_read};
 use crate::checkpoint::onnx::Output;
 use crate::checkpoint::torch_save::Item;
 use crate::checkpoint::{Loaded, NamedTensor, folder, onnx, safetensors, torch_save};
@@ -103,7 +103,7 @@ pub fn export(request: &ExportRequest) -> Result<ExportReport, RunError> {
     let tensors = match (request.what, to) {
         (ExportWhat::Backbone, ExportFormat::Safetensors) => safetensors_file(out, &tensors(&model), &model)?,
         (ExportWhat::Backbone, ExportFormat::Torch) => {
-            let tensors = tensors(&model);
+            let tensors = of_other_programs(&model);
             torch_save::write(out, &state_dict(&tensors, ""))?;
             tensors.len()
         }
@@ -124,6 +124,12 @@ pub fn export(request: &ExportRequest) -> Result<ExportReport, RunError> {
         }
     };
     Ok(ExportReport { tensors, out: out.clone() })
+}
+
+/// The tensors that other programs' networks have: a ViT of DINO has no mask token there, one of DINOv2 has.
+fn of_other_programs(model: &Model) -> Vec<NamedTensor> {
+    let plain = model.backbone.config().vit().is_some_and(|vit| vit.extras.is_none());
+    tensors(model).into_iter().filter(|tensor| !plain || !is_mask_token(&tensor.name)).collect()
 }
 
 /// The format that a file's name stands for.
@@ -155,7 +161,7 @@ fn for_hugging_face(model: &Model) -> Result<(Vec<NamedTensor>, Value), RunError
             let description = dinov2::hugging_face_model(config)?;
             (dinov2::for_hugging_face(tensors, config), HuggingFaceModel::Dinov2, description)
         }
-        BackboneConfig::Vit(config) => (tensors, HuggingFaceModel::Vit, describe::vit_model(config)),
+        BackboneConfig::Vit(config) => (of_other_programs(model), HuggingFaceModel::Vit, describe::vit_model(config)),
         BackboneConfig::ResNet(config) => (tensors, HuggingFaceModel::ResNet, resnet::hugging_face_model(config)),
         BackboneConfig::Xcit(config) => {
             return Err(RunError::NoSuchNetwork { format: "transformers", network: config.name() });

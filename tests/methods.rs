@@ -9,7 +9,7 @@ use std::process::Command;
 use running::{Outcome, Running, TINY, make_images, pretrain, run};
 
 /// The methods and options that keep them small.
-const METHODS: [(&str, &[&str]); 7] = [
+const METHODS: [(&str, &[&str]); 8] = [
     ("byol", &["method.hidden_dim=32", "method.out_dim=16", "views.local.count=1"]),
     ("simclr", &["method.hidden_dim=32", "method.out_dim=16", "views.local.count=0"]),
     ("mocov2", &["method.hidden_dim=32", "method.out_dim=16", "method.queue=10", "views.local.count=0"]),
@@ -25,6 +25,10 @@ const METHODS: [(&str, &[&str]); 7] = [
             "method.freeze_prototypes_steps=1",
             "views.local.count=2",
         ],
+    ),
+    (
+        "deepcluster_v2",
+        &["method.hidden_dim=32", "method.out_dim=16", "method.prototypes=5", "method.heads=2", "views.local.count=2"],
     ),
     ("barlow_twins", &["method.out_dim=16", "views.local.count=0"]),
     ("supervised", &["views.local.count=0", "views.global.count=2"]),

@@ -7,13 +7,16 @@ mod support;
 
 use dinoxide::loss::barlow_twins::barlow_twins_loss;
 use dinoxide::loss::byol::byol_loss;
+use dinoxide::loss::cluster::{Clustering, cluster_cross_entropy};
 use dinoxide::loss::contrast::{in_batch, nt_xent, with_queue};
 use dinoxide::loss::dino::ViewCount;
 use dinoxide::methods::barlow_twins::{BarlowTwins, BarlowTwinsConfig};
 use dinoxide::methods::byol::{Byol, ByolConfig};
+use dinoxide::methods::deepcluster::{DeepCluster, DeepClusterConfig};
 use dinoxide::methods::dino::{Balance, Dino, DinoConfig, Objective, Predictor, Teacher};
 use dinoxide::methods::moco::{Moco, MocoConfig, Negatives};
 use dinoxide::methods::simclr::{Simclr, SimclrConfig};
+use dinoxide::methods::spherical_kmeans::spherical_kmeans;
 use dinoxide::methods::swav::{Swav, SwavConfig};
 use dinoxide::methods::{Device, EncoderConfig, Method};
 use dinoxide::nn::dino_head::{DinoHeadConfig, HeadNorm, LastLayer};
@@ -110,6 +113,15 @@ fn build(name: &str, fixture: &Fixture) -> (Box<dyn Method>, Params) {
             queue: fixture.usize("queue"),
             queue_from_epoch: fixture.usize("queue_from_step"),
         })),
+        "deepcluster_v2" => boxed(DeepCluster::new(DeepClusterConfig {
+            encoder,
+            hidden_dim,
+            out_dim,
+            prototypes: fixture.usize("prototypes"),
+            heads: fixture.usize("clusterings"),
+            temperature: fixture.f64("temperature"),
+            images: fixture.usize("images"),
+        })),
         _ => {
             let (layers, off_diagonal) = (fixture.usize("layers"), fixture.f64("off_diagonal"));
             boxed(BarlowTwins::new(&BarlowTwinsConfig { encoder, out_dim, layers, off_diagonal }))
@@ -179,6 +191,8 @@ fn check(name: &str) {
     let (batch, global, local) = (fixture.usize("batch"), fixture.usize("global"), fixture.usize("local"));
     let scheduled = |name: &str| fixture.values(&format!("schedule.{name}"));
     let (lr, decay, momentum) = (scheduled("lr"), scheduled("weight_decay"), scheduled("momentum"));
+    // Before that step there is nothing to learn.
+    let learns_from = if name == "deepcluster_v2" { fixture.usize("learns_from") } else { 0 };
     let losses = fixture.values("loss");
     for (step, theirs) in losses.iter().enumerate() {
         let at = Scheduled {
@@ -197,11 +211,16 @@ fn check(name: &str) {
         let locals = filler_bytes(&format!("local.{step}"), views * batch * local * local * 3);
         let mut crops = vec![Crops { pixels: &globals, side: global, views: 2 }];
         crops.extend((views > 0).then_some(Crops { pixels: &locals, side: local, views }));
+        if name == "deepcluster_v2" {
+            let images = fixture.usize("images");
+            let shown: Vec<u32> = (0..batch).map(|place| ((2 * step + place) % images) as u32).collect();
+            state.method.take_images(&shown);
+        }
         let report = state.step(Device { kernels: &cpu, pool: &pool }, &crops, batch, &at).unwrap();
         let error = (report.loss - theirs).abs() / theirs;
         println!("{name}, step {step}: loss {} against {theirs}, {error:.1e}", report.loss);
         assert!(error <= TEN_TOLERANCE, "{name}, step {step}: loss {} against {theirs}, {error:.1e}", report.loss);
-        if step == 0 {
+        if step == learns_from {
             first_gradients(name, &state, &fixture);
         }
     }
@@ -212,9 +231,9 @@ fn check(name: &str) {
             assert_close(name, ours, &theirs[16 * index..16 * (index + 1)], WEIGHT_TOLERANCE);
         }
     }
-    for tensor in
-        state.method.state().iter().filter(|tensor| tensor.name.starts_with("queue") && tensor.shape.len() == 2)
-    {
+    let kept = ["queue", "memory", "centroids", "labels"];
+    let compared = |name: &str| kept.iter().any(|kept| name.starts_with(kept));
+    for tensor in state.method.state().iter().filter(|tensor| compared(tensor.name) && tensor.shape.len() >= 2) {
         let stored = if tensor.name == "queue" { "queue.0" } else { tensor.name };
         assert_close(tensor.name, tensor.values.iter().copied(), &fixture.values(stored), WEIGHT_TOLERANCE);
     }
@@ -255,6 +274,31 @@ fn ten_losses_of_moco_equal_pytorch() {
 #[test]
 fn ten_losses_of_swav_with_a_queue_equal_pytorch() {
     check("swav");
+}
+
+#[test]
+fn ten_losses_of_deepcluster_with_its_memory_equal_pytorch() {
+    check("deepcluster_v2");
+}
+
+#[test]
+fn clusters_and_their_loss_equal_pytorch() {
+    let fixture = Fixture::open("method/clusters.safetensors");
+    let values = |name: &str| fixture.values(name).into_iter().map(|value| value as f32).collect::<Vec<_>>();
+    let (width, centroids, labels) = (fixture.usize("width"), values("centroids"), values("labels"));
+    let known = |label: &f32| (*label >= 0.0).then_some(*label as usize);
+    let heads = centroids.chunks_exact(centroids.len() / 2).zip(labels.chunks_exact(labels.len() / 2));
+    let clusterings: Vec<Clustering<'_>> =
+        heads.map(|(centroids, labels)| Clustering { centroids, labels: labels.iter().map(known).collect() }).collect();
+    let (value, gradient) =
+        value_and_gradient(&values("input"), width, |tape, z| cluster_cross_entropy(tape, z, &clusterings, 0.1));
+    assert_close("loss", [value as f32], &fixture.values("loss"), LOSS_TOLERANCE);
+    assert_close("gradient", gradient, &fixture.values("grad"), LOSS_TOLERANCE);
+
+    let mut centroids = values("kmeans.first");
+    let of = spherical_kmeans(&values("kmeans.rows"), width, &mut centroids, fixture.usize("rounds"));
+    assert_eq!(of, fixture.values("kmeans.of").into_iter().map(|of| of as usize).collect::<Vec<_>>());
+    assert_close("centroids", centroids, &fixture.values("kmeans.centroids"), LOSS_TOLERANCE);
 }
 
 #[test]

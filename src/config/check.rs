@@ -198,6 +198,8 @@ fn method(config: &Config, check: &Checker<'_>) -> Result<(), ConfigError> {
         ("method.layers", method.layers, paper.layers, 1),
         ("method.prototypes", method.prototypes, paper.prototypes, 2),
         ("method.classes", method.classes, paper.classes, 2),
+        ("method.heads", method.heads, paper.heads, 1),
+        ("method.images", method.images, paper.images, 1),
         // MoCo has nothing to compare with but its queue; SwAV can do without.
         ("method.queue", method.queue, paper.queue, usize::from(method.name == MethodName::Mocov2)),
     ];
@@ -205,6 +207,10 @@ fn method(config: &Config, check: &Checker<'_>) -> Result<(), ConfigError> {
         check.require(size.is_some() || asked.is_none(), key, "not set", "a whole number")?;
         check.at_least(key, size.unwrap_or(fewest), fewest)?;
         check.require(size.unwrap_or(0) <= MOST, key, size.unwrap_or(0), &format!("at most {MOST}"))?;
+    }
+    if let (Some(images), Some(prototypes)) = (method.images, method.prototypes) {
+        let allowed = format!("at most the images, {images}: each is in one cluster");
+        check.require(prototypes <= images, "method.prototypes", prototypes, &allowed)?;
     }
     let numbers = [
         ("method.temperature", method.temperature, paper.temperature),

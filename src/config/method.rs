@@ -36,6 +36,12 @@ pub struct MethodConfig {
     /// Number of prototypes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prototypes: Option<usize>,
+    /// Clusterings, each with so many prototypes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub heads: Option<usize>,
+    /// Number of images that are remembered, those of the data.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub images: Option<usize>,
     /// Temperature of the assignments to prototypes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub epsilon: Option<f64>,
@@ -76,6 +82,9 @@ pub enum MethodName {
     Mocov3,
     /// SwAV (Caron et al. 2020).
     Swav,
+    /// DeepCluster v2 (Caron et al. 2018 and 2020).
+    #[serde(rename = "deepcluster_v2")]
+    DeepClusterV2,
     /// Barlow Twins (Zbontar et al. 2021).
     BarlowTwins,
     /// Known classes (DeiT, Touvron et al. 2021).
@@ -91,6 +100,8 @@ const NONE: MethodConfig = MethodConfig {
     layers: None,
     temperature: None,
     prototypes: None,
+    heads: None,
+    images: None,
     epsilon: None,
     queue: None,
     queue_from_epoch: None,
@@ -151,6 +162,17 @@ const SWAV: MethodConfig = MethodConfig {
     freeze_prototypes_steps: Some(313),
     ..NONE
 };
+/// DeepCluster v2: SwAV's appendix; images of ImageNet.
+const DEEPCLUSTER_V2: MethodConfig = MethodConfig {
+    name: MethodName::DeepClusterV2,
+    hidden_dim: Some(2048),
+    out_dim: Some(128),
+    temperature: Some(0.1),
+    prototypes: Some(3000),
+    heads: Some(3),
+    images: Some(1_281_167),
+    ..NONE
+};
 /// Barlow Twins: section 2.2.
 const BARLOW_TWINS: MethodConfig = MethodConfig {
     name: MethodName::BarlowTwins,
@@ -178,6 +200,7 @@ impl MethodName {
             Self::Mocov2 => MOCOV2,
             Self::Mocov3 => MOCOV3,
             Self::Swav => SWAV,
+            Self::DeepClusterV2 => DEEPCLUSTER_V2,
             Self::BarlowTwins => BARLOW_TWINS,
             Self::Supervised => SUPERVISED,
         }
@@ -200,6 +223,7 @@ impl MethodName {
             },
             Self::Mocov3 => MethodConfig { hidden_dim: Some(1024), ..paper },
             Self::Swav => MethodConfig { hidden_dim: Some(512), prototypes: Some(128), epsilon: Some(0.015), ..paper },
+            Self::DeepClusterV2 => MethodConfig { hidden_dim: Some(512), prototypes: Some(128), ..paper },
             Self::BarlowTwins => MethodConfig { out_dim: Some(1024), ..paper },
         }
     }
@@ -213,6 +237,7 @@ impl MethodName {
             Self::Mocov2 => "MoCo v2",
             Self::Mocov3 => "MoCo v3",
             Self::Swav => "SwAV",
+            Self::DeepClusterV2 => "DeepCluster v2",
             Self::BarlowTwins => "Barlow Twins",
             Self::Supervised => "supervised",
         }
@@ -220,7 +245,7 @@ impl MethodName {
 
     /// Whether global crops are all it takes, two or of the supervised method one; the others take local ones too.
     pub fn takes_two_views(self) -> bool {
-        !matches!(self, Self::Dino | Self::Byol | Self::Swav)
+        !matches!(self, Self::Dino | Self::Byol | Self::Swav | Self::DeepClusterV2)
     }
 
     /// Whether what an image is compared with are other images of its micro-batch, so that accumulating is another loss.
@@ -307,6 +332,10 @@ impl Config {
             }
             MethodName::Byol | MethodName::Mocov3 => [projector, mlp(2, hidden, [out, out])].concat(),
             MethodName::Swav => [projector, vec![[out, method.prototypes.unwrap_or(0)]]].concat(),
+            MethodName::DeepClusterV2 => {
+                let prototypes = method.prototypes.unwrap_or(0) * method.heads.unwrap_or(1);
+                [projector, vec![[out, prototypes]]].concat()
+            }
             MethodName::Simclr | MethodName::Mocov2 | MethodName::BarlowTwins => projector,
             MethodName::Supervised => vec![[width, method.classes.unwrap_or(0)]],
         }

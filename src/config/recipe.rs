@@ -66,6 +66,7 @@ pub const RECIPES: &[Recipe] = recipes! { "recipes":
     "swav"
     "swav-vits16"
     "swav-rn50w2"
+    "deepcluster_v2"
     "barlow_twins"
     "supervised"
     "supervised-resnet50"

@@ -84,7 +84,7 @@ pub fn with_queue(tape: &mut Tape<'_>, queries: &Matrix, keys: &[f32], queue: &[
 
 /// Turns each row of `logits` into `softmax(row/temp)` less one at the right candidate, and returns the sum of the rows'
 /// cross-entropies. A candidate that is left out has no share.
-fn softmax_minus_one_hot<R, L>(
+pub(super) fn softmax_minus_one_hot<R, L>(
     logits: &mut [f32],
     candidates: usize,
     temp: f64,

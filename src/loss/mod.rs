@@ -3,6 +3,7 @@
 pub mod barlow_twins;
 pub mod byol;
 pub mod classification;
+pub mod cluster;
 pub mod contrast;
 pub mod dino;
 pub(crate) mod product;

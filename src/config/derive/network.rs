@@ -120,7 +120,7 @@ pub(in crate::config) fn views(draft: &mut Draft<'_>) -> Result<(), ConfigError>
     )?;
     match draft.config.method.name {
         MethodName::Supervised => return supervised::views(draft),
-        MethodName::Dino | MethodName::Swav => {
+        MethodName::Dino | MethodName::Swav | MethodName::DeepClusterV2 => {
             let reason = "most of the gain of multi-crop at three quarters of its cost";
             draft.choose("views.local.count", whole(tuned::LOCAL_COUNT), reason)?;
         }
@@ -176,6 +176,13 @@ pub(in crate::config) fn method(draft: &mut Draft<'_>) -> Result<(), ConfigError
     for (key, value) in options.values_under(&["method."])? {
         if key != "method.name" {
             draft.choose(key, value, reason)?;
+        }
+    }
+    if options.method.images.is_some() {
+        draft.adjust("method.images", whole(draft.facts.images), "all images of the run")?;
+        let most = (draft.facts.images / tuned::IMAGES_PER_CLUSTER).max(2);
+        if draft.config.method.prototypes > Some(most) {
+            draft.choose("method.prototypes", whole(most), "few images: a cluster for some of them")?;
         }
     }
     Ok(())

@@ -6,6 +6,7 @@ use dinoxide_engine::params::Params;
 use crate::config::{Centering, Config, ConfigError, DinoObjective, MethodName, ModelConfig, Origin, TeacherWeights};
 use crate::methods::barlow_twins::{BarlowTwins, BarlowTwinsConfig};
 use crate::methods::byol::{Byol, ByolConfig};
+use crate::methods::deepcluster::{DeepCluster, DeepClusterConfig};
 use crate::methods::dino::{Balance, Dino, DinoConfig, Objective, Predictor, Teacher};
 use crate::methods::moco::{Moco, MocoConfig, Negatives};
 use crate::methods::simclr::{Simclr, SimclrConfig};
@@ -50,6 +51,15 @@ pub fn build(config: &Config) -> Result<(Box<dyn Method>, Params), RunError> {
             epsilon: number("method.epsilon", options.epsilon)?,
             queue: queue()?,
             queue_from_epoch: size("method.queue_from_epoch", options.queue_from_epoch)?,
+            encoder,
+        })),
+        MethodName::DeepClusterV2 => boxed(DeepCluster::new(DeepClusterConfig {
+            hidden_dim: hidden_dim()?,
+            out_dim: out_dim()?,
+            prototypes: size("method.prototypes", options.prototypes)?,
+            heads: size("method.heads", options.heads)?,
+            temperature: temperature()?,
+            images: size("method.images", options.images)?,
             encoder,
         })),
         MethodName::Supervised => {

@@ -8,7 +8,7 @@ mod support;
 use dinoxide::loss::barlow_twins::barlow_twins_loss;
 use dinoxide::loss::byol::byol_loss;
 use dinoxide::loss::cluster::{Clustering, cluster_cross_entropy};
-use dinoxide::loss::contrast::{in_batch, nt_xent, with_queue};
+use dinoxide::loss::contrast::{in_batch, nt_xent, parts_with_queue, with_queue};
 use dinoxide::loss::dino::ViewCount;
 use dinoxide::methods::barlow_twins::{BarlowTwins, BarlowTwinsConfig};
 use dinoxide::methods::byol::{Byol, ByolConfig};
@@ -92,7 +92,8 @@ fn build(name: &str, fixture: &Fixture) -> (Box<dyn Method>, Params) {
     let (hidden_dim, out_dim) = (fixture.usize("hidden"), fixture.usize("out_dim"));
     let moco = |negatives| {
         let (layers, temperature) = (fixture.usize("layers"), fixture.f64("temperature"));
-        Moco::new(&MocoConfig { encoder: encoder.clone(), hidden_dim, out_dim, layers, temperature, negatives })
+        let (encoder, jigsaw) = (encoder.clone(), (name == "infomin").then(|| fixture.f64("jigsaw")));
+        Moco::new(&MocoConfig { encoder, hidden_dim, out_dim, layers, temperature, negatives, jigsaw })
     };
     let (mut method, mut student) = match name {
         name if name.starts_with("dino_") => boxed(Dino::new(ablation(name, fixture, encoder))),
@@ -101,7 +102,7 @@ fn build(name: &str, fixture: &Fixture) -> (Box<dyn Method>, Params) {
             let (layers, temperature) = (fixture.usize("layers"), fixture.f64("temperature"));
             boxed(Simclr::new(&SimclrConfig { encoder, hidden_dim, out_dim, layers, temperature }))
         }
-        "mocov2" => boxed(moco(Negatives::Queue(fixture.usize("queue")))),
+        "mocov2" | "infomin" => boxed(moco(Negatives::Queue(fixture.usize("queue")))),
         "mocov3" => boxed(moco(Negatives::Batch)),
         "swav" => boxed(Swav::new(SwavConfig {
             encoder,
@@ -129,7 +130,7 @@ fn build(name: &str, fixture: &Fixture) -> (Box<dyn Method>, Params) {
     };
     fill(&mut student);
     method.teacher_mut().values_mut().copy_from_slice(student.values());
-    if name == "mocov2" {
+    if name == "mocov2" || name == "infomin" {
         let mut queue = support::filler("queue", fixture.usize("queue") * out_dim, 1.0, 0.0);
         for row in queue.chunks_exact_mut(out_dim) {
             let norm = row.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt();
@@ -269,6 +270,23 @@ fn ten_losses_of_simclr_equal_pytorch() {
 fn ten_losses_of_moco_equal_pytorch() {
     check("mocov2");
     check("mocov3");
+}
+
+#[test]
+fn shares_of_a_view_and_its_jigsaw_equal_pytorch() {
+    let fixture = Fixture::open("method/infomin_loss.safetensors");
+    let values = |name: &str| fixture.values(name).into_iter().map(|value| value as f32).collect::<Vec<_>>();
+    let (keys, queue) = (values("keys"), values("queue"));
+    let (value, gradient) = value_and_gradient(&values("input"), fixture.usize("width"), |tape, x| {
+        parts_with_queue(tape, x, &keys, &queue, (0.15, &[0.7, 0.3]))
+    });
+    assert_close("loss", [value as f32], &fixture.values("loss"), LOSS_TOLERANCE);
+    assert_close("gradient", gradient, &fixture.values("grad"), LOSS_TOLERANCE);
+}
+
+#[test]
+fn ten_losses_of_infomin_with_its_jigsaw_equal_pytorch() {
+    check("infomin");
 }
 
 #[test]

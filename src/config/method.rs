@@ -54,6 +54,9 @@ pub struct MethodConfig {
     /// Steps during which the prototypes do not learn.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub freeze_prototypes_steps: Option<usize>,
+    /// Share of the loss that a jigsaw of the first view has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jigsaw: Option<f64>,
     /// Weight of the correlations between different outputs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub off_diagonal: Option<f64>,
@@ -85,6 +88,8 @@ pub enum MethodName {
     /// DeepCluster v2 (Caron et al. 2018 and 2020).
     #[serde(rename = "deepcluster_v2")]
     DeepClusterV2,
+    /// InfoMin (Tian et al. 2020).
+    Infomin,
     /// Barlow Twins (Zbontar et al. 2021).
     BarlowTwins,
     /// Known classes (DeiT, Touvron et al. 2021).
@@ -106,6 +111,7 @@ const NONE: MethodConfig = MethodConfig {
     queue: None,
     queue_from_epoch: None,
     freeze_prototypes_steps: None,
+    jigsaw: None,
     off_diagonal: None,
     classes: None,
     label_smoothing: None,
@@ -173,6 +179,18 @@ const DEEPCLUSTER_V2: MethodConfig = MethodConfig {
     images: Some(1_281_167),
     ..NONE
 };
+/// InfoMin: its program's preset; the head as the published one but for batch normalisation.
+const INFOMIN: MethodConfig = MethodConfig {
+    name: MethodName::Infomin,
+    momentum: Some([0.999, 0.999]),
+    hidden_dim: Some(2048),
+    out_dim: Some(128),
+    layers: Some(2),
+    temperature: Some(0.15),
+    queue: Some(65_536),
+    jigsaw: Some(0.5),
+    ..NONE
+};
 /// Barlow Twins: section 2.2.
 const BARLOW_TWINS: MethodConfig = MethodConfig {
     name: MethodName::BarlowTwins,
@@ -201,6 +219,7 @@ impl MethodName {
             Self::Mocov3 => MOCOV3,
             Self::Swav => SWAV,
             Self::DeepClusterV2 => DEEPCLUSTER_V2,
+            Self::Infomin => INFOMIN,
             Self::BarlowTwins => BARLOW_TWINS,
             Self::Supervised => SUPERVISED,
         }
@@ -224,6 +243,9 @@ impl MethodName {
             Self::Mocov3 => MethodConfig { hidden_dim: Some(1024), ..paper },
             Self::Swav => MethodConfig { hidden_dim: Some(512), prototypes: Some(128), epsilon: Some(0.015), ..paper },
             Self::DeepClusterV2 => MethodConfig { hidden_dim: Some(512), prototypes: Some(128), ..paper },
+            Self::Infomin => {
+                MethodConfig { hidden_dim: Some(512), queue: Some(4096), momentum: Some([0.99, 0.99]), ..paper }
+            }
             Self::BarlowTwins => MethodConfig { out_dim: Some(1024), ..paper },
         }
     }
@@ -238,6 +260,7 @@ impl MethodName {
             Self::Mocov3 => "MoCo v3",
             Self::Swav => "SwAV",
             Self::DeepClusterV2 => "DeepCluster v2",
+            Self::Infomin => "InfoMin",
             Self::BarlowTwins => "Barlow Twins",
             Self::Supervised => "supervised",
         }
@@ -288,6 +311,8 @@ impl Config {
         let count = self.views.global.count as usize;
         match self.method.name {
             MethodName::Mocov2 => (1, count.saturating_sub(1)),
+            // The patches of a jigsaw are nearly as many pixels as the crop.
+            MethodName::Infomin => (2, count.saturating_sub(1)),
             MethodName::Dino => (count, count),
             MethodName::Supervised => (count, 0),
             _ => (count, if self.method.momentum.is_some() { count } else { 0 }),
@@ -336,7 +361,7 @@ impl Config {
                 let prototypes = method.prototypes.unwrap_or(0) * method.heads.unwrap_or(1);
                 [projector, vec![[out, prototypes]]].concat()
             }
-            MethodName::Simclr | MethodName::Mocov2 | MethodName::BarlowTwins => projector,
+            MethodName::Simclr | MethodName::Mocov2 | MethodName::Infomin | MethodName::BarlowTwins => projector,
             MethodName::Supervised => vec![[width, method.classes.unwrap_or(0)]],
         }
     }

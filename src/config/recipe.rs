@@ -67,6 +67,7 @@ pub const RECIPES: &[Recipe] = recipes! { "recipes":
     "swav-vits16"
     "swav-rn50w2"
     "deepcluster_v2"
+    "infomin"
     "barlow_twins"
     "supervised"
     "supervised-resnet50"

@@ -129,6 +129,9 @@ pub(in crate::config) fn views(draft: &mut Draft<'_>) -> Result<(), ConfigError>
     if small_data(draft.facts) {
         easy_crops_strong_colours(draft)?;
     }
+    if draft.config.method.jigsaw.is_some() {
+        draft.choose("views.rand_augment", "rand-m10-mstd0.5-inc1", "InfoMin's views are stronger than MoCo's")?;
+    }
     if global <= tuned::NO_BLUR_UP_TO_PX {
         let none = Value::Array(vec![Value::Float(0.0); 3]);
         return draft.choose("views.blur", none, format!("crops of {global} px have no detail to lose"));

@@ -32,7 +32,8 @@ pub fn build(config: &Config) -> Result<(Box<dyn Method>, Params), RunError> {
     let queue = || size("method.queue", options.queue);
     let moco = |negatives: Negatives| -> Result<MocoConfig, RunError> {
         let (hidden_dim, out_dim, layers) = (hidden_dim()?, out_dim()?, layers()?);
-        Ok(MocoConfig { encoder: encoder.clone(), hidden_dim, out_dim, layers, temperature: temperature()?, negatives })
+        let (encoder, temperature, jigsaw) = (encoder.clone(), temperature()?, options.jigsaw);
+        Ok(MocoConfig { encoder, hidden_dim, out_dim, layers, temperature, negatives, jigsaw })
     };
     Ok(match options.name {
         MethodName::Dino => boxed(Dino::new(dino_config(config)?)),
@@ -41,7 +42,7 @@ pub fn build(config: &Config) -> Result<(Box<dyn Method>, Params), RunError> {
             let (hidden_dim, out_dim, layers) = (hidden_dim()?, out_dim()?, layers()?);
             boxed(Simclr::new(&SimclrConfig { encoder, hidden_dim, out_dim, layers, temperature: temperature()? }))
         }
-        MethodName::Mocov2 => boxed(Moco::new(&moco(Negatives::Queue(queue()?))?)),
+        MethodName::Mocov2 | MethodName::Infomin => boxed(Moco::new(&moco(Negatives::Queue(queue()?))?)),
         MethodName::Mocov3 => boxed(Moco::new(&moco(Negatives::Batch)?)),
         MethodName::Swav => boxed(Swav::new(SwavConfig {
             hidden_dim: hidden_dim()?,

@@ -76,6 +76,8 @@ pub(super) fn validate(config: &Config, given: &Partial) -> Result<(), ConfigErr
         MethodName::Dino => head_and_dino(config, &check)?,
         _ => method(config, &check)?,
     }
+    memory_of_images(config, &check)?;
+    jigsaw(config, &check)?;
     options_of_others(config)?;
     views(config, &check)?;
     optim_and_run(config, &check)?;
@@ -209,8 +211,6 @@ fn method(config: &Config, check: &Checker<'_>) -> Result<(), ConfigError> {
         check.at_least(key, size.unwrap_or(fewest), fewest)?;
         check.require(size.unwrap_or(0) <= MOST, key, size.unwrap_or(0), &format!("at most {MOST}"))?;
     }
-    memory_of_images(config, check)?;
-    jigsaw(config, check)?;
     let numbers = [
         ("method.temperature", method.temperature, paper.temperature),
         ("method.epsilon", method.epsilon, paper.epsilon),

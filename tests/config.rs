@@ -178,9 +178,18 @@ fn a_recipe_may_be_another_one_with_something_changed() {
 
 #[test]
 fn every_method_has_its_options_and_no_others() {
-    for name in
-        ["byol", "simclr", "mocov2", "mocov3", "swav", "deepcluster_v2", "infomin", "barlow_twins", "supervised"]
-    {
+    for name in [
+        "byol",
+        "simclr",
+        "mocov2",
+        "mocov3",
+        "swav",
+        "deepcluster_v2",
+        "infomin",
+        "obow",
+        "barlow_twins",
+        "supervised",
+    ] {
         for images in [5000, 500_000] {
             let (config, _) = plan(&[&format!("method.name={name}")], &facts(images, 400));
             let (options, paper) = (config.method.clone(), config.method.name.paper());
@@ -206,9 +215,18 @@ fn every_method_has_its_options_and_no_others() {
 
 #[test]
 fn recipes_of_methods_have_the_papers_options_on_any_data() {
-    for name in
-        ["byol", "simclr", "mocov2", "mocov3", "swav", "deepcluster_v2", "infomin", "barlow_twins", "supervised"]
-    {
+    for name in [
+        "byol",
+        "simclr",
+        "mocov2",
+        "mocov3",
+        "swav",
+        "deepcluster_v2",
+        "infomin",
+        "obow",
+        "barlow_twins",
+        "supervised",
+    ] {
         let (config, _) = plan(&[&format!("recipe={name}"), "run.epochs=100"], &facts(10_000, 224));
         let paper = MethodConfig {
             freeze_prototypes_steps: config.method.freeze_prototypes_steps,

@@ -9,7 +9,7 @@ use std::process::Command;
 use running::{Outcome, Running, TINY, make_images, pretrain, run};
 
 /// The methods and options that keep them small.
-const METHODS: [(&str, &[&str]); 9] = [
+const METHODS: [(&str, &[&str]); 10] = [
     ("byol", &["method.hidden_dim=32", "method.out_dim=16", "views.local.count=1"]),
     ("simclr", &["method.hidden_dim=32", "method.out_dim=16", "views.local.count=0"]),
     ("mocov2", &["method.hidden_dim=32", "method.out_dim=16", "method.queue=10", "views.local.count=0"]),
@@ -31,6 +31,7 @@ const METHODS: [(&str, &[&str]); 9] = [
         &["method.hidden_dim=32", "method.out_dim=16", "method.prototypes=5", "method.heads=2", "views.local.count=2"],
     ),
     ("infomin", &["method.hidden_dim=32", "method.out_dim=16", "method.queue=10", "views.local.count=0"]),
+    ("obow", &["method.hidden_dim=32", "method.queue=20", "views.local.count=1"]),
     ("barlow_twins", &["method.out_dim=16", "views.local.count=0"]),
     ("supervised", &["views.local.count=0", "views.global.count=2"]),
 ];

@@ -5,6 +5,7 @@
 
 mod support;
 
+use dinoxide::loss::bag::{bag_divergence, bag_of_words};
 use dinoxide::loss::barlow_twins::barlow_twins_loss;
 use dinoxide::loss::byol::byol_loss;
 use dinoxide::loss::cluster::{Clustering, cluster_cross_entropy};
@@ -15,10 +16,11 @@ use dinoxide::methods::byol::{Byol, ByolConfig};
 use dinoxide::methods::deepcluster::{DeepCluster, DeepClusterConfig};
 use dinoxide::methods::dino::{Balance, Dino, DinoConfig, Objective, Predictor, Teacher};
 use dinoxide::methods::moco::{Moco, MocoConfig, Negatives};
+use dinoxide::methods::obow::{Obow, ObowConfig};
 use dinoxide::methods::simclr::{Simclr, SimclrConfig};
 use dinoxide::methods::spherical_kmeans::spherical_kmeans;
 use dinoxide::methods::swav::{Swav, SwavConfig};
-use dinoxide::methods::{Device, EncoderConfig, Method};
+use dinoxide::methods::{Device, EncoderConfig, Method, StateTensor};
 use dinoxide::nn::dino_head::{DinoHeadConfig, HeadNorm, LastLayer};
 use dinoxide::schedule::Scheduled;
 use dinoxide::train::optimizer::{Clip, Optimizer, Rule};
@@ -114,6 +116,10 @@ fn build(name: &str, fixture: &Fixture) -> (Box<dyn Method>, Params) {
             queue: fixture.usize("queue"),
             queue_from_epoch: fixture.usize("queue_from_step"),
         })),
+        "obow" => {
+            let (temperature, words) = (fixture.f64("temperature"), fixture.usize("queue"));
+            boxed(Obow::new(&ObowConfig { encoder, hidden_dim, temperature, words }))
+        }
         "deepcluster_v2" => boxed(DeepCluster::new(DeepClusterConfig {
             encoder,
             hidden_dim,
@@ -137,6 +143,11 @@ fn build(name: &str, fixture: &Fixture) -> (Box<dyn Method>, Params) {
             row.iter_mut().for_each(|value| *value = (f64::from(*value) / norm) as f32);
         }
         assert!(method.restore("queue", &queue));
+    }
+    if name == "obow" {
+        assert!(
+            method.restore("queue", &support::filler("words", fixture.usize("queue") * fixture.usize("dim"), 1.5, 0.0))
+        );
     }
     (method, student)
 }
@@ -232,9 +243,10 @@ fn check(name: &str) {
             assert_close(name, ours, &theirs[16 * index..16 * (index + 1)], WEIGHT_TOLERANCE);
         }
     }
-    let kept = ["queue", "memory", "centroids", "labels"];
+    let kept = ["queue", "distance", "memory", "centroids", "labels"];
     let compared = |name: &str| kept.iter().any(|kept| name.starts_with(kept));
-    for tensor in state.method.state().iter().filter(|tensor| compared(tensor.name) && tensor.shape.len() >= 2) {
+    let stored = |tensor: &&StateTensor| compared(tensor.name) && !tensor.name.starts_with("queue_ptr");
+    for tensor in state.method.state().iter().filter(stored) {
         let stored = if tensor.name == "queue" { "queue.0" } else { tensor.name };
         assert_close(tensor.name, tensor.values.iter().copied(), &fixture.values(stored), WEIGHT_TOLERANCE);
     }
@@ -317,6 +329,29 @@ fn clusters_and_their_loss_equal_pytorch() {
     let of = spherical_kmeans(&values("kmeans.rows"), width, &mut centroids, fixture.usize("rounds"));
     assert_eq!(of, fixture.values("kmeans.of").into_iter().map(|of| of as usize).collect::<Vec<_>>());
     assert_close("centroids", centroids, &fixture.values("kmeans.centroids"), LOSS_TOLERANCE);
+}
+
+#[test]
+fn ten_losses_of_obow_with_its_vocabulary_equal_pytorch() {
+    check("obow");
+}
+
+#[test]
+fn bags_and_their_divergence_equal_pytorch() {
+    let fixture = Fixture::open("method/bags.safetensors");
+    let values = |name: &str| fixture.values(name).into_iter().map(|value| value as f32).collect::<Vec<_>>();
+    let (width, images) = (fixture.usize("width"), fixture.usize("images"));
+    for views in [2, 4] {
+        let count = ViewCount { images, teacher: 2, student: views };
+        let (value, gradient) = value_and_gradient(&values(&format!("{views}.both")), width, |tape, both| {
+            bag_divergence(tape, both, &values("bags"), count, 0.125)
+        });
+        assert_close("loss", [value as f32], &fixture.values(&format!("{views}.loss")), LOSS_TOLERANCE);
+        assert_close("gradient", gradient, &fixture.values(&format!("{views}.grad")), LOSS_TOLERANCE);
+    }
+    let (bag, distance) = bag_of_words(&values("places"), &values("words"), width, fixture.f64("sharpness"));
+    assert_close("bag", bag, &fixture.values("bag"), LOSS_TOLERANCE);
+    assert_close("distance", [distance as f32], &fixture.values("distance"), LOSS_TOLERANCE);
 }
 
 #[test]

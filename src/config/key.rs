@@ -97,7 +97,7 @@ pub const KEYS: &[Key] = &[
     fixed("model.init_partial", "start although tensors of the backbone do not fit; those begin with random values"),
     fixed(
         "method.name",
-        "dino, byol, simclr, mocov2, mocov3, swav, deepcluster_v2, infomin, barlow_twins or supervised",
+        "dino, byol, simclr, mocov2, mocov3, swav, deepcluster_v2, infomin, obow, barlow_twins or supervised",
     ),
     fixed("method.momentum", "share of the average kept at each step: first, last (cosine)"),
     fixed("method.hidden_dim", "width of the hidden layers of projector and predictor"),

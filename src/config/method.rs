@@ -90,6 +90,8 @@ pub enum MethodName {
     DeepClusterV2,
     /// InfoMin (Tian et al. 2020).
     Infomin,
+    /// OBoW (Gidaris et al. 2021).
+    Obow,
     /// Barlow Twins (Zbontar et al. 2021).
     BarlowTwins,
     /// Known classes (DeiT, Touvron et al. 2021).
@@ -191,6 +193,15 @@ const INFOMIN: MethodConfig = MethodConfig {
     jigsaw: Some(0.5),
     ..NONE
 };
+/// OBoW: section 4.1; its last level alone.
+const OBOW: MethodConfig = MethodConfig {
+    name: MethodName::Obow,
+    momentum: Some([0.99, 1.0]),
+    hidden_dim: Some(4096),
+    temperature: Some(0.125),
+    queue: Some(8192),
+    ..NONE
+};
 /// Barlow Twins: section 2.2.
 const BARLOW_TWINS: MethodConfig = MethodConfig {
     name: MethodName::BarlowTwins,
@@ -220,6 +231,7 @@ impl MethodName {
             Self::Swav => SWAV,
             Self::DeepClusterV2 => DEEPCLUSTER_V2,
             Self::Infomin => INFOMIN,
+            Self::Obow => OBOW,
             Self::BarlowTwins => BARLOW_TWINS,
             Self::Supervised => SUPERVISED,
         }
@@ -246,6 +258,7 @@ impl MethodName {
             Self::Infomin => {
                 MethodConfig { hidden_dim: Some(512), queue: Some(4096), momentum: Some([0.99, 0.99]), ..paper }
             }
+            Self::Obow => MethodConfig { hidden_dim: Some(512), queue: Some(1024), ..paper },
             Self::BarlowTwins => MethodConfig { out_dim: Some(1024), ..paper },
         }
     }
@@ -261,6 +274,7 @@ impl MethodName {
             Self::Swav => "SwAV",
             Self::DeepClusterV2 => "DeepCluster v2",
             Self::Infomin => "InfoMin",
+            Self::Obow => "OBoW",
             Self::BarlowTwins => "Barlow Twins",
             Self::Supervised => "supervised",
         }
@@ -268,7 +282,7 @@ impl MethodName {
 
     /// Whether global crops are all it takes, two or of the supervised method one; the others take local ones too.
     pub fn takes_two_views(self) -> bool {
-        !matches!(self, Self::Dino | Self::Byol | Self::Swav | Self::DeepClusterV2)
+        !matches!(self, Self::Dino | Self::Byol | Self::Swav | Self::DeepClusterV2 | Self::Obow)
     }
 
     /// Whether what an image is compared with are other images of its micro-batch, so that accumulating is another loss.
@@ -362,6 +376,7 @@ impl Config {
                 [projector, vec![[out, prototypes]]].concat()
             }
             MethodName::Simclr | MethodName::Mocov2 | MethodName::Infomin | MethodName::BarlowTwins => projector,
+            MethodName::Obow => vec![[width, method.queue.unwrap_or(0)]],
             MethodName::Supervised => vec![[width, method.classes.unwrap_or(0)]],
         }
     }

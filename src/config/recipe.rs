@@ -68,6 +68,7 @@ pub const RECIPES: &[Recipe] = recipes! { "recipes":
     "swav-rn50w2"
     "deepcluster_v2"
     "infomin"
+    "obow"
     "barlow_twins"
     "supervised"
     "supervised-resnet50"

@@ -1,5 +1,6 @@
 //! Losses: pure functions on tape values. No state, no device, no schedule.
 
+pub mod bag;
 pub mod barlow_twins;
 pub mod byol;
 pub mod classification;

@@ -24,6 +24,7 @@ pub mod center;
 pub mod deepcluster;
 pub mod dino;
 pub mod moco;
+pub mod obow;
 pub mod queue;
 pub mod simclr;
 pub mod spherical_kmeans;

@@ -120,7 +120,7 @@ pub(in crate::config) fn views(draft: &mut Draft<'_>) -> Result<(), ConfigError>
     )?;
     match draft.config.method.name {
         MethodName::Supervised => return supervised::views(draft),
-        MethodName::Dino | MethodName::Swav | MethodName::DeepClusterV2 => {
+        MethodName::Dino | MethodName::Swav | MethodName::DeepClusterV2 | MethodName::Obow => {
             let reason = "most of the gain of multi-crop at three quarters of its cost";
             draft.choose("views.local.count", whole(tuned::LOCAL_COUNT), reason)?;
         }

@@ -9,6 +9,7 @@ use crate::methods::byol::{Byol, ByolConfig};
 use crate::methods::deepcluster::{DeepCluster, DeepClusterConfig};
 use crate::methods::dino::{Balance, Dino, DinoConfig, Objective, Predictor, Teacher};
 use crate::methods::moco::{Moco, MocoConfig, Negatives};
+use crate::methods::obow::{Obow, ObowConfig};
 use crate::methods::simclr::{Simclr, SimclrConfig};
 use crate::methods::supervised::{Supervised, SupervisedConfig};
 use crate::methods::swav::{Swav, SwavConfig};
@@ -63,6 +64,10 @@ pub fn build(config: &Config) -> Result<(Box<dyn Method>, Params), RunError> {
             images: size("method.images", options.images)?,
             encoder,
         })),
+        MethodName::Obow => {
+            let (hidden_dim, temperature, words) = (hidden_dim()?, temperature()?, queue()?);
+            boxed(Obow::new(&ObowConfig { encoder, hidden_dim, temperature, words }))
+        }
         MethodName::Supervised => {
             let classes = size("method.classes", options.classes)?;
             let label_smoothing = number("method.label_smoothing", options.label_smoothing)?;

@@ -3,7 +3,9 @@
 use dinoxide_engine::kernels::Normalize;
 use dinoxide_engine::params::Params;
 
-use crate::config::{Centering, Config, ConfigError, DinoObjective, MethodName, ModelConfig, Origin, TeacherWeights};
+use crate::config::{
+    Centering, Config, ConfigError, DinoObjective, MethodConfig, MethodName, ModelConfig, Origin, TeacherWeights,
+};
 use crate::methods::barlow_twins::{BarlowTwins, BarlowTwinsConfig};
 use crate::methods::byol::{Byol, ByolConfig};
 use crate::methods::deepcluster::{DeepCluster, DeepClusterConfig};
@@ -55,19 +57,8 @@ pub fn build(config: &Config) -> Result<(Box<dyn Method>, Params), RunError> {
             queue_from_epoch: size("method.queue_from_epoch", options.queue_from_epoch)?,
             encoder,
         })),
-        MethodName::DeepClusterV2 => boxed(DeepCluster::new(DeepClusterConfig {
-            hidden_dim: hidden_dim()?,
-            out_dim: out_dim()?,
-            prototypes: size("method.prototypes", options.prototypes)?,
-            heads: size("method.heads", options.heads)?,
-            temperature: temperature()?,
-            images: size("method.images", options.images)?,
-            encoder,
-        })),
-        MethodName::Obow => {
-            let (hidden_dim, temperature, words) = (hidden_dim()?, temperature()?, queue()?);
-            boxed(Obow::new(&ObowConfig { encoder, hidden_dim, temperature, words }))
-        }
+        MethodName::DeepClusterV2 => boxed(DeepCluster::new(deepcluster_config(encoder, options)?)),
+        MethodName::Obow => boxed(Obow::new(&obow_config(encoder, options)?)),
         MethodName::Supervised => {
             let classes = size("method.classes", options.classes)?;
             let label_smoothing = number("method.label_smoothing", options.label_smoothing)?;
@@ -92,6 +83,27 @@ fn boxed<M: Method + 'static>((method, student): (M, Params)) -> (Box<dyn Method
 fn missing(key: &str) -> RunError {
     let (origin, value, allowed) = (Origin::Derived, "not set".to_owned(), "a value".to_owned());
     ConfigError::BadValue { origin, key: key.to_owned(), value, allowed }.into()
+}
+
+fn deepcluster_config(encoder: EncoderConfig, options: &MethodConfig) -> Result<DeepClusterConfig, RunError> {
+    Ok(DeepClusterConfig {
+        encoder,
+        hidden_dim: options.hidden_dim.ok_or_else(|| missing("method.hidden_dim"))?,
+        out_dim: options.out_dim.ok_or_else(|| missing("method.out_dim"))?,
+        prototypes: options.prototypes.ok_or_else(|| missing("method.prototypes"))?,
+        heads: options.heads.ok_or_else(|| missing("method.heads"))?,
+        temperature: options.temperature.ok_or_else(|| missing("method.temperature"))?,
+        images: options.images.ok_or_else(|| missing("method.images"))?,
+    })
+}
+
+fn obow_config(encoder: EncoderConfig, options: &MethodConfig) -> Result<ObowConfig, RunError> {
+    Ok(ObowConfig {
+        encoder,
+        hidden_dim: options.hidden_dim.ok_or_else(|| missing("method.hidden_dim"))?,
+        temperature: options.temperature.ok_or_else(|| missing("method.temperature"))?,
+        words: options.queue.ok_or_else(|| missing("method.queue"))?,
+    })
 }
 
 /// The backbone of a configuration.

@@ -209,7 +209,18 @@ fn methods_with_masks_share_the_sections_of_dino() {
 
 #[test]
 fn every_method_has_its_options_and_no_others() {
-    for name in ["byol", "simclr", "mocov2", "mocov3", "swav", "barlow_twins", "supervised"] {
+    for name in [
+        "byol",
+        "simclr",
+        "mocov2",
+        "mocov3",
+        "swav",
+        "deepcluster_v2",
+        "infomin",
+        "obow",
+        "barlow_twins",
+        "supervised",
+    ] {
         for images in [5000, 500_000] {
             let (config, _) = plan(&[&format!("method.name={name}")], &facts(images, 400));
             let (options, paper) = (config.method.clone(), config.method.name.paper());
@@ -235,10 +246,22 @@ fn every_method_has_its_options_and_no_others() {
 
 #[test]
 fn recipes_of_methods_have_the_papers_options_on_any_data() {
-    for name in ["byol", "simclr", "mocov2", "mocov3", "swav", "barlow_twins", "supervised"] {
+    for name in [
+        "byol",
+        "simclr",
+        "mocov2",
+        "mocov3",
+        "swav",
+        "deepcluster_v2",
+        "infomin",
+        "obow",
+        "barlow_twins",
+        "supervised",
+    ] {
         let (config, _) = plan(&[&format!("recipe={name}"), "run.epochs=100"], &facts(10_000, 224));
         let paper = MethodConfig {
             freeze_prototypes_steps: config.method.freeze_prototypes_steps,
+            images: config.method.images,
             ..config.method.name.paper()
         };
         assert_eq!(config.method, paper);
@@ -259,6 +282,28 @@ fn a_recipe_of_another_method_gives_what_both_have() {
 }
 
 #[test]
+fn clusters_and_jigsaws_fit_the_images() {
+    let refused = |pairs: &[&str]| resolve(&given(pairs), &facts(1000, 32)).unwrap_err().to_string();
+    for (set, words) in [
+        ("method.prototypes=1001", "at most the images, 1000"),
+        ("method.heads=0", "1 to 64"),
+        ("method.heads=65", "1 to 64"),
+    ] {
+        let error = refused(&["method.name=deepcluster_v2", set]);
+        assert!(error.contains(words), "{set}: {error}");
+    }
+    let (config, _) = plan(&["method.name=deepcluster_v2", "method.images=7"], &facts(200, 32));
+    let method = config.method;
+    assert_eq!((method.images, method.prototypes), (Some(200), Some(25)), "all images, and eight for each cluster");
+    let error = refused(&["method.name=infomin", "method.jigsaw=1.5"]);
+    assert!(error.contains("0 to 1"), "{error}");
+    let error = refused(&["method.name=infomin", "model.patch_size=16", "model.image_size=32"]);
+    assert!(error.contains("views.global.size") && error.contains("at least 64"), "{error}");
+    let (config, _) = plan(&["method.name=infomin"], &facts(1000, 32));
+    assert_eq!(config.views.rand_augment.to_string(), "rand-m10-mstd0.5-inc1");
+}
+
+#[test]
 fn options_of_another_method_are_refused_as_such() {
     for (set, words) in [
         ("method.queue=8", "another method has it"),
@@ -266,6 +311,7 @@ fn options_of_another_method_are_refused_as_such() {
         ("run.batch=1", "at least 2"),
         ("views.local.count=2", "two global crops"),
         ("views.cutmix=1.0", "only the method supervised"),
+        ("method.jigsaw=0.5", "another method has it"),
     ] {
         let error = resolve(&given(&["method.name=simclr", set]).on_recipe().unwrap(), &facts(1000, 32)).unwrap_err();
         assert!(error.to_string().contains(words), "{set}: {error}");

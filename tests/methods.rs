@@ -9,7 +9,7 @@ use std::process::Command;
 use running::{Outcome, Running, TINY, make_images, pretrain, run};
 
 /// The methods and options that keep them small.
-const METHODS: [(&str, &[&str]); 9] = [
+const METHODS: [(&str, &[&str]); 12] = [
     ("ibot", &["views.local.count=1", "method.mask_ratio=[0.3,0.8]"]),
     ("dinov2", &["views.local.count=1", "method.patch_out_dim=8", "dino.centering=sinkhorn_knopp"]),
     ("byol", &["method.hidden_dim=32", "method.out_dim=16", "views.local.count=1"]),
@@ -28,6 +28,12 @@ const METHODS: [(&str, &[&str]); 9] = [
             "views.local.count=2",
         ],
     ),
+    (
+        "deepcluster_v2",
+        &["method.hidden_dim=32", "method.out_dim=16", "method.prototypes=5", "method.heads=2", "views.local.count=2"],
+    ),
+    ("infomin", &["method.hidden_dim=32", "method.out_dim=16", "method.queue=10", "views.local.count=0"]),
+    ("obow", &["method.hidden_dim=32", "method.queue=20", "views.local.count=1"]),
     ("barlow_twins", &["method.out_dim=16", "views.local.count=0"]),
     ("supervised", &["views.local.count=0", "views.global.count=2"]),
 ];

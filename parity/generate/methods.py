@@ -229,6 +229,9 @@ class Method:
         if self.queues and self.keys:
             self.next = (self.next + self.case["batch"]) % len(self.queues[0])
 
+    def state(self) -> dict:
+        return {f"queue.{index}": queue for index, queue in enumerate(self.queues)}
+
     def follow(self, momentum: float, step: int) -> None:
         """The teacher goes on as the student is after the step."""
         for n, t in self.teacher.items():
@@ -258,7 +261,7 @@ def train(name: str, method: Method) -> None:
         loss = method.loss(big, small, step) if case["locals"] else method.loss(big, big[:0], step)
         loss.backward()
         losses_.append(loss.detach())
-        if step == 0:
+        if step == case.get("learns_from", 0):
             zero = torch.zeros(1, dtype=torch.float64)
             grads = {n: trained[n].grad if n in trained else zero.expand(t.shape) for n, t in method.student.items()}
             tensors |= {f"grad.{key}": value for key, value in summary(grads, SAMPLES).items()}
@@ -269,7 +272,7 @@ def train(name: str, method: Method) -> None:
             method.follow(float(momentum[step]), step)
     tensors["loss"] = torch.stack(losses_)
     tensors |= {f"student.{key}": value for key, value in summary(method.student, SAMPLES).items()}
-    tensors |= {f"queue.{index}": queue for index, queue in enumerate(method.queues)}
+    tensors |= method.state()
     save("method", name, tensors | {"schedule.lr": lr, "schedule.weight_decay": decay, "schedule.momentum": momentum}, case)
 
 

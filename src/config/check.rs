@@ -8,9 +8,12 @@ use dinoxide_views::recipe::{MAX_BLUR_RADIUS, MAX_COUNT, MAX_SIZE};
 use super::network::{LARGEST, LARGEST_RATIO, MOST_REGISTERS};
 use super::{Config, ConfigError, DinoObjective, KEYS, MethodName, ModelConfig, Partial, write};
 use crate::nn::backbone::MOST_BLOCKS;
+use crate::nn::jigsaw::patch_side;
 
 /// Wider layers and longer queues are a mistake.
 const MOST: usize = 1 << 24;
+/// More clusterings of the same images are a mistake.
+const MOST_HEADS: usize = 64;
 /// Shortest time that a run can be planned for: measuring its speed takes a part of it.
 const SHORTEST_RUN: Duration = Duration::from_secs(10);
 
@@ -79,6 +82,8 @@ pub(super) fn validate(config: &Config, given: &Partial) -> Result<(), ConfigErr
     if name != MethodName::Dino {
         method(config, &check)?;
     }
+    memory_of_images(config, &check)?;
+    jigsaw(config, &check)?;
     options_of_others(config)?;
     views(config, &check)?;
     optim_and_run(config, &check)?;
@@ -227,7 +232,7 @@ fn method(config: &Config, check: &Checker<'_>) -> Result<(), ConfigError> {
         ("method.prototypes", method.prototypes, paper.prototypes, 2),
         ("method.classes", method.classes, paper.classes, 2),
         // MoCo has nothing to compare with but its queue; SwAV can do without.
-        ("method.queue", method.queue, paper.queue, usize::from(method.name == MethodName::Mocov2)),
+        ("method.queue", method.queue, paper.queue, usize::from(paper.queue.is_some_and(|queue| queue > 0))),
     ];
     for (key, size, asked, fewest) in sizes {
         check.require(size.is_some() || asked.is_none(), key, "not set", "a whole number")?;
@@ -276,6 +281,35 @@ fn method(config: &Config, check: &Checker<'_>) -> Result<(), ConfigError> {
     let alone = run.batch > run.micro_batch && run.batch % run.micro_batch == 1;
     let allowed = format!("a number that does not leave one image of {} by itself", run.batch);
     check.require(!alone, "run.micro_batch", run.micro_batch, &allowed)
+}
+
+/// The share of a jigsaw, and room for its patches.
+fn jigsaw(config: &Config, check: &Checker<'_>) -> Result<(), ConfigError> {
+    if config.method.name.paper().jigsaw.is_none() {
+        return Ok(());
+    }
+    let share = config.method.jigsaw.unwrap_or(f64::NAN);
+    check.share("method.jigsaw", share)?;
+    let (crop, unit) = (config.views.global.size as usize, config.model.unit());
+    let fewest = (unit..).find(|side| patch_side(*side, unit) > 0).unwrap_or(unit).next_multiple_of(unit);
+    let allowed = format!("at least {fewest}: each ninth of a crop gives the jigsaw a patch of {unit} px or more");
+    check.require(patch_side(crop, unit) > 0, "views.global.size", crop, &allowed)
+}
+
+/// The options of a method that divides all images into clusters.
+fn memory_of_images(config: &Config, check: &Checker<'_>) -> Result<(), ConfigError> {
+    let (method, paper) = (&config.method, config.method.name.paper());
+    if paper.images.is_none() {
+        return Ok(());
+    }
+    let images = method.images.unwrap_or(0);
+    let allowed = format!("a whole number, 1 to {MOST}");
+    check.require((1..=MOST).contains(&images), "method.images", images, &allowed)?;
+    let heads = method.heads.unwrap_or(0);
+    check.require((1..=MOST_HEADS).contains(&heads), "method.heads", heads, &format!("1 to {MOST_HEADS}"))?;
+    let prototypes = method.prototypes.unwrap_or(0);
+    let allowed = format!("at most the images, {images}: each of them is in one cluster");
+    check.require(prototypes <= images, "method.prototypes", prototypes, &allowed)
 }
 
 /// Options that this configuration's method does not have keep their plain values.

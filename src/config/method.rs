@@ -38,6 +38,12 @@ pub struct MethodConfig {
     /// Number of prototypes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prototypes: Option<usize>,
+    /// Clusterings, each with so many prototypes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub heads: Option<usize>,
+    /// Number of images that are remembered, those of the data.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub images: Option<usize>,
     /// Temperature of the assignments to prototypes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub epsilon: Option<f64>,
@@ -50,6 +56,9 @@ pub struct MethodConfig {
     /// Steps during which the prototypes do not learn.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub freeze_prototypes_steps: Option<usize>,
+    /// Share of the loss that a jigsaw of the first view has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jigsaw: Option<f64>,
     /// Weight of the correlations between different outputs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub off_diagonal: Option<f64>,
@@ -97,6 +106,13 @@ pub enum MethodName {
     Mocov3,
     /// SwAV (Caron et al. 2020).
     Swav,
+    /// DeepCluster v2 (Caron et al. 2018 and 2020).
+    #[serde(rename = "deepcluster_v2")]
+    DeepClusterV2,
+    /// InfoMin (Tian et al. 2020).
+    Infomin,
+    /// OBoW (Gidaris et al. 2021).
+    Obow,
     /// Barlow Twins (Zbontar et al. 2021).
     BarlowTwins,
     /// Known classes (DeiT, Touvron et al. 2021).
@@ -112,10 +128,13 @@ const NONE: MethodConfig = MethodConfig {
     layers: None,
     temperature: None,
     prototypes: None,
+    heads: None,
+    images: None,
     epsilon: None,
     queue: None,
     queue_from_epoch: None,
     freeze_prototypes_steps: None,
+    jigsaw: None,
     off_diagonal: None,
     classes: None,
     label_smoothing: None,
@@ -191,6 +210,38 @@ const SWAV: MethodConfig = MethodConfig {
     freeze_prototypes_steps: Some(313),
     ..NONE
 };
+/// DeepCluster v2: SwAV's appendix; images of ImageNet.
+const DEEPCLUSTER_V2: MethodConfig = MethodConfig {
+    name: MethodName::DeepClusterV2,
+    hidden_dim: Some(2048),
+    out_dim: Some(128),
+    temperature: Some(0.1),
+    prototypes: Some(3000),
+    heads: Some(3),
+    images: Some(1_281_167),
+    ..NONE
+};
+/// InfoMin: its program's preset; the head as the published one but for batch normalisation.
+const INFOMIN: MethodConfig = MethodConfig {
+    name: MethodName::Infomin,
+    momentum: Some([0.999, 0.999]),
+    hidden_dim: Some(2048),
+    out_dim: Some(128),
+    layers: Some(2),
+    temperature: Some(0.15),
+    queue: Some(65_536),
+    jigsaw: Some(0.5),
+    ..NONE
+};
+/// OBoW: section 4.1; its last level alone.
+const OBOW: MethodConfig = MethodConfig {
+    name: MethodName::Obow,
+    momentum: Some([0.99, 1.0]),
+    hidden_dim: Some(4096),
+    temperature: Some(0.125),
+    queue: Some(8192),
+    ..NONE
+};
 /// Barlow Twins: section 2.2.
 const BARLOW_TWINS: MethodConfig = MethodConfig {
     name: MethodName::BarlowTwins,
@@ -220,6 +271,9 @@ impl MethodName {
             Self::Mocov2 => MOCOV2,
             Self::Mocov3 => MOCOV3,
             Self::Swav => SWAV,
+            Self::DeepClusterV2 => DEEPCLUSTER_V2,
+            Self::Infomin => INFOMIN,
+            Self::Obow => OBOW,
             Self::BarlowTwins => BARLOW_TWINS,
             Self::Supervised => SUPERVISED,
         }
@@ -243,6 +297,11 @@ impl MethodName {
             },
             Self::Mocov3 => MethodConfig { hidden_dim: Some(1024), ..paper },
             Self::Swav => MethodConfig { hidden_dim: Some(512), prototypes: Some(128), epsilon: Some(0.015), ..paper },
+            Self::DeepClusterV2 => MethodConfig { hidden_dim: Some(512), prototypes: Some(128), ..paper },
+            Self::Infomin => {
+                MethodConfig { hidden_dim: Some(512), queue: Some(4096), momentum: Some([0.99, 0.99]), ..paper }
+            }
+            Self::Obow => MethodConfig { hidden_dim: Some(512), queue: Some(1024), ..paper },
             Self::BarlowTwins => MethodConfig { out_dim: Some(1024), ..paper },
         }
     }
@@ -258,6 +317,9 @@ impl MethodName {
             Self::Mocov2 => "MoCo v2",
             Self::Mocov3 => "MoCo v3",
             Self::Swav => "SwAV",
+            Self::DeepClusterV2 => "DeepCluster v2",
+            Self::Infomin => "InfoMin",
+            Self::Obow => "OBoW",
             Self::BarlowTwins => "Barlow Twins",
             Self::Supervised => "supervised",
         }
@@ -265,7 +327,8 @@ impl MethodName {
 
     /// Whether global crops are all it takes, two or of the supervised method one; the others take local ones too.
     pub fn takes_two_views(self) -> bool {
-        !matches!(self, Self::Dino | Self::Ibot | Self::Dinov2 | Self::Byol | Self::Swav)
+        let local = [Self::Byol, Self::Swav, Self::DeepClusterV2, Self::Obow];
+        !self.has_dino_head() && !local.contains(&self)
     }
 
     /// Whether what an image is compared with are other images of its micro-batch, so that accumulating is another loss.
@@ -321,6 +384,8 @@ impl Config {
         match self.method.name {
             MethodName::Mocov2 => (1, count.saturating_sub(1)),
             name if name.has_dino_head() => (count, count),
+            // The patches of a jigsaw are nearly as many pixels as the crop.
+            MethodName::Infomin => (2, count.saturating_sub(1)),
             MethodName::Supervised => (count, 0),
             _ => (count, if self.method.momentum.is_some() { count } else { 0 }),
         }
@@ -374,7 +439,12 @@ impl Config {
             }
             MethodName::Byol | MethodName::Mocov3 => [projector, mlp(2, hidden, [out, out])].concat(),
             MethodName::Swav => [projector, vec![[out, method.prototypes.unwrap_or(0)]]].concat(),
-            MethodName::Simclr | MethodName::Mocov2 | MethodName::BarlowTwins => projector,
+            MethodName::DeepClusterV2 => {
+                let prototypes = method.prototypes.unwrap_or(0) * method.heads.unwrap_or(1);
+                [projector, vec![[out, prototypes]]].concat()
+            }
+            MethodName::Simclr | MethodName::Mocov2 | MethodName::Infomin | MethodName::BarlowTwins => projector,
+            MethodName::Obow => vec![[width, method.queue.unwrap_or(0)]],
             MethodName::Supervised => vec![[width, method.classes.unwrap_or(0)]],
         }
     }

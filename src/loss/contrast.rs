@@ -61,15 +61,41 @@ pub fn in_batch(tape: &mut Tape<'_>, queries: &Matrix, keys: &[f32], temp: f64) 
 /// # Shapes
 /// `queries` and `keys` `[B, D]`, `queue` `[K, D]`, all with rows of unit length.
 pub fn with_queue(tape: &mut Tape<'_>, queries: &Matrix, keys: &[f32], queue: &[f32], temp: f64) -> Loss {
-    let (images, width) = (queries.rows(), queries.columns());
-    let queue = Rows::new(queue, width);
-    let negatives = Rows::new(queries.values(), width).times(queue.transposed()); // [B, K]
+    parts_with_queue(tape, queries, keys, queue, (temp, &[1.0]))
+}
+
+/// The same for several queries of each key, such as those of a whole view and of its jigsaw: the sum over the parts of
+/// [`with_queue`], each with its share. PIRL (Misra and van der Maaten 2020), eq. 5; InfoMin's `contrast_trainer.py`.
+///
+/// # Shapes
+/// `queries` `[parts·B, D]`, part-major, `keys` `[B, D]`, `queue` `[K, D]`, all with rows of unit length; a share for each part.
+pub fn parts_with_queue(
+    tape: &mut Tape<'_>,
+    queries: &Matrix,
+    keys: &[f32],
+    queue: &[f32],
+    (temp, shares): (f64, &[f64]),
+) -> Loss {
+    let width = queries.columns();
+    let (mut value, mut gradient) = (0.0, Vec::with_capacity(queries.values().len()));
+    for (part, share) in queries.values().chunks_exact(keys.len()).zip(shares) {
+        let (loss, slope) = of_part(part, keys, Rows::new(queue, width), (width, temp, *share));
+        value += loss;
+        gradient.extend(slope);
+    }
+    tape.loss_from(queries, value, gradient)
+}
+
+/// The loss of queries `[B, D]`, times its share, and its gradient.
+fn of_part(queries: &[f32], keys: &[f32], queue: Rows<'_>, (width, temp, share): (usize, f64, f64)) -> (f64, Vec<f32>) {
+    let images = queries.len() / width;
+    let negatives = Rows::new(queries, width).times(queue.transposed()); // [B, K]
     let candidates = 1 + negatives.len() / images;
-    let own = queries.values().chunks_exact(width).zip(keys.chunks_exact(width));
+    let own = queries.chunks_exact(width).zip(keys.chunks_exact(width));
     let own = own.map(|(query, key)| query.iter().zip(key).map(|(query, key)| query * key).sum::<f32>());
     let rows = own.zip(negatives.chunks_exact(candidates - 1));
     let mut logits: Vec<f32> = rows.flat_map(|(own, rest)| std::iter::once(own).chain(rest.iter().copied())).collect();
-    let weight = 1.0 / images as f64;
+    let weight = share / images as f64;
     let nobody: Option<fn(usize) -> usize> = None;
     let value = weight * softmax_minus_one_hot(&mut logits, candidates, temp, (|_| 0, nobody));
     let residuals: Vec<f32> = logits.chunks_exact(candidates).flat_map(|row| &row[1..]).copied().collect();
@@ -79,12 +105,12 @@ pub fn with_queue(tape: &mut Tape<'_>, queries: &Matrix, keys: &[f32], queue: &[
     for ((gradient, key), residuals) in rows {
         gradient.iter_mut().zip(key).for_each(|(sum, key)| *sum = scale * (*sum + residuals[0] * key));
     }
-    tape.loss_from(queries, value, gradient)
+    (value, gradient)
 }
 
 /// Turns each row of `logits` into `softmax(row/temp)` less one at the right candidate, and returns the sum of the rows'
 /// cross-entropies. A candidate that is left out has no share.
-fn softmax_minus_one_hot<R, L>(
+pub(super) fn softmax_minus_one_hot<R, L>(
     logits: &mut [f32],
     candidates: usize,
     temp: f64,

@@ -1,8 +1,10 @@
 //! Losses: pure functions on tape values. No state, no device, no schedule.
 
+pub mod bag;
 pub mod barlow_twins;
 pub mod byol;
 pub mod classification;
+pub mod cluster;
 pub mod contrast;
 pub mod dino;
 pub mod koleo;

@@ -1,11 +1,13 @@
 //! MoCo: queries of a student find their keys, which its moving average gives. Version 2 (Chen et al. 2020) looks for one view's keys
 //! among those of earlier batches, version 3 (Chen et al. 2021) for both views' among those of the batch; `moco/builder.py`.
+//! InfoMin (Tian et al. 2020) is version 2 with another temperature and stronger views, and asks with a jigsaw of the first view too.
 //!
 //! The average is updated after each step, which is before the next one's keys, as published; version 3's momentum is therefore that
 //! of the step before. Shuffled batch normalisation needs several processes: here the keys' view is one batch, as on one GPU.
 
 use dinoxide_engine::params::Params;
-use dinoxide_engine::tape::{Images, Tape};
+use dinoxide_engine::tape::{Images, Pixels, Tape};
+use dinoxide_engine::tensor::Matrix;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
@@ -13,9 +15,10 @@ use super::queue::Queue;
 use super::{
     Encoder, EncoderConfig, Forward, ForwardSeconds, Lap, Method, NORMALIZE_EPS, Outputs, StateTensor, Views, store,
 };
-use crate::loss::contrast::{in_batch, with_queue};
+use crate::loss::contrast::{in_batch, parts_with_queue};
 use crate::nn::backbone::Backbone;
 use crate::nn::init::{Registry, standard_normal};
+use crate::nn::jigsaw::{CELLS, JigsawDraw, JigsawHead, patch_side};
 use crate::nn::mlp::{LastLayer, Mlp, MlpConfig};
 use crate::schedule::Scheduled;
 
@@ -34,6 +37,8 @@ pub struct MocoConfig {
     pub temperature: f64,
     /// Where the keys of other images come from.
     pub negatives: Negatives,
+    /// Share of the loss that the jigsaw of the first view has, 0.5 in InfoMin; of version 2 alone.
+    pub jigsaw: Option<f64>,
 }
 
 /// Where the keys of other images come from.
@@ -53,6 +58,8 @@ pub struct Moco {
     predictor: Option<Mlp>,
     teacher: Params,
     queue: Option<Queue>,
+    /// What makes a query of a jigsaw, and the share of its loss.
+    jigsaw: Option<(JigsawHead, f64)>,
     temperature: f64,
 }
 
@@ -76,8 +83,37 @@ impl Moco {
                 (Some(Mlp::new(&sizes, "predictor.", &mut registry)), None)
             }
         };
+        let jigsaw = config.jigsaw.filter(|_| queue.is_some());
+        let jigsaw = jigsaw.map(|share| (JigsawHead::new(&sizes, "projector.jigsaw.", &mut registry), share));
         let student = registry.finish(config.encoder.seed);
-        (Self { encoder, projector, predictor, teacher: student.clone(), queue, temperature }, student)
+        (Self { encoder, projector, predictor, teacher: student.clone(), queue, jigsaw, temperature }, student)
+    }
+
+    /// Projections of a crop, then those of its jigsaw, `[2·B, out_dim]`.
+    fn with_jigsaw(&self, tape: &mut Tape<'_>, crop: Images<'_>, views: &Views<'_>, at: &Scheduled) -> Option<Matrix> {
+        let (head, _) = self.jigsaw.as_ref()?;
+        let (backbone, images) = (&self.encoder.backbone, views.images);
+        let unit = if let Backbone::ResNet(_) = backbone { 1 } else { backbone.stride() };
+        let side = patch_side(crop.patches.height.min(crop.patches.width), unit);
+        let draw = JigsawDraw { seed: self.encoder.seed, step: at.step as u64, first_image: views.first_image };
+        let (bytes, values);
+        let pixels = match crop.pixels {
+            Pixels::Bytes(pixels) => {
+                bytes = draw.patches(pixels, crop.patches, side);
+                Pixels::Bytes(&bytes)
+            }
+            Pixels::Values(pixels) => {
+                values = draw.patches(pixels, crop.patches, side);
+                Pixels::Values(&values)
+            }
+        };
+        let pieces = Images { pixels, patches: backbone.patches(CELLS * images, side, side) };
+        let features = self.encoder.student(tape, &[crop, pieces], views, at); // [10·B, D]
+        let count = images as u32;
+        let whole = tape.gather_rows(&features, (0..count).collect());
+        let pieces = tape.gather_rows(&features, (count..(1 + CELLS as u32) * count).collect());
+        let parts = [self.projector.forward(tape, &whole, 1), head.forward(tape, &pieces, &draw)];
+        Some(tape.stack(&parts))
     }
 
     /// Unit rows that the average makes of the views, each of them normalised by itself.
@@ -111,8 +147,13 @@ impl Method for Moco {
         let keys = self.keys(&mut frozen, answering);
         let teacher = clock.seconds();
 
-        let features = self.encoder.student(tape, asking, views, at);
-        let mut queries = self.projector.forward(tape, &features, asking.len());
+        let mut queries = match self.with_jigsaw(tape, asking[0], views, at) {
+            Some(queries) => queries,
+            None => {
+                let features = self.encoder.student(tape, asking, views, at);
+                self.projector.forward(tape, &features, asking.len())
+            }
+        };
         if let Some(predictor) = &self.predictor {
             queries = predictor.forward(tape, &queries, asking.len());
         }
@@ -120,7 +161,10 @@ impl Method for Moco {
         let student = clock.seconds();
 
         let loss = match &self.queue {
-            Some(queue) => with_queue(tape, &queries, &keys, queue.values(), self.temperature),
+            Some(queue) => {
+                let shares = self.jigsaw.as_ref().map_or(vec![1.0], |(_, share)| vec![1.0 - share, *share]);
+                parts_with_queue(tape, &queries, &keys, queue.values(), (self.temperature, &shares))
+            }
             None => in_batch(tape, &queries, &keys, self.temperature),
         };
         let (student_statistics, teacher_statistics) = (tape.take_statistics(), frozen.take_statistics());

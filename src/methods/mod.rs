@@ -21,11 +21,14 @@ use crate::schedule::Scheduled;
 pub mod barlow_twins;
 pub mod byol;
 pub mod center;
+pub mod deepcluster;
 pub mod dino;
 pub mod ibot;
 pub mod moco;
+pub mod obow;
 pub mod queue;
 pub mod simclr;
+pub mod spherical_kmeans;
 pub mod supervised;
 pub mod swav;
 
@@ -146,6 +149,9 @@ pub trait Method {
 
     /// Takes what the global views of the next batch show, view-major: for a method that learns from labels.
     fn take_targets(&mut self, _targets: Vec<Target>) {}
+
+    /// Takes which images of the data the next batch is made of: for a method that remembers them.
+    fn take_images(&mut self, _images: &[u32]) {}
 
     /// The score of every class for images, `[B, classes]`, by the network of the tape; `None` for a method without a classifier.
     fn scores(&self, _tape: &mut Tape<'_>, _images: &[Images<'_>]) -> Option<Matrix> {

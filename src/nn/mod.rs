@@ -7,6 +7,7 @@ pub mod dino_head;
 pub mod drop_path;
 pub mod fourier;
 pub mod init;
+pub mod jigsaw;
 pub mod masking;
 pub mod mlp;
 pub mod pos_embed;

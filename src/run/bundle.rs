@@ -40,6 +40,9 @@ pub struct FailedStep {
     pub seed: u64,
     /// The images of the batch, by their names.
     pub images: Vec<String>,
+    /// Their numbers among the images of the run.
+    #[serde(default)]
+    pub samples: Vec<u32>,
     /// What the global crops show, where the method learns from that.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub labels: Vec<Label>,
@@ -84,6 +87,7 @@ pub fn keep(
         error: error.to_string(),
         seed: config.run.seed,
         images: batch.samples.iter().filter_map(name).collect(),
+        samples: batch.samples,
         labels: batch.labels,
     };
     let toml = config.to_commented_toml()?;

@@ -75,6 +75,7 @@ fn again(bundle: Bundle) -> Result<Replay, RunError> {
     let tokens = crops.first().into_iter().flat_map(|crops| blocks(&state, crops, images, device));
     let values = tensors.chain(tokens).collect();
     state.method.take_targets(targets(&failed.labels));
+    state.method.take_images(&failed.samples);
     let (fails_again, loss) = match state.step(device, &crops, images, &at) {
         Ok(report) => (None, Some(report.loss)),
         Err(error) => (Some(error.to_string()), None),

@@ -87,6 +87,7 @@ pub fn train<E: From<TrainError>>(
     while let Some(at) = schedule.at(state.step, &state.pace) {
         let batch = loader.next_batch().map_err(TrainError::from)?;
         state.method.take_targets(targets(&batch.labels));
+        state.method.take_images(&batch.samples);
         let report = state.step(device, &crops(&batch.groups), batch.samples.len(), &at)?;
         let observed = Observed { batch: &batch, at: &at, report: &report };
         if observe(state, loader, observed)? == Next::Stop {

@@ -7,18 +7,23 @@ mod ibot;
 #[path = "../support/mod.rs"]
 mod support;
 
+use dinoxide::loss::bag::{bag_divergence, bag_of_words};
 use dinoxide::loss::barlow_twins::barlow_twins_loss;
 use dinoxide::loss::byol::byol_loss;
-use dinoxide::loss::contrast::{in_batch, nt_xent, with_queue};
+use dinoxide::loss::cluster::{Clustering, cluster_cross_entropy};
+use dinoxide::loss::contrast::{in_batch, nt_xent, parts_with_queue, with_queue};
 use dinoxide::loss::dino::ViewCount;
 use dinoxide::loss::koleo::koleo_loss;
 use dinoxide::loss::masked::masked_patch_loss;
 use dinoxide::methods::barlow_twins::{BarlowTwins, BarlowTwinsConfig};
 use dinoxide::methods::byol::{Byol, ByolConfig};
 use dinoxide::methods::center::Balance;
+use dinoxide::methods::deepcluster::{DeepCluster, DeepClusterConfig};
 use dinoxide::methods::dino::{Dino, DinoConfig, Objective, Predictor, Teacher};
 use dinoxide::methods::moco::{Moco, MocoConfig, Negatives};
+use dinoxide::methods::obow::{Obow, ObowConfig};
 use dinoxide::methods::simclr::{Simclr, SimclrConfig};
+use dinoxide::methods::spherical_kmeans::spherical_kmeans;
 use dinoxide::methods::swav::{Swav, SwavConfig};
 use dinoxide::methods::{Device, EncoderConfig, Method};
 use dinoxide::nn::dino_head::{DinoHeadConfig, HeadNorm, LastLayer};
@@ -123,7 +128,8 @@ fn build(name: &str, fixture: &Fixture) -> (Box<dyn Method>, Params) {
     let (hidden_dim, out_dim) = (fixture.usize("hidden"), fixture.usize("out_dim"));
     let moco = |negatives| {
         let (layers, temperature) = (fixture.usize("layers"), fixture.f64("temperature"));
-        Moco::new(&MocoConfig { encoder: encoder.clone(), hidden_dim, out_dim, layers, temperature, negatives })
+        let (encoder, jigsaw) = (encoder.clone(), (name == "infomin").then(|| fixture.f64("jigsaw")));
+        Moco::new(&MocoConfig { encoder, hidden_dim, out_dim, layers, temperature, negatives, jigsaw })
     };
     let (mut method, mut student) = match name {
         "ibot" | "dinov2" => boxed(ibot::scripted(fixture)),
@@ -133,7 +139,7 @@ fn build(name: &str, fixture: &Fixture) -> (Box<dyn Method>, Params) {
             let (layers, temperature) = (fixture.usize("layers"), fixture.f64("temperature"));
             boxed(Simclr::new(&SimclrConfig { encoder, hidden_dim, out_dim, layers, temperature }))
         }
-        "mocov2" => boxed(moco(Negatives::Queue(fixture.usize("queue")))),
+        "mocov2" | "infomin" => boxed(moco(Negatives::Queue(fixture.usize("queue")))),
         "mocov3" => boxed(moco(Negatives::Batch)),
         "swav" => boxed(Swav::new(SwavConfig {
             encoder,
@@ -145,6 +151,19 @@ fn build(name: &str, fixture: &Fixture) -> (Box<dyn Method>, Params) {
             queue: fixture.usize("queue"),
             queue_from_epoch: fixture.usize("queue_from_step"),
         })),
+        "obow" => {
+            let (temperature, words) = (fixture.f64("temperature"), fixture.usize("queue"));
+            boxed(Obow::new(&ObowConfig { encoder, hidden_dim, temperature, words }))
+        }
+        "deepcluster_v2" => boxed(DeepCluster::new(DeepClusterConfig {
+            encoder,
+            hidden_dim,
+            out_dim,
+            prototypes: fixture.usize("prototypes"),
+            heads: fixture.usize("clusterings"),
+            temperature: fixture.f64("temperature"),
+            images: fixture.usize("images"),
+        })),
         _ => {
             let (layers, off_diagonal) = (fixture.usize("layers"), fixture.f64("off_diagonal"));
             boxed(BarlowTwins::new(&BarlowTwinsConfig { encoder, out_dim, layers, off_diagonal }))
@@ -152,13 +171,18 @@ fn build(name: &str, fixture: &Fixture) -> (Box<dyn Method>, Params) {
     };
     fill(&mut student);
     method.teacher_mut().values_mut().copy_from_slice(student.values());
-    if name == "mocov2" {
+    if name == "mocov2" || name == "infomin" {
         let mut queue = support::filler("queue", fixture.usize("queue") * out_dim, 1.0, 0.0);
         for row in queue.chunks_exact_mut(out_dim) {
             let norm = row.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt();
             row.iter_mut().for_each(|value| *value = (f64::from(*value) / norm) as f32);
         }
         assert!(method.restore("queue", &queue));
+    }
+    if name == "obow" {
+        assert!(
+            method.restore("queue", &support::filler("words", fixture.usize("queue") * fixture.usize("dim"), 1.5, 0.0))
+        );
     }
     (method, student)
 }
@@ -214,6 +238,8 @@ fn check(name: &str) {
     let (batch, global, local) = (fixture.usize("batch"), fixture.usize("global"), fixture.usize("local"));
     let scheduled = |name: &str| fixture.values(&format!("schedule.{name}"));
     let (lr, decay, momentum) = (scheduled("lr"), scheduled("weight_decay"), scheduled("momentum"));
+    // Before that step there is nothing to learn.
+    let learns_from = if name == "deepcluster_v2" { fixture.usize("learns_from") } else { 0 };
     let losses = fixture.values("loss");
     for (step, theirs) in losses.iter().enumerate() {
         let at = Scheduled {
@@ -232,11 +258,16 @@ fn check(name: &str) {
         let locals = filler_bytes(&format!("local.{step}"), views * batch * local * local * 3);
         let mut crops = vec![Crops { pixels: &globals, side: global, views: 2 }];
         crops.extend((views > 0).then_some(Crops { pixels: &locals, side: local, views }));
+        if name == "deepcluster_v2" {
+            let images = fixture.usize("images");
+            let shown: Vec<u32> = (0..batch).map(|place| ((2 * step + place) % images) as u32).collect();
+            state.method.take_images(&shown);
+        }
         let report = state.step(Device { kernels: &cpu, pool: &pool }, &crops, batch, &at).unwrap();
         let error = (report.loss - theirs).abs() / theirs;
         println!("{name}, step {step}: loss {} against {theirs}, {error:.1e}", report.loss);
         assert!(error <= TEN_TOLERANCE, "{name}, step {step}: loss {} against {theirs}, {error:.1e}", report.loss);
-        if step == 0 {
+        if step == learns_from {
             first_gradients(name, &state, &fixture);
         }
     }
@@ -252,12 +283,13 @@ fn final_state(name: &str, state: &TrainState, fixture: &Fixture) {
             assert_close(name, ours, &theirs[16 * index..16 * (index + 1)], WEIGHT_TOLERANCE);
         }
     }
+    let kept = ["queue", "distance", "memory", "centroids", "labels"];
     for tensor in state.method.state() {
         let stored = match tensor.name {
-            "queue" | "queue.0" => "queue.0",
-            "queue.1" => "queue.1",
+            "queue" => "queue.0",
             "center" if ibot::is(name) => "queue.0",
             "center2" => "queue.1",
+            other if kept.iter().any(|kept| other.starts_with(kept)) && !other.starts_with("queue_ptr") => other,
             _ => continue,
         };
         assert_close(tensor.name, tensor.values.iter().copied(), &fixture.values(stored), WEIGHT_TOLERANCE);
@@ -303,8 +335,73 @@ fn ten_losses_of_moco_equal_pytorch() {
 }
 
 #[test]
+fn shares_of_a_view_and_its_jigsaw_equal_pytorch() {
+    let fixture = Fixture::open("method/infomin_loss.safetensors");
+    let values = |name: &str| fixture.values(name).into_iter().map(|value| value as f32).collect::<Vec<_>>();
+    let (keys, queue) = (values("keys"), values("queue"));
+    let (value, gradient) = value_and_gradient(&values("input"), fixture.usize("width"), |tape, x| {
+        parts_with_queue(tape, x, &keys, &queue, (0.15, &[0.7, 0.3]))
+    });
+    assert_close("loss", [value as f32], &fixture.values("loss"), LOSS_TOLERANCE);
+    assert_close("gradient", gradient, &fixture.values("grad"), LOSS_TOLERANCE);
+}
+
+#[test]
+fn ten_losses_of_infomin_with_its_jigsaw_equal_pytorch() {
+    check("infomin");
+}
+
+#[test]
 fn ten_losses_of_swav_with_a_queue_equal_pytorch() {
     check("swav");
+}
+
+#[test]
+fn ten_losses_of_deepcluster_with_its_memory_equal_pytorch() {
+    check("deepcluster_v2");
+}
+
+#[test]
+fn clusters_and_their_loss_equal_pytorch() {
+    let fixture = Fixture::open("method/clusters.safetensors");
+    let values = |name: &str| fixture.values(name).into_iter().map(|value| value as f32).collect::<Vec<_>>();
+    let (width, centroids, labels) = (fixture.usize("width"), values("centroids"), values("labels"));
+    let known = |label: &f32| (*label >= 0.0).then_some(*label as usize);
+    let heads = centroids.chunks_exact(centroids.len() / 2).zip(labels.chunks_exact(labels.len() / 2));
+    let clusterings: Vec<Clustering<'_>> =
+        heads.map(|(centroids, labels)| Clustering { centroids, labels: labels.iter().map(known).collect() }).collect();
+    let (value, gradient) =
+        value_and_gradient(&values("input"), width, |tape, z| cluster_cross_entropy(tape, z, &clusterings, 0.1));
+    assert_close("loss", [value as f32], &fixture.values("loss"), LOSS_TOLERANCE);
+    assert_close("gradient", gradient, &fixture.values("grad"), LOSS_TOLERANCE);
+
+    let mut centroids = values("kmeans.first");
+    let of = spherical_kmeans(&values("kmeans.rows"), width, &mut centroids, fixture.usize("rounds"));
+    assert_eq!(of, fixture.values("kmeans.of").into_iter().map(|of| of as usize).collect::<Vec<_>>());
+    assert_close("centroids", centroids, &fixture.values("kmeans.centroids"), LOSS_TOLERANCE);
+}
+
+#[test]
+fn ten_losses_of_obow_with_its_vocabulary_equal_pytorch() {
+    check("obow");
+}
+
+#[test]
+fn bags_and_their_divergence_equal_pytorch() {
+    let fixture = Fixture::open("method/bags.safetensors");
+    let values = |name: &str| fixture.values(name).into_iter().map(|value| value as f32).collect::<Vec<_>>();
+    let (width, images) = (fixture.usize("width"), fixture.usize("images"));
+    for views in [2, 4] {
+        let count = ViewCount { images, teacher: 2, student: views };
+        let (value, gradient) = value_and_gradient(&values(&format!("{views}.both")), width, |tape, both| {
+            bag_divergence(tape, both, &values("bags"), count, 0.125)
+        });
+        assert_close("loss", [value as f32], &fixture.values(&format!("{views}.loss")), LOSS_TOLERANCE);
+        assert_close("gradient", gradient, &fixture.values(&format!("{views}.grad")), LOSS_TOLERANCE);
+    }
+    let (bag, distance) = bag_of_words(&values("places"), &values("words"), width, fixture.f64("sharpness"));
+    assert_close("bag", bag, &fixture.values("bag"), LOSS_TOLERANCE);
+    assert_close("distance", [distance as f32], &fixture.values("distance"), LOSS_TOLERANCE);
 }
 
 #[test]

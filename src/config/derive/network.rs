@@ -120,7 +120,12 @@ pub(in crate::config) fn views(draft: &mut Draft<'_>) -> Result<(), ConfigError>
     )?;
     match draft.config.method.name {
         MethodName::Supervised => return supervised::views(draft),
-        MethodName::Dino | MethodName::Ibot | MethodName::Dinov2 | MethodName::Swav => {
+        MethodName::Dino
+        | MethodName::Ibot
+        | MethodName::Dinov2
+        | MethodName::Swav
+        | MethodName::DeepClusterV2
+        | MethodName::Obow => {
             let reason = "most of the gain of multi-crop at three quarters of its cost";
             draft.choose("views.local.count", whole(tuned::LOCAL_COUNT), reason)?;
         }
@@ -128,6 +133,9 @@ pub(in crate::config) fn views(draft: &mut Draft<'_>) -> Result<(), ConfigError>
     }
     if small_data(draft.facts) {
         easy_crops_strong_colours(draft)?;
+    }
+    if draft.config.method.jigsaw.is_some() {
+        draft.choose("views.rand_augment", "rand-m10-mstd0.5-inc1", "InfoMin's views are stronger than MoCo's")?;
     }
     if global <= tuned::NO_BLUR_UP_TO_PX {
         let none = Value::Array(vec![Value::Float(0.0); 3]);
@@ -179,6 +187,13 @@ pub(in crate::config) fn method(draft: &mut Draft<'_>) -> Result<(), ConfigError
         let differs = small_data(draft.facts) && paper != small;
         let (value, reason) = if differs { (small, "small data") } else { (paper, "as in the paper") };
         draft.choose(key, value, reason)?;
+    }
+    if name.paper().images.is_some() {
+        draft.adjust("method.images", whole(draft.facts.images), "all images of the run")?;
+        let most = (draft.facts.images / tuned::IMAGES_PER_CLUSTER).max(2);
+        if draft.config.method.prototypes > Some(most) {
+            draft.choose("method.prototypes", whole(most), "few images: a cluster for some of them")?;
+        }
     }
     Ok(())
 }

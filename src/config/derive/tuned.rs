@@ -60,6 +60,8 @@ pub(super) const MOMENTUM_RANGE: (f64, f64) = (0.95, 0.9995);
 /// Teacher temperature by number of images: `(up to, (in the first epoch, after the warm-up))`.
 pub(super) const TEACHER_TEMP_BY_IMAGES: [(usize, (f64, f64)); 3] =
     [(SMALL_DATA_UP_TO_IMAGES, (0.015, 0.04)), (500_000, (0.04, 0.055)), (usize::MAX, (0.04, 0.07))];
+/// Images for each cluster, at least, on average.
+pub(super) const IMAGES_PER_CLUSTER: usize = 8;
 /// Share of the run over which the teacher's temperature rises.
 pub(super) const TEACHER_TEMP_WARMUP_SHARE: f64 = 0.1;
 /// Share of the area in crops of small data: global, local.

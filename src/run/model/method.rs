@@ -3,13 +3,17 @@
 use dinoxide_engine::kernels::Normalize;
 use dinoxide_engine::params::Params;
 
-use crate::config::{Centering, Config, ConfigError, DinoObjective, MethodName, ModelConfig, Origin, TeacherWeights};
+use crate::config::{
+    Centering, Config, ConfigError, DinoObjective, MethodConfig, MethodName, ModelConfig, Origin, TeacherWeights,
+};
 use crate::methods::barlow_twins::{BarlowTwins, BarlowTwinsConfig};
 use crate::methods::byol::{Byol, ByolConfig};
 use crate::methods::center::Balance;
+use crate::methods::deepcluster::{DeepCluster, DeepClusterConfig};
 use crate::methods::dino::{Dino, DinoConfig, Objective, Predictor, Teacher};
 use crate::methods::ibot::{Ibot, IbotConfig};
 use crate::methods::moco::{Moco, MocoConfig, Negatives};
+use crate::methods::obow::{Obow, ObowConfig};
 use crate::methods::simclr::{Simclr, SimclrConfig};
 use crate::methods::supervised::{Supervised, SupervisedConfig};
 use crate::methods::swav::{Swav, SwavConfig};
@@ -34,7 +38,8 @@ pub fn build(config: &Config) -> Result<(Box<dyn Method>, Params), RunError> {
     let queue = || size("method.queue", options.queue);
     let moco = |negatives: Negatives| -> Result<MocoConfig, RunError> {
         let (hidden_dim, out_dim, layers) = (hidden_dim()?, out_dim()?, layers()?);
-        Ok(MocoConfig { encoder: encoder.clone(), hidden_dim, out_dim, layers, temperature: temperature()?, negatives })
+        let (encoder, temperature, jigsaw) = (encoder.clone(), temperature()?, options.jigsaw);
+        Ok(MocoConfig { encoder, hidden_dim, out_dim, layers, temperature, negatives, jigsaw })
     };
     Ok(match options.name {
         MethodName::Dino => boxed(Dino::new(dino_config(config)?)),
@@ -44,7 +49,7 @@ pub fn build(config: &Config) -> Result<(Box<dyn Method>, Params), RunError> {
             let (hidden_dim, out_dim, layers) = (hidden_dim()?, out_dim()?, layers()?);
             boxed(Simclr::new(&SimclrConfig { encoder, hidden_dim, out_dim, layers, temperature: temperature()? }))
         }
-        MethodName::Mocov2 => boxed(Moco::new(&moco(Negatives::Queue(queue()?))?)),
+        MethodName::Mocov2 | MethodName::Infomin => boxed(Moco::new(&moco(Negatives::Queue(queue()?))?)),
         MethodName::Mocov3 => boxed(Moco::new(&moco(Negatives::Batch)?)),
         MethodName::Swav => boxed(Swav::new(SwavConfig {
             hidden_dim: hidden_dim()?,
@@ -56,6 +61,8 @@ pub fn build(config: &Config) -> Result<(Box<dyn Method>, Params), RunError> {
             queue_from_epoch: size("method.queue_from_epoch", options.queue_from_epoch)?,
             encoder,
         })),
+        MethodName::DeepClusterV2 => boxed(DeepCluster::new(deepcluster_config(encoder, options)?)),
+        MethodName::Obow => boxed(Obow::new(&obow_config(encoder, options)?)),
         MethodName::Supervised => {
             let classes = size("method.classes", options.classes)?;
             let label_smoothing = number("method.label_smoothing", options.label_smoothing)?;
@@ -80,6 +87,27 @@ fn boxed<M: Method + 'static>((method, student): (M, Params)) -> (Box<dyn Method
 fn missing(key: &str) -> RunError {
     let (origin, value, allowed) = (Origin::Derived, "not set".to_owned(), "a value".to_owned());
     ConfigError::BadValue { origin, key: key.to_owned(), value, allowed }.into()
+}
+
+fn deepcluster_config(encoder: EncoderConfig, options: &MethodConfig) -> Result<DeepClusterConfig, RunError> {
+    Ok(DeepClusterConfig {
+        encoder,
+        hidden_dim: options.hidden_dim.ok_or_else(|| missing("method.hidden_dim"))?,
+        out_dim: options.out_dim.ok_or_else(|| missing("method.out_dim"))?,
+        prototypes: options.prototypes.ok_or_else(|| missing("method.prototypes"))?,
+        heads: options.heads.ok_or_else(|| missing("method.heads"))?,
+        temperature: options.temperature.ok_or_else(|| missing("method.temperature"))?,
+        images: options.images.ok_or_else(|| missing("method.images"))?,
+    })
+}
+
+fn obow_config(encoder: EncoderConfig, options: &MethodConfig) -> Result<ObowConfig, RunError> {
+    Ok(ObowConfig {
+        encoder,
+        hidden_dim: options.hidden_dim.ok_or_else(|| missing("method.hidden_dim"))?,
+        temperature: options.temperature.ok_or_else(|| missing("method.temperature"))?,
+        words: options.queue.ok_or_else(|| missing("method.queue"))?,
+    })
 }
 
 /// The backbone of a configuration.

@@ -299,8 +299,10 @@ fn clusters_and_jigsaws_fit_the_images() {
     assert!(error.contains("0 to 1"), "{error}");
     let error = refused(&["method.name=infomin", "model.patch_size=16", "model.image_size=32"]);
     assert!(error.contains("views.global.size") && error.contains("at least 64"), "{error}");
-    let (config, _) = plan(&["method.name=infomin"], &facts(1000, 32));
-    assert_eq!(config.views.rand_augment.to_string(), "rand-m10-mstd0.5-inc1");
+    for (images, operations) in [(1000, ""), (500_000, "rand-m10-mstd0.5-inc1")] {
+        let (config, _) = plan(&["method.name=infomin"], &facts(images, 400));
+        assert_eq!(config.views.rand_augment.to_string(), operations, "{images} images");
+    }
 }
 
 #[test]

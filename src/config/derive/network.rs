@@ -134,7 +134,7 @@ pub(in crate::config) fn views(draft: &mut Draft<'_>) -> Result<(), ConfigError>
     if small_data(draft.facts) {
         easy_crops_strong_colours(draft)?;
     }
-    if draft.config.method.jigsaw.is_some() {
+    if draft.config.method.jigsaw.is_some() && !small_data(draft.facts) {
         draft.choose("views.rand_augment", "rand-m10-mstd0.5-inc1", "InfoMin's views are stronger than MoCo's")?;
     }
     if global <= tuned::NO_BLUR_UP_TO_PX {

@@ -6,7 +6,7 @@ use dinoxide_views::pixel::MAX_CHANNELS;
 use dinoxide_views::recipe::{MAX_BLUR_RADIUS, MAX_COUNT, MAX_SIZE};
 
 use super::network::{LARGEST, LARGEST_RATIO, MOST_REGISTERS};
-use super::{Config, ConfigError, DinoObjective, KEYS, MethodName, ModelConfig, Partial, write};
+use super::{Config, ConfigError, DinoObjective, KEYS, ModelConfig, Partial, write};
 use crate::nn::backbone::MOST_BLOCKS;
 use crate::nn::jigsaw::patch_side;
 
@@ -79,7 +79,7 @@ pub(super) fn validate(config: &Config, given: &Partial) -> Result<(), ConfigErr
     if name.masks_patches() {
         masks(config, &check)?;
     }
-    if name != MethodName::Dino {
+    if name.has_options() {
         method(config, &check)?;
     }
     memory_of_images(config, &check)?;
@@ -261,9 +261,9 @@ fn method(config: &Config, check: &Checker<'_>) -> Result<(), ConfigError> {
     check.require(valid, "method.momentum", format!("{shares:?}"), "two numbers from 0 to 1")?;
     let local = config.views.local.count;
     let fits = local == 0 || !method.name.takes_two_views();
-    let allowed = match method.name {
-        MethodName::Supervised => "0: a classifier sees whole images",
-        _ => "0: this method compares two global crops",
+    let allowed = match method.name.learns_from_labels() {
+        true => "0: a classifier sees whole images",
+        false => "0: this method compares two global crops",
     };
     check.require(fits, "views.local.count", local, allowed)?;
     let smoothing = method.label_smoothing;
@@ -271,7 +271,7 @@ fn method(config: &Config, check: &Checker<'_>) -> Result<(), ConfigError> {
     check.require(set, "method.label_smoothing", "not set", "a number")?;
     let below = (0.0..1.0).contains(&smoothing.unwrap_or(0.0));
     check.require(below, "method.label_smoothing", smoothing.unwrap_or(0.0), "0 to below 1")?;
-    if method.name == MethodName::Supervised {
+    if method.name.learns_from_labels() {
         return Ok(());
     }
     // Every other method looks at images beside each other, in its loss or in the normalisation of its head.
@@ -340,7 +340,7 @@ fn views(config: &Config, check: &Checker<'_>) -> Result<(), ConfigError> {
         check.require((1..=MAX_SIZE).contains(&crop.size), &size, crop.size, &format!("1 to {MAX_SIZE}"))?;
         check.require(crop.count <= MAX_COUNT, &count, crop.count, &format!("at most {MAX_COUNT}"))?;
     }
-    let supervised = config.method.name == MethodName::Supervised;
+    let supervised = config.method.name.learns_from_labels();
     let (fits, allowed) =
         if supervised { (views.global.count >= 1, "1 or more") } else { (views.global.count == 2, "2") };
     check.require(fits, "views.global.count", views.global.count, allowed)?;

@@ -10,7 +10,7 @@ use dinoxide_views::{EvalConfig, EvalLoader, Source};
 use super::RunError;
 use super::console::Console;
 use super::validation::{EVAL_BATCH, eval_transform, reading};
-use crate::config::{Config, MethodName};
+use crate::config::Config;
 use crate::eval::EvalError;
 use crate::eval::classifier::{Accuracy, best, rank};
 use crate::eval::labels::Labels;
@@ -44,7 +44,8 @@ impl Judge {
     /// # Errors
     /// If the images cannot be used, or are of classes that `train` does not have.
     pub fn open(config: &Config, train: &Source, console: &Console) -> Result<Option<Self>, RunError> {
-        let (Some(val), MethodName::Supervised) = (&config.data.val, config.method.name) else { return Ok(None) };
+        let labelled = config.data.val.as_ref().filter(|_| config.method.name.learns_from_labels());
+        let Some(val) = labelled else { return Ok(None) };
         let source = Source::labelled(Path::new(val))?;
         let labels = Labels::from_names(&names(train), &names(&source))?;
         if !labels.absent_in_val.is_empty() {

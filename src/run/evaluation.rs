@@ -68,7 +68,7 @@ impl Evaluation {
     pub fn open(folder: &RunFolder, train: &Arc<Source>, console: &Console) -> Result<Self, RunError> {
         let config = &folder.config;
         let judge = Judge::open(config, train, console)?;
-        let supervised = config.method.name == MethodName::Supervised;
+        let supervised = config.method.name.learns_from_labels();
         let validation = if supervised { None } else { Validation::open(config, train, console)? };
         let among: Vec<&SourceImage> = match &validation {
             Some(validation) => validation.queries().collect(),
@@ -115,7 +115,7 @@ impl Evaluation {
 impl EvalRow {
     /// What the monitor looks at. Features that classes shape have few directions when they are good: their rank is no sign.
     pub fn sighting(&self, method: MethodName) -> Sighting {
-        let rank = self.rank.filter(|_| method != MethodName::Supervised);
+        let rank = self.rank.filter(|_| !method.learns_from_labels());
         Sighting { rank, feature_std: self.feature_std, knn_top1: self.knn_top1 }
     }
 

@@ -38,8 +38,8 @@ pub enum LabelledError {
 
 /// Whether what is given asks for a method that learns from classes.
 pub(super) fn is_wanted(given: &Partial) -> bool {
-    let supervised = Value::try_from(MethodName::Supervised).ok();
-    supervised.is_some() && given.value("method.name") == supervised.as_ref()
+    let name = given.value("method.name").and_then(|name| name.clone().try_into::<MethodName>().ok());
+    name.is_some_and(MethodName::learns_from_labels)
 }
 
 /// The images of a labelled folder or table; classes without images are left out.

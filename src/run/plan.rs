@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::console::Verbosity;
 use super::machine;
 use super::progress::{duration, grouped};
-use crate::config::{Choice, Config, Facts, MethodName, images_per_second};
+use crate::config::{Choice, Config, Facts, images_per_second};
 use crate::report::page::PlanLine;
 
 /// Bytes of one f32.
@@ -100,7 +100,7 @@ impl Plan<'_> {
                         .to_owned(),
                 );
             }
-            if !matches!(method, MethodName::Dino | MethodName::Supervised) && !method.compares_images() {
+            if method.normalises_in_head() && !method.compares_images() {
                 warnings.push(
                     "batch normalisation in the heads sees one micro-batch at a time, so accumulating is not quite the \
                      large batch"
@@ -173,7 +173,7 @@ impl Plan<'_> {
         };
         let time = duration(self.time());
         let every = config.eval.every_epochs;
-        let supervised = config.method.name == MethodName::Supervised;
+        let supervised = config.method.name.learns_from_labels();
         let evaluate = match (&config.data.val, facts.val_classes) {
             (Some(val), _) if supervised => format!("top-1 on {val} every {every} epochs"),
             (None, _) if supervised => "none; accuracy with a labelled folder (--val)".to_owned(),
@@ -182,10 +182,8 @@ impl Plan<'_> {
             (None, _) => format!("rank of the features every {every} epochs; k-NN with a labelled folder (--val)"),
         };
         let prototypes = config.prototypes().map_or(String::new(), |prototypes| format!(", K {prototypes}"));
-        let method = match config.method.name {
-            MethodName::Dino => String::new(),
-            other => format!(", {}", other.title()),
-        };
+        let name = config.method.name;
+        let method = if name.has_options() { format!(", {}", name.title()) } else { String::new() };
         let disk = self.disk_bytes() as f64 / 1e6;
         let start = model.init.as_ref().map_or(String::new(), |init| format!(", starting from {init}"));
         vec![

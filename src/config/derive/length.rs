@@ -2,7 +2,7 @@
 
 use super::network::{flops_per_evaluated, flops_per_image, images_per_second};
 use super::{Draft, pair, short, small_data, step_up, supervised, tuned, whole};
-use crate::config::{ConfigError, DinoObjective, HeadConfig, MethodName};
+use crate::config::{ConfigError, DinoObjective, HeadConfig};
 
 /// More steps than any run has.
 const MOST_STEPS: f64 = 1e9;
@@ -57,7 +57,7 @@ pub(in crate::config) fn schedules(draft: &mut Draft<'_>) -> Result<(), ConfigEr
     if draft.config.method.name.has_dino_head() {
         teacher(draft)?;
         frozen_prototypes(draft, "dino.freeze_last_layer_steps")?;
-    } else if draft.config.method.name == MethodName::Supervised {
+    } else if draft.config.method.name.learns_from_labels() {
         supervised::schedules(draft)?;
     } else {
         let constant = "constant; DINO alone raises it";
@@ -120,7 +120,7 @@ fn head_first(draft: &mut Draft<'_>) -> Result<(), ConfigError> {
         return draft.adjust("optim.freeze_backbone_steps", whole(most), reason);
     }
     // A single layer soon knows as much as the features tell.
-    let single = draft.config.method.name == MethodName::Supervised;
+    let single = draft.config.method.name.learns_from_labels();
     let Some(init) = draft.facts.init.as_ref().filter(|_| !single) else { return Ok(()) };
     // How a head is normalised does not show in its weights.
     let stored =

@@ -5,7 +5,7 @@ use dinoxide_engine::tape::Keep;
 use toml::Value;
 
 use super::{Draft, pair, short, small_data, step_up, supervised, tuned, whole};
-use crate::config::{Config, ConfigError, DinoConfig, Facts, HeadConfig, InitFacts, MethodName, ModelConfig, Origin};
+use crate::config::{Config, ConfigError, DinoConfig, Facts, HeadConfig, InitFacts, ModelConfig, Origin};
 use crate::nn::backbone::Backbone;
 
 /// Keys of `[model]` for what a ViT may have beyond those of DINO.
@@ -118,18 +118,15 @@ pub(in crate::config) fn views(draft: &mut Draft<'_>) -> Result<(), ConfigError>
             "half a global crop".to_owned()
         },
     )?;
-    match draft.config.method.name {
-        MethodName::Supervised => return supervised::views(draft),
-        MethodName::Dino
-        | MethodName::Ibot
-        | MethodName::Dinov2
-        | MethodName::Swav
-        | MethodName::DeepClusterV2
-        | MethodName::Obow => {
-            let reason = "most of the gain of multi-crop at three quarters of its cost";
-            draft.choose("views.local.count", whole(tuned::LOCAL_COUNT), reason)?;
-        }
-        _ => draft.no_local_crops("the method compares two crops")?,
+    let name = draft.config.method.name;
+    if name.learns_from_labels() {
+        return supervised::views(draft);
+    }
+    if name.has_multi_crop() {
+        let reason = "most of the gain of multi-crop at three quarters of its cost";
+        draft.choose("views.local.count", whole(tuned::LOCAL_COUNT), reason)?;
+    } else {
+        draft.no_local_crops("the method compares two crops")?;
     }
     if small_data(draft.facts) {
         easy_crops_strong_colours(draft)?;
@@ -169,7 +166,7 @@ fn easy_crops_strong_colours(draft: &mut Draft<'_>) -> Result<(), ConfigError> {
 /// The options of a method other than DINO.
 pub(in crate::config) fn method(draft: &mut Draft<'_>) -> Result<(), ConfigError> {
     let name = draft.config.method.name;
-    if name == MethodName::Dino {
+    if !name.has_options() {
         return Ok(());
     }
     if name.masks_patches() && draft.config.model.shape().is_some() {
@@ -248,7 +245,7 @@ pub(in crate::config) fn batch(draft: &mut Draft<'_>) -> Result<(), ConfigError>
     let batch = draft.config.run.batch;
     let fits = (draft.facts.memory_bytes as f64 * tuned::ACTIVATION_SHARE / bytes_per_image(&draft.config)) as usize;
     let config = &draft.config;
-    let parts = batch.div_ceil(fits.max(if config.method.name == MethodName::Dino { 1 } else { 2 }));
+    let parts = batch.div_ceil(fits.max(config.method.name.fewest_images()));
     // Equal parts; the last one has what is left, but not a single image.
     let micro = batch.div_ceil(parts.max(1));
     let micro = micro + usize::from(parts > 1 && micro > 1 && batch % micro == 1);

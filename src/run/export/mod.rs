@@ -23,7 +23,7 @@ use crate::checkpoint::names::{is_counter, is_mask_token, is_read};
 use crate::checkpoint::onnx::Output;
 use crate::checkpoint::torch_save::Item;
 use crate::checkpoint::{Loaded, NamedTensor, folder, onnx, safetensors, torch_save};
-use crate::config::{Config, MethodName};
+use crate::config::Config;
 use crate::nn::backbone::BackboneConfig;
 
 mod describe;
@@ -237,7 +237,7 @@ fn full_parts(run: &Path) -> Result<(Config, Loaded), RunError> {
 /// Student, teacher and the method's own state, of DINO under the section names of the reference program.
 fn full_state(run: &Path) -> Result<Vec<NamedTensor>, RunError> {
     let (config, loaded) = full_parts(run)?;
-    let state = if config.method.name == MethodName::Dino { "dino_loss" } else { "method" };
+    let state = if config.method.name.is_read_by_official_program() { "dino_loss" } else { "method" };
     let mut tensors = Vec::new();
     for (part, section) in [("student", "student"), ("teacher", "teacher"), ("method", state)] {
         let file = loaded.parts.get(part).ok_or_else(|| RunError::NoCheckpoint { path: run.to_path_buf() })?;

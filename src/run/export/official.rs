@@ -8,7 +8,7 @@ use std::path::Path;
 use super::{full_parts, state_dict};
 use crate::checkpoint::torch_save::{self, Item};
 use crate::checkpoint::{Loaded, NamedTensor, TensorFile, TensorRef};
-use crate::config::{Config, MethodName, OptimizerName};
+use crate::config::{Config, OptimizerName};
 use crate::methods::BACKBONE;
 use crate::methods::dino::{DinoConfig, HEAD};
 use crate::nn::backbone::Backbone;
@@ -28,7 +28,7 @@ const LENGTHS: &str = "last_layer.weight_g";
 /// Writes the run's newest checkpoint; returns the number of tensors of both networks.
 pub fn write(run: &Path, out: &Path) -> Result<usize, RunError> {
     let (config, loaded) = full_parts(run)?;
-    if config.method.name != MethodName::Dino || config.dino.predictor {
+    if !config.method.name.is_read_by_official_program() || config.dino.predictor {
         return Err(RunError::NotDino);
     }
     let part = |name: &str| loaded.parts.get(name).ok_or_else(|| RunError::NoCheckpoint { path: run.to_path_buf() });

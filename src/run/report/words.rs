@@ -5,7 +5,6 @@ use dinoxide_views::pixel::RGB;
 
 use super::early_rise::EarlyRise;
 use super::numbers::Numbers;
-use crate::config::MethodName;
 use crate::nn::backbone::BackboneConfig;
 use crate::nn::vit::VitConfig;
 use crate::report::curves::StepPoint;
@@ -117,7 +116,7 @@ fn trend(numbers: &Numbers) -> &'static str {
 
 /// A word about a loss that rose at first, where nothing else was wrong with the run.
 pub(super) fn early_rise(trained: &Trained<'_>, numbers: &Numbers, state: VerdictState) -> Option<String> {
-    let has_teacher = trained.folder.config.method.name != MethodName::Supervised;
+    let has_teacher = !trained.folder.config.method.name.learns_from_labels();
     if state == VerdictState::Failed || !trained.findings.is_empty() || !has_teacher {
         return None;
     }

@@ -207,20 +207,13 @@ fn methods_with_masks_share_the_sections_of_dino() {
     assert!(error.contains("two patches"), "{error}");
 }
 
+/// The methods that share nothing with DINO but the backbone.
+const OTHER_METHODS: [&str; 10] =
+    ["byol", "simclr", "mocov2", "mocov3", "swav", "deepcluster_v2", "infomin", "obow", "barlow_twins", "supervised"];
+
 #[test]
 fn every_method_has_its_options_and_no_others() {
-    for name in [
-        "byol",
-        "simclr",
-        "mocov2",
-        "mocov3",
-        "swav",
-        "deepcluster_v2",
-        "infomin",
-        "obow",
-        "barlow_twins",
-        "supervised",
-    ] {
+    for name in OTHER_METHODS {
         for images in [5000, 500_000] {
             let (config, _) = plan(&[&format!("method.name={name}")], &facts(images, 400));
             let (options, paper) = (config.method.clone(), config.method.name.paper());
@@ -246,18 +239,7 @@ fn every_method_has_its_options_and_no_others() {
 
 #[test]
 fn recipes_of_methods_have_the_papers_options_on_any_data() {
-    for name in [
-        "byol",
-        "simclr",
-        "mocov2",
-        "mocov3",
-        "swav",
-        "deepcluster_v2",
-        "infomin",
-        "obow",
-        "barlow_twins",
-        "supervised",
-    ] {
+    for name in OTHER_METHODS {
         let (config, _) = plan(&[&format!("recipe={name}"), "run.epochs=100"], &facts(10_000, 224));
         let paper = MethodConfig {
             freeze_prototypes_steps: config.method.freeze_prototypes_steps,

@@ -153,7 +153,9 @@ impl Plan<'_> {
     }
 
     fn head_parameters(&self) -> usize {
-        self.config.head_layers(self.config.model.dim()).iter().map(|[inputs, outputs]| inputs * outputs).sum()
+        let width = self.config.model.dim();
+        let layers = self.config.head_layers(width).into_iter().chain(self.config.patch_head_layers(width));
+        layers.map(|[inputs, outputs]| inputs * outputs).sum()
     }
 
     fn summary(&self) -> Vec<(&'static str, String)> {

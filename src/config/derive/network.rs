@@ -264,14 +264,21 @@ fn crops(config: &Config, backbone: &Backbone) -> [Patches; 2] {
         .map(|(count, side)| backbone.patches(count as usize, side as usize, side as usize))
 }
 
+/// The layers that class tokens go through, and those that masked patches do.
+fn heads(config: &Config, width: usize) -> [Vec<[usize; 2]>; 2] {
+    let (class, patch) = (config.head_layers(width), config.patch_head_layers(width));
+    let patch = if patch.is_empty() { class.clone() } else { patch };
+    [class, patch]
+}
+
 /// Activations kept for the backward pass of one image, bytes, f32.
 fn bytes_per_image(config: &Config) -> f64 {
     let Some(backbone) = config.model.plain(config.data.channels) else { return 1.0 };
     let keep = if config.run.recompute { Keep::Inputs } else { Keep::Everything };
     // Of a hidden layer two values are kept, before and after what follows it.
-    let layers = config.head_layers(backbone.dim());
-    let per_row: usize = layers.iter().map(|[_, outputs]| 2 * outputs).sum();
-    let rows = (config.crops_per_image() as f64 + config.masked_patches()) * per_row as f64;
+    let [class, patch] = heads(config, backbone.dim());
+    let per_row = |layers: &[[usize; 2]]| layers.iter().map(|[_, outputs]| 2 * outputs).sum::<usize>() as f64;
+    let rows = config.crops_per_image() as f64 * per_row(&class) + config.masked_patches() * per_row(&patch);
     4.0 * (backbone.kept_values(&crops(config, &backbone), keep) + rows)
 }
 
@@ -282,11 +289,11 @@ pub fn flops_per_image(config: &Config) -> f64 {
     let (asking, answering) = config.global_crops_seen();
     let global = |count: usize| Patches { images: count, ..crops[0] };
     let student = backbone.work(&[global(asking), crops[1]], config.model.drop_path);
-    let layers = config.head_layers(backbone.dim());
-    let head = layers.iter().map(|[inputs, outputs]| 2.0 * *inputs as f64 * *outputs as f64).sum::<f64>();
+    let layers = heads(config, backbone.dim());
+    let [class, patch] = layers.map(|layers| layers.iter().map(|[from, to]| 2.0 * (from * to) as f64).sum::<f64>());
     let teacher = if answering > 0 { backbone.work(&[global(answering)], 0.0).forward } else { 0.0 };
     let rows = 3 * (asking + config.views.local.count as usize) + answering;
-    student.forward + student.backward + teacher + (rows as f64 + 4.0 * config.masked_patches()) * head
+    student.forward + student.backward + teacher + rows as f64 * class + 4.0 * config.masked_patches() * patch
 }
 
 /// Floating-point operations of a labelled image: one forward pass of teacher and student each.

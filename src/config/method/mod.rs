@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{Config, ConfigError, DinoObjective, write};
 
-mod kind;
-mod paper;
+mod name;
+
+pub use name::MethodName;
 
 /// Sections of DINO, which iBOT and DINOv2 share.
 const OF_DINO: [&str; 2] = ["dino.", "head."];
@@ -88,39 +89,31 @@ pub struct MethodConfig {
     pub koleo: Option<f64>,
 }
 
-/// The methods.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum MethodName {
-    /// DINO (Caron et al. 2021).
-    #[default]
-    Dino,
-    /// iBOT (Zhou et al. 2022).
-    Ibot,
-    /// DINOv2 (Oquab et al. 2023).
-    Dinov2,
-    /// BYOL (Grill et al. 2020).
-    Byol,
-    /// SimCLR (Chen et al. 2020).
-    Simclr,
-    /// MoCo v2 (Chen et al. 2020).
-    Mocov2,
-    /// MoCo v3 (Chen et al. 2021).
-    Mocov3,
-    /// SwAV (Caron et al. 2020).
-    Swav,
-    /// DeepCluster v2 (Caron et al. 2018 and 2020).
-    #[serde(rename = "deepcluster_v2")]
-    DeepClusterV2,
-    /// InfoMin (Tian et al. 2020).
-    Infomin,
-    /// OBoW (Gidaris et al. 2021).
-    Obow,
-    /// Barlow Twins (Zbontar et al. 2021).
-    BarlowTwins,
-    /// Known classes (DeiT, Touvron et al. 2021).
-    Supervised,
-}
+/// No options.
+const NONE: MethodConfig = MethodConfig {
+    name: MethodName::Dino,
+    momentum: None,
+    hidden_dim: None,
+    out_dim: None,
+    layers: None,
+    temperature: None,
+    prototypes: None,
+    heads: None,
+    images: None,
+    epsilon: None,
+    queue: None,
+    queue_from_epoch: None,
+    freeze_prototypes_steps: None,
+    jigsaw: None,
+    off_diagonal: None,
+    classes: None,
+    label_smoothing: None,
+    mask_probability: None,
+    mask_ratio: None,
+    patch_weight: None,
+    patch_out_dim: None,
+    koleo: None,
+};
 
 impl Config {
     /// Number of prototypes, K, that targets are probabilities of; `None` where they are none.
@@ -153,19 +146,6 @@ impl Config {
         self.model.has_batch_norm() || in_head || in_dino || self.method.name.masks_patches()
     }
 
-    /// Global crops of an image that the student sees, and that another network does which gives the targets.
-    pub(crate) fn global_crops_seen(&self) -> (usize, usize) {
-        let count = self.views.global.count as usize;
-        match self.method.name {
-            MethodName::Mocov2 => (1, count.saturating_sub(1)),
-            name if name.has_dino_head() => (count, count),
-            // The patches of a jigsaw are nearly as many pixels as the crop.
-            MethodName::Infomin => (2, count.saturating_sub(1)),
-            MethodName::Supervised => (count, 0),
-            _ => (count, if self.method.momentum.is_some() { count } else { 0 }),
-        }
-    }
-
     /// Masked patches of an image in all its global crops, on average; 0 for a method without masks.
     pub(crate) fn masked_patches(&self) -> f64 {
         let (Some(probability), Some([low, high])) = (self.method.mask_probability, self.method.mask_ratio) else {
@@ -191,37 +171,5 @@ impl Config {
         }
         let paper = Self { method: self.method.name.paper(), ..Self::default() };
         Ok(write::leaves(&paper)?.contains_key(key))
-    }
-
-    /// Inputs and outputs of every linear layer after a backbone of this width, those of the student's predictor last.
-    pub(crate) fn head_layers(&self, width: usize) -> Vec<[usize; 2]> {
-        let (head, method) = (&self.head, &self.method);
-        let (hidden, out) = (method.hidden_dim.or(method.out_dim).unwrap_or(0), method.out_dim.unwrap_or(0));
-        let chain = |widths: &[usize]| widths.windows(2).map(|pair| [pair[0], pair[1]]).collect::<Vec<_>>();
-        let mlp = |layers: usize, hidden: usize, ends: [usize; 2]| {
-            let mut widths = vec![hidden; layers.max(1) + 1];
-            (widths[0], widths[layers.max(1)]) = (ends[0], ends[1]);
-            chain(&widths)
-        };
-        let projector = mlp(method.layers.unwrap_or(2), hidden, [width, out]);
-        match method.name {
-            MethodName::Dino | MethodName::Ibot | MethodName::Dinov2 => {
-                let mut layers = mlp(head.layers, head.hidden_dim, [width, head.bottleneck_dim]);
-                layers.push([head.bottleneck_dim, head.out_dim]);
-                if self.dino.predictor {
-                    layers.extend(mlp(2, head.hidden_dim, [head.bottleneck_dim; 2]));
-                }
-                layers
-            }
-            MethodName::Byol | MethodName::Mocov3 => [projector, mlp(2, hidden, [out, out])].concat(),
-            MethodName::Swav => [projector, vec![[out, method.prototypes.unwrap_or(0)]]].concat(),
-            MethodName::DeepClusterV2 => {
-                let prototypes = method.prototypes.unwrap_or(0) * method.heads.unwrap_or(1);
-                [projector, vec![[out, prototypes]]].concat()
-            }
-            MethodName::Simclr | MethodName::Mocov2 | MethodName::Infomin | MethodName::BarlowTwins => projector,
-            MethodName::Obow => vec![[width, method.queue.unwrap_or(0)]],
-            MethodName::Supervised => vec![[width, method.classes.unwrap_or(0)]],
-        }
     }
 }

@@ -19,7 +19,7 @@ pub(super) struct GivenArgs {
     /// Values to start from: auto, adapt, dino, laptop and others: `dinoxide recipes ls`
     #[arg(short, long, value_name = "NAME")]
     pub recipe: Option<String>,
-    /// dino, byol, simclr, mocov2, mocov3, swav, deepcluster_v2, infomin, obow, barlow_twins or supervised [default: dino]
+    /// dino, ibot, dinov2, byol, simclr, mocov3, swav, supervised and others: docs/methods [default: dino]
     #[arg(long, value_name = "NAME")]
     pub method: Option<String>,
     /// Seed of every random draw

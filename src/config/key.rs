@@ -98,10 +98,7 @@ pub const KEYS: &[Key] = &[
     fixed("model.drop_path", "stochastic depth of the student's last block"),
     fixed("model.init", "weights to start from"),
     fixed("model.init_partial", "start although tensors of the backbone do not fit; those begin with random values"),
-    fixed(
-        "method.name",
-        "dino, ibot, dinov2, byol, simclr, mocov2, mocov3, swav, deepcluster_v2, infomin, obow, barlow_twins or supervised",
-    ),
+    fixed("method.name", "dino, ibot, dinov2, byol, simclr, mocov3, swav, supervised and others: docs/methods"),
     fixed("method.momentum", "share of the average kept at each step: first, last (cosine)"),
     fixed("method.hidden_dim", "width of the hidden layers of projector and predictor"),
     fixed("method.out_dim", "width of what the loss compares"),

@@ -270,6 +270,7 @@ fn clusters_and_jigsaws_fit_the_images() {
         ("method.prototypes=1001", "at most the images, 1000"),
         ("method.heads=0", "1 to 64"),
         ("method.heads=65", "1 to 64"),
+        ("run.epochs=1", "the first epoch fills the memory"),
     ] {
         let error = refused(&["method.name=deepcluster_v2", set]);
         assert!(error.contains(words), "{set}: {error}");

@@ -302,6 +302,8 @@ fn memory_of_images(config: &Config, check: &Checker<'_>) -> Result<(), ConfigEr
     if paper.images.is_none() {
         return Ok(());
     }
+    let allowed = "2 or more: the first epoch fills the memory, and nothing is learnt in it";
+    check.require(config.run.epochs >= 2, "run.epochs", config.run.epochs, allowed)?;
     let images = method.images.unwrap_or(0);
     let allowed = format!("a whole number, 1 to {MOST}");
     check.require((1..=MOST).contains(&images), "method.images", images, &allowed)?;

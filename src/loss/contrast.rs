@@ -58,18 +58,12 @@ pub fn in_batch(tape: &mut Tape<'_>, queries: &Matrix, keys: &[f32], temp: f64) 
 /// Queries find their keys among those of earlier batches: the mean cross-entropy of `[q·k, q·queue]/temp` with the first.
 /// MoCo (He et al. 2020), eq. 1; `moco/builder.py:MoCo.forward`.
 ///
-/// # Shapes
-/// `queries` and `keys` `[B, D]`, `queue` `[K, D]`, all with rows of unit length.
-pub fn with_queue(tape: &mut Tape<'_>, queries: &Matrix, keys: &[f32], queue: &[f32], temp: f64) -> Loss {
-    parts_with_queue(tape, queries, keys, queue, (temp, &[1.0]))
-}
-
-/// The same for several queries of each key, such as those of a whole view and of its jigsaw: the sum over the parts of
-/// [`with_queue`], each with its share. PIRL (Misra and van der Maaten 2020), eq. 5; InfoMin's `contrast_trainer.py`.
+/// There may be several queries of each key, such as those of a whole view and of its jigsaw: then it is the sum over the parts, each
+/// with its share. PIRL (Misra and van der Maaten 2020), eq. 5; InfoMin's `contrast_trainer.py`.
 ///
 /// # Shapes
 /// `queries` `[parts·B, D]`, part-major, `keys` `[B, D]`, `queue` `[K, D]`, all with rows of unit length; a share for each part.
-pub fn parts_with_queue(
+pub fn with_queue(
     tape: &mut Tape<'_>,
     queries: &Matrix,
     keys: &[f32],

@@ -7,8 +7,7 @@
 
 use dinoxide_engine::params::Params;
 use dinoxide_engine::tape::Tape;
-use rand::{Rng as _, SeedableRng as _};
-use rand_chacha::ChaCha8Rng;
+use rand::Rng as _;
 
 use super::spherical_kmeans::spherical_kmeans;
 use super::{
@@ -16,6 +15,7 @@ use super::{
 };
 use crate::loss::cluster::{Clustering, cluster_cross_entropy};
 use crate::nn::backbone::Backbone;
+use crate::nn::draws::keyed;
 use crate::nn::init::Registry;
 use crate::nn::mlp::{LastLayer, Mlp, MlpConfig};
 use crate::schedule::Scheduled;
@@ -141,11 +141,8 @@ impl DeepCluster {
 
 /// Draws `count` of so many places, none twice while there are others left.
 fn draw(places: usize, count: usize, key: [u64; 3]) -> Vec<usize> {
-    let mut seed = [0; 32];
-    for (part, value) in seed.chunks_exact_mut(8).zip(key) {
-        part.copy_from_slice(&value.to_le_bytes());
-    }
-    let mut random = ChaCha8Rng::from_seed(seed);
+    let [seed, epoch, head] = key;
+    let mut random = keyed([seed, epoch, head, 0]);
     let mut order: Vec<usize> = (0..places).collect();
     for place in 0..count.min(places) {
         let left = (places - place) as u64;

@@ -8,7 +8,7 @@ use dinoxide_engine::tensor::Matrix;
 use super::center::{Balance, Center};
 use super::{
     Encoder, EncoderConfig, Forward, ForwardSeconds, Lap, Method, NORMALIZE_EPS, Outputs, StateTensor, TargetSums,
-    Views, store,
+    Views, store, to_unit_length,
 };
 use crate::loss::byol::byol_loss;
 use crate::loss::dino::{DinoTargets, dino_loss, targets};
@@ -231,8 +231,7 @@ fn centred_directions(logits: &Matrix, center: &[f32]) -> Vec<f32> {
     let mut rows = logits.values().to_vec();
     for row in rows.chunks_exact_mut(center.len()) {
         row.iter_mut().zip(center).for_each(|(value, center)| *value -= center);
-        let norm = row.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt().max(NORMALIZE_EPS);
-        row.iter_mut().for_each(|value| *value = (f64::from(*value) / norm) as f32);
+        to_unit_length(row);
     }
     rows
 }

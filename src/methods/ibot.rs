@@ -130,14 +130,17 @@ impl Ibot {
             losses.push((loss, koleo_weight));
         }
         let loss = tape.sum(&losses);
-        let sums = |logits: &Matrix, targets: &DinoTargets| {
-            TargetSums::of(tape, [logits.values(), &targets.probs], logits.columns(), targets.entropy)
-        };
-        let of_patches = theirs.patches.as_ref().zip(patch_targets.as_ref());
+        let logits = theirs.logits.values();
+        let of_patch = |logits: &Matrix| TargetSums::of_logits(tape, logits.values(), logits.columns());
         let outputs = Outputs {
-            targets: sums(&theirs.logits, &class_targets),
+            targets: TargetSums::of(
+                tape,
+                [logits, &class_targets.probs],
+                theirs.logits.columns(),
+                class_targets.entropy,
+            ),
             terms,
-            patch_targets: of_patches.map(|(logits, targets)| sums(logits, targets)).unwrap_or_default(),
+            patch_targets: theirs.patches.as_ref().map(of_patch).unwrap_or_default(),
             student_statistics: tape.take_statistics(),
             teacher_statistics: frozen.take_statistics(),
             ..Outputs::default()

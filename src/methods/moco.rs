@@ -14,8 +14,9 @@ use rand_chacha::ChaCha8Rng;
 use super::queue::Queue;
 use super::{
     Encoder, EncoderConfig, Forward, ForwardSeconds, Lap, Method, NORMALIZE_EPS, Outputs, StateTensor, Views, store,
+    to_unit_length,
 };
-use crate::loss::contrast::{in_batch, parts_with_queue};
+use crate::loss::contrast::{in_batch, with_queue};
 use crate::nn::backbone::Backbone;
 use crate::nn::init::{Registry, standard_normal};
 use crate::nn::jigsaw::{CELLS, JigsawDraw, JigsawHead, patch_side};
@@ -128,10 +129,7 @@ impl Moco {
 fn random_queue(len: usize, width: usize, seed: u64) -> Queue {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let mut values: Vec<f32> = (0..len * width).map(|_| standard_normal(&mut random) as f32).collect();
-    for row in values.chunks_exact_mut(width) {
-        let norm = row.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt();
-        row.iter_mut().for_each(|value| *value = (f64::from(*value) / norm) as f32);
-    }
+    values.chunks_exact_mut(width).for_each(to_unit_length);
     Queue::new(values, width)
 }
 
@@ -163,7 +161,7 @@ impl Method for Moco {
         let loss = match &self.queue {
             Some(queue) => {
                 let shares = self.jigsaw.as_ref().map_or(vec![1.0], |(_, share)| vec![1.0 - share, *share]);
-                parts_with_queue(tape, &queries, &keys, queue.values(), (self.temperature, &shares))
+                with_queue(tape, &queries, &keys, queue.values(), (self.temperature, &shares))
             }
             None => in_batch(tape, &queries, &keys, self.temperature),
         };

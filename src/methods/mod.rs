@@ -254,6 +254,12 @@ impl TargetSums {
     }
 }
 
+/// Brings a row to unit length.
+fn to_unit_length(row: &mut [f32]) {
+    let norm = row.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt().max(NORMALIZE_EPS);
+    row.iter_mut().for_each(|value| *value = (f64::from(*value) / norm) as f32);
+}
+
 fn column_sums(tape: &Tape<'_>, rows: &[f32], width: usize) -> Vec<f32> {
     let mut sums = vec![0.0; width];
     tape.kernels().add_column_sums(rows.into(), &mut sums);

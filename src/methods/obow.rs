@@ -14,9 +14,11 @@ use rayon::prelude::*;
 use super::queue::Queue;
 use super::{
     Encoder, EncoderConfig, Forward, ForwardSeconds, Lap, Method, NORMALIZE_EPS, Outputs, StateTensor, Views, store,
+    to_unit_length,
 };
 use crate::loss::bag::{bag_divergence, bag_of_words};
 use crate::nn::backbone::Backbone;
+use crate::nn::draws::keyed;
 use crate::nn::init::{Registry, standard_normal};
 use crate::nn::mlp::{LastLayer, Mlp, MlpConfig};
 use crate::schedule::Scheduled;
@@ -111,21 +113,14 @@ impl Obow {
     }
 
     fn random(&self, step: usize, image: usize) -> ChaCha8Rng {
-        let mut key = [0; 32];
-        for (part, value) in key.chunks_exact_mut(8).zip([self.encoder.seed, step as u64, image as u64, PURPOSE]) {
-            part.copy_from_slice(&value.to_le_bytes());
-        }
-        ChaCha8Rng::from_seed(key)
+        keyed([self.encoder.seed, step as u64, image as u64, PURPOSE])
     }
 
     /// A weight for each word, `[K, D]` at unit length.
     fn weights(&self, tape: &mut Tape<'_>) -> Matrix {
         let width = self.encoder.backbone.dim();
-        let unit = |word: &[f32]| {
-            let norm = word.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt().max(NORMALIZE_EPS);
-            word.iter().map(move |value| (f64::from(*value) / norm) as f32).collect::<Vec<f32>>()
-        };
-        let words: Vec<f32> = self.words.values().chunks_exact(width).flat_map(unit).collect();
+        let mut words = self.words.values().to_vec();
+        words.chunks_exact_mut(width).for_each(to_unit_length);
         let words = tape.constant(&words, words.len() / width, width);
         let weights = self.generator.forward(tape, &words, 1);
         tape.l2_normalize(&weights, NORMALIZE_EPS)

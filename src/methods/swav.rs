@@ -11,7 +11,7 @@ use dinoxide_engine::tensor::Matrix;
 use super::queue::Queue;
 use super::{
     Encoder, EncoderConfig, Forward, ForwardSeconds, Lap, Method, NORMALIZE_EPS, Outputs, StateTensor, TargetSums,
-    Views, store,
+    Views, store, to_unit_length,
 };
 use crate::loss::dino::{DinoTargets, dino_loss};
 use crate::loss::product::Rows;
@@ -127,10 +127,7 @@ impl Method for Swav {
 
     /// Brings the prototypes to unit length.
     fn before_step(&self, student: &mut Params) {
-        for row in student.get_mut(self.prototypes).chunks_exact_mut(self.config.out_dim) {
-            let norm = row.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt().max(NORMALIZE_EPS);
-            row.iter_mut().for_each(|value| *value = (f64::from(*value) / norm) as f32);
-        }
+        student.get_mut(self.prototypes).chunks_exact_mut(self.config.out_dim).for_each(to_unit_length);
     }
 
     fn average(&mut self, _at: &Scheduled) -> Option<(&mut Params, f64)> {

@@ -6,8 +6,10 @@
 
 use std::ops::Range;
 
-use rand::{Rng, SeedableRng};
+use rand::Rng;
 use rand_chacha::ChaCha8Rng;
+
+use super::draws::keyed;
 
 /// The draws of one step.
 #[derive(Debug, Clone, Copy)]
@@ -78,11 +80,7 @@ impl DropPath {
     }
 
     fn rng(&self, view: usize, image: usize) -> ChaCha8Rng {
-        let mut key = [0; 32];
-        for (part, value) in key.chunks_exact_mut(8).zip([self.seed, self.step, image as u64, view as u64]) {
-            part.copy_from_slice(&value.to_le_bytes());
-        }
-        ChaCha8Rng::from_seed(key)
+        keyed([self.seed, self.step, image as u64, view as u64])
     }
 }
 

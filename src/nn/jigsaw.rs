@@ -6,9 +6,9 @@ use std::rc::Rc;
 use dinoxide_engine::kernels::{Grid, Patches, Window};
 use dinoxide_engine::tape::{Convolution, Tape};
 use dinoxide_engine::tensor::Matrix;
-use rand::{Rng, SeedableRng};
-use rand_chacha::ChaCha8Rng;
+use rand::Rng;
 
+use super::draws::keyed;
 use super::init::{Init, Registry};
 use super::mlp::{Mlp, MlpConfig};
 
@@ -50,12 +50,8 @@ struct Cut {
 impl JigsawDraw {
     /// Draws for image number `image` of the micro-batch.
     fn cut(&self, image: usize, cell: usize, side: usize) -> Cut {
-        let mut key = [0; 32];
         let image = (self.first_image + image) as u64;
-        for (part, value) in key.chunks_exact_mut(8).zip([self.seed, self.step, image, PURPOSE]) {
-            part.copy_from_slice(&value.to_le_bytes());
-        }
-        let mut random = ChaCha8Rng::from_seed(key);
+        let mut random = keyed([self.seed, self.step, image, PURPOSE]);
         let mut below = |count: usize| (random.next_u64() % count as u64) as usize;
         let mut order: [usize; CELLS] = std::array::from_fn(|place| place);
         (0..CELLS).for_each(|place| order.swap(place, place + below(CELLS - place)));

@@ -5,8 +5,10 @@
 //! micro-batch).
 
 use rand::seq::SliceRandom;
-use rand::{Rng, RngExt, SeedableRng};
+use rand::{Rng, RngExt};
 use rand_chacha::ChaCha8Rng;
+
+use super::draws::keyed;
 
 /// Fewest patches a rectangle is drawn for, where so many are still to mask.
 const FEWEST: f64 = 4.0;
@@ -82,12 +84,8 @@ impl Masks {
 }
 
 fn random(key: MaskKey) -> ChaCha8Rng {
-    let mut seed = [0; 32];
     // The last part sets these draws apart from those of stochastic depth.
-    for (part, value) in seed.chunks_exact_mut(8).zip([key.seed, key.step, key.first_image, u64::MAX]) {
-        part.copy_from_slice(&value.to_le_bytes());
-    }
-    ChaCha8Rng::from_seed(seed)
+    keyed([key.seed, key.step, key.first_image, u64::MAX])
 }
 
 /// At most `wanted` patches, as overlapping rectangles; fewer where none fits any more.

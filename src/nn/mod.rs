@@ -4,6 +4,7 @@
 
 pub mod backbone;
 pub mod dino_head;
+pub mod draws;
 pub mod drop_path;
 pub mod fourier;
 pub mod init;

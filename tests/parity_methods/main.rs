@@ -11,7 +11,7 @@ use dinoxide::loss::bag::{bag_divergence, bag_of_words};
 use dinoxide::loss::barlow_twins::barlow_twins_loss;
 use dinoxide::loss::byol::byol_loss;
 use dinoxide::loss::cluster::{Clustering, cluster_cross_entropy};
-use dinoxide::loss::contrast::{in_batch, nt_xent, parts_with_queue, with_queue};
+use dinoxide::loss::contrast::{in_batch, nt_xent, with_queue};
 use dinoxide::loss::dino::ViewCount;
 use dinoxide::loss::koleo::koleo_loss;
 use dinoxide::loss::masked::masked_patch_loss;
@@ -86,7 +86,7 @@ fn losses_and_their_gradients_equal_pytorch_and_lightly() {
     }
     check("nt_xent", width, &|tape, x| nt_xent(tape, x, 0.1));
     check("in_batch", width, &|tape, x| in_batch(tape, x, &keys, 0.2));
-    check("with_queue", width, &|tape, x| with_queue(tape, x, &keys[..images * width], &queue, 0.2));
+    check("with_queue", width, &|tape, x| with_queue(tape, x, &keys[..images * width], &queue, (0.2, &[1.0])));
     check("barlow_twins", width, &|tape, x| barlow_twins_loss(tape, x, 0.0051));
 }
 
@@ -340,7 +340,7 @@ fn shares_of_a_view_and_its_jigsaw_equal_pytorch() {
     let values = |name: &str| fixture.values(name).into_iter().map(|value| value as f32).collect::<Vec<_>>();
     let (keys, queue) = (values("keys"), values("queue"));
     let (value, gradient) = value_and_gradient(&values("input"), fixture.usize("width"), |tape, x| {
-        parts_with_queue(tape, x, &keys, &queue, (0.15, &[0.7, 0.3]))
+        with_queue(tape, x, &keys, &queue, (0.15, &[0.7, 0.3]))
     });
     assert_close("loss", [value as f32], &fixture.values("loss"), LOSS_TOLERANCE);
     assert_close("gradient", gradient, &fixture.values("grad"), LOSS_TOLERANCE);

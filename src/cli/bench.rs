@@ -251,6 +251,7 @@ fn step_lines(report: &StepReport) -> Vec<String> {
     let parts = [
         ("teacher", phases.teacher, rates.teacher),
         ("student", phases.student, rates.student),
+        ("loss", phases.loss, rates.loss),
         ("backward", phases.backward, rates.backward),
     ];
     let mut lines = vec![format!(
@@ -264,9 +265,9 @@ fn step_lines(report: &StepReport) -> Vec<String> {
     for (name, ms, rate) in parts.into_iter().filter(|(_, ms, _)| *ms > 0.0) {
         lines.push(format!("  {name:9} {ms:8.1} ms  {rate:4.0} GFLOP/s  {}", share(rate, *peak_gflops)));
     }
-    let moved = [("loss", phases.loss, rates.loss), ("optimizer", phases.optimizer, rates.optimizer)];
-    for (name, ms, rate) in moved.into_iter().filter(|(_, ms, _)| *ms > 0.0) {
-        lines.push(format!("  {name:9} {ms:8.1} ms  {rate:4.0} GB/s     {}", share(rate, report.peak_gbytes)));
+    if phases.optimizer > 0.0 {
+        let (ms, rate) = (phases.optimizer, rates.optimizer);
+        lines.push(format!("  optimizer {ms:8.1} ms  {rate:4.0} GB/s     {}", share(rate, report.peak_gbytes)));
     }
     let most = report.peak_rss_mb.map_or_else(String::new, |most| format!("{most:.0} MB at most, "));
     lines.push(format!(

@@ -39,6 +39,11 @@ impl Balance {
         Center::new(out_dim, momentum)
     }
 
+    /// Whether what is taken off depends on all rows.
+    pub(super) fn is_of_the_batch(self) -> bool {
+        matches!(self, Self::Sinkhorn { .. })
+    }
+
     /// What is taken off the teacher's logits `[rows, K]`, `[K]`.
     pub fn offset<'c>(self, center: &'c Center, logits: &[f32], temp: f64) -> Cow<'c, [f32]> {
         match self {

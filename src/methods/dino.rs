@@ -2,16 +2,17 @@
 //! DINO (Caron et al. 2021), section 3 and algorithm 1; `main_dino.py`.
 
 use dinoxide_engine::params::{Params, Role};
-use dinoxide_engine::tape::Tape;
+use dinoxide_engine::tape::{Loss, Tape};
 use dinoxide_engine::tensor::Matrix;
 
 use super::center::{Balance, Center};
+use super::prototypes::{Comparison, Pairs};
 use super::{
     Encoder, EncoderConfig, Forward, ForwardSeconds, Lap, Method, NORMALIZE_EPS, Outputs, StateTensor, TargetSums,
     Views, store, to_unit_length,
 };
 use crate::loss::byol::byol_loss;
-use crate::loss::dino::{DinoTargets, dino_loss, targets};
+use crate::loss::dino::ViewCount;
 use crate::nn::backbone::Backbone;
 use crate::nn::dino_head::{DinoHead, DinoHeadConfig};
 use crate::nn::init::Registry;
@@ -115,58 +116,61 @@ impl Dino {
 }
 
 impl Dino {
-    /// Logits of the student for all crops, `[V·B, K]`.
+    /// Bottlenecks of the student for all crops, `[V·B, bottleneck_dim]`.
     fn student(&self, tape: &mut Tape<'_>, views: &Views<'_>, at: &Scheduled) -> Matrix {
         let features = self.encoder.student(tape, &views.groups, views, at); // [V·B, D]
         let bottleneck = self.head.bottleneck(tape, &features);
         match &self.predictor {
-            None => self.head.logits(tape, &bottleneck),
-            Some(predictor) => {
-                let predicted = predictor.forward(tape, &bottleneck, views.count().student);
-                self.head.logits(tape, &predicted)
-            }
+            None => bottleneck,
+            Some(predictor) => predictor.forward(tape, &bottleneck, views.count().student),
         }
+    }
+
+    /// The squared distance of bottlenecks' outputs, the teacher's centred.
+    fn mse(
+        &self,
+        tape: &mut Tape<'_>,
+        [student, teacher]: [&Matrix; 2],
+        (count, at): (ViewCount, &Scheduled),
+    ) -> (Loss, TargetSums) {
+        let logits = self.head.logits(&mut Tape::infer(tape.kernels(), &self.teacher, tape.pool()), teacher);
+        let center = self.config.balance.offset(&self.center, logits.values(), at.teacher_temp);
+        let targets = centred_directions(&logits, &center);
+        let outputs = self.head.logits(tape, student);
+        let outputs = tape.l2_normalize(&outputs, NORMALIZE_EPS);
+        let sums = TargetSums::of_logits(tape, logits.values(), logits.columns());
+        (byol_loss(tape, &outputs, &targets, count), sums)
     }
 }
 
 impl Method for Dino {
-    fn forward(&self, tape: &mut Tape<'_>, views: &Views<'_>, at: &Scheduled) -> Forward {
+    fn forward<'a>(&'a self, tape: &mut Tape<'a>, views: &Views<'_>, at: &Scheduled) -> Forward {
         let (mut clock, count) = (Lap::start(), views.count());
 
         // Teacher: global crops only, no gradient, no drop path.
         let mut frozen = Tape::infer(tape.kernels(), &self.teacher, tape.pool());
         frozen.continue_statistics(views.teacher_statistics.clone());
         let features = self.encoder.backbone.features(&mut frozen, &views.groups[..1], None); // [2·B, D]
-        let logits = self.head.forward(&mut frozen, &features); // [2·B, K]
+        let theirs = self.head.bottleneck(&mut frozen, &features); // [2·B, bottleneck_dim]
         let teacher = clock.seconds();
-        let center = self.config.balance.offset(&self.center, logits.values(), at.teacher_temp);
-        let compared = match self.config.objective {
-            Objective::CrossEntropy => Compared::Probabilities(targets(&frozen, &logits, &center, at.teacher_temp)),
-            Objective::Mse => Compared::Directions(centred_directions(&logits, &center)),
-        };
-        let target_seconds = clock.seconds();
 
         // Student: all crops.
-        let outputs = self.student(tape, views, at);
+        let ours = self.student(tape, views, at);
         let student = clock.seconds();
-        let (loss, targets) = match compared {
-            Compared::Probabilities(targets) => {
-                let loss = dino_loss(tape, &outputs, &targets, count, self.config.student_temp);
-                let values = [logits.values(), &targets.probs];
-                (loss, TargetSums::of(tape, values, logits.columns(), targets.entropy))
+
+        // Both over the prototypes.
+        let (loss, targets) = match self.config.objective {
+            Objective::CrossEntropy => {
+                let (balance, student_temp) = ((self.config.balance, &self.center), self.config.student_temp);
+                let (head, teacher_temp) = (&self.head, at.teacher_temp);
+                let by = Comparison { head, teacher: &self.teacher, balance, teacher_temp, student_temp };
+                by.loss(tape, [&ours, &theirs], Pairs::Views(count))
             }
-            Compared::Directions(targets) => {
-                let outputs = tape.l2_normalize(&outputs, NORMALIZE_EPS);
-                (
-                    byol_loss(tape, &outputs, &targets, count),
-                    TargetSums::of_logits(tape, logits.values(), logits.columns()),
-                )
-            }
+            Objective::Mse => self.mse(tape, [&ours, &theirs], (count, at)),
         };
         let (student_statistics, teacher_statistics) = (tape.take_statistics(), frozen.take_statistics());
         let outputs = Outputs { targets, student_statistics, teacher_statistics, ..Outputs::default() };
-        let loss_seconds = target_seconds + clock.seconds();
-        Forward { loss, outputs, seconds: ForwardSeconds { teacher, student, loss: loss_seconds } }
+        Forward { loss, outputs, seconds: ForwardSeconds { teacher, student, loss: clock.seconds() } }
     }
 
     fn average(&mut self, at: &Scheduled) -> Option<(&mut Params, f64)> {
@@ -217,13 +221,6 @@ impl Method for Dino {
     fn teacher_mut(&mut self) -> &mut Params {
         &mut self.teacher
     }
-}
-
-/// What the student's outputs are compared with.
-enum Compared {
-    Probabilities(DinoTargets),
-    /// Rows of unit length.
-    Directions(Vec<f32>),
 }
 
 /// Rows of `logits − center` at unit length.

@@ -10,13 +10,9 @@ use dinoxide_engine::tape::{Loss, Tape};
 use dinoxide_engine::tensor::Matrix;
 
 use super::center::{Balance, Center};
-use super::{
-    BACKBONE, Encoder, Forward, ForwardSeconds, Lap, Method, Outputs, StateTensor, TargetSums, Terms, Views, dino,
-    store,
-};
-use crate::loss::dino::{DinoTargets, dino_loss, targets};
+use super::prototypes::{Comparison, Pairs};
+use super::{BACKBONE, Encoder, Forward, ForwardSeconds, Lap, Method, Outputs, StateTensor, Views, dino, store};
 use crate::loss::koleo::koleo_loss;
-use crate::loss::masked::masked_patch_loss;
 use crate::nn::backbone::Backbone;
 use crate::nn::dino_head::{DinoHead, DinoHeadConfig};
 use crate::nn::init::Registry;
@@ -68,10 +64,10 @@ pub struct Ibot {
     config: IbotConfig,
 }
 
-/// What a network makes of the views: features and logits of class tokens, logits of the patches asked for.
+/// What a network makes of the views: class tokens, and bottlenecks of these and of the patches asked for.
 struct Seen {
     class: Matrix,
-    logits: Matrix,
+    bottleneck: Matrix,
     /// Absent if no patch was asked for.
     patches: Option<Matrix>,
 }
@@ -96,7 +92,13 @@ impl Ibot {
     }
 
     /// Builds the loss with these masks of the global crops, view-major. [`Method::forward`] draws them.
-    pub fn forward_masked(&self, tape: &mut Tape<'_>, views: &Views<'_>, at: &Scheduled, masks: &Masks) -> Forward {
+    pub fn forward_masked<'a>(
+        &'a self,
+        tape: &mut Tape<'a>,
+        views: &Views<'_>,
+        at: &Scheduled,
+        masks: &Masks,
+    ) -> Forward {
         let (mut clock, count) = (Lap::start(), views.count());
         let rows: Rc<[u32]> = masks.rows(views.groups[0].patches.per_image()).into();
 
@@ -107,46 +109,33 @@ impl Ibot {
         let [class, patches] = self.tokens(&mut frozen, (views, 1), &asked, None);
         let theirs = self.see(&mut frozen, class, &patches);
         let teacher = clock.seconds();
-        let class_targets = self.targets(&frozen, 0, &theirs.logits, at);
-        let patch_targets = theirs.patches.as_ref().map(|logits| self.targets(&frozen, 1, logits, at));
-        let target_seconds = clock.seconds();
 
         // Student: all crops, global ones with masks.
         let asked = Patchwise { rows, sight: Sight::Masked };
         let [class, patches] = self.tokens(tape, (views, 2), &asked, Some(at));
         let ours = self.see(tape, class, &patches);
         let student = clock.seconds();
-        let IbotConfig { student_temp: temp, patch_weight, koleo_weight, .. } = self.config;
-        let mut terms = Terms::default();
-        let mut losses = vec![(dino_loss(tape, &ours.logits, &class_targets, count, temp), 1.0)];
-        if let (Some(logits), Some(targets)) = (&ours.patches, &patch_targets) {
-            let loss = masked_patch_loss(tape, logits, &targets.probs, &masks.weights(), temp);
-            terms.patches = patch_weight * loss.value;
+
+        // Both over the prototypes.
+        let IbotConfig { patch_weight, koleo_weight, .. } = self.config;
+        let (loss, targets) =
+            self.comparison(0, at).loss(tape, [&ours.bottleneck, &theirs.bottleneck], Pairs::Views(count));
+        let mut outputs = Outputs { targets, ..Outputs::default() };
+        let mut losses = vec![(loss, 1.0)];
+        if let (Some(ours), Some(theirs)) = (&ours.patches, &theirs.patches) {
+            let (loss, sums) = self.comparison(1, at).loss(tape, [ours, theirs], Pairs::Rows(masks.weights()));
+            (outputs.terms.patches, outputs.patch_targets) = (patch_weight * loss.value, sums);
             losses.push((loss, patch_weight));
         }
         if koleo_weight > 0.0 {
             let loss = self.koleo(tape, &ours.class, views);
-            terms.koleo = koleo_weight * loss.value;
+            outputs.terms.koleo = koleo_weight * loss.value;
             losses.push((loss, koleo_weight));
         }
         let loss = tape.sum(&losses);
-        let logits = theirs.logits.values();
-        let of_patch = |logits: &Matrix| TargetSums::of_logits(tape, logits.values(), logits.columns());
-        let outputs = Outputs {
-            targets: TargetSums::of(
-                tape,
-                [logits, &class_targets.probs],
-                theirs.logits.columns(),
-                class_targets.entropy,
-            ),
-            terms,
-            patch_targets: theirs.patches.as_ref().map(of_patch).unwrap_or_default(),
-            student_statistics: tape.take_statistics(),
-            teacher_statistics: frozen.take_statistics(),
-            ..Outputs::default()
-        };
-        let loss_seconds = target_seconds + clock.seconds();
-        Forward { loss, outputs, seconds: ForwardSeconds { teacher, student, loss: loss_seconds } }
+        outputs.student_statistics = tape.take_statistics();
+        outputs.teacher_statistics = frozen.take_statistics();
+        Forward { loss, outputs, seconds: ForwardSeconds { teacher, student, loss: clock.seconds() } }
     }
 
     /// Class tokens and those of the patches asked for; with the draws of a step where there are some.
@@ -163,16 +152,20 @@ impl Ibot {
     }
 
     fn see(&self, tape: &mut Tape<'_>, class: Matrix, patches: &Matrix) -> Seen {
-        let logits = self.head.forward(tape, &class); // [V·B, K]
-        let patches = (patches.rows() > 0).then(|| self.patch_head.forward(tape, patches)); // [M, K of patches]
-        Seen { class, logits, patches }
+        let bottleneck = self.head.bottleneck(tape, &class); // [V·B, bottleneck_dim]
+        let patches = (patches.rows() > 0).then(|| self.patch_head.bottleneck(tape, patches)); // [M, its bottleneck_dim]
+        Seen { class, bottleneck, patches }
     }
 
-    /// Balanced and sharpened teacher outputs of class tokens (0) or patches (1).
-    fn targets(&self, tape: &Tape<'_>, which: usize, logits: &Matrix, at: &Scheduled) -> DinoTargets {
-        let temp = at.teacher_temp;
-        let offset = self.config.balance.offset(&self.centers[which], logits.values(), temp);
-        targets(tape, logits, &offset, temp)
+    /// How class tokens (0) or patches (1) are compared.
+    fn comparison(&self, which: usize, at: &Scheduled) -> Comparison<'_> {
+        Comparison {
+            head: [&self.head, &self.patch_head][which],
+            teacher: &self.teacher,
+            balance: (self.config.balance, &self.centers[which]),
+            teacher_temp: at.teacher_temp,
+            student_temp: self.config.student_temp,
+        }
     }
 
     /// KoLeo of the student's class tokens of the global crops.
@@ -185,7 +178,7 @@ impl Ibot {
 }
 
 impl Method for Ibot {
-    fn forward(&self, tape: &mut Tape<'_>, views: &Views<'_>, at: &Scheduled) -> Forward {
+    fn forward<'a>(&'a self, tape: &mut Tape<'a>, views: &Views<'_>, at: &Scheduled) -> Forward {
         let patches = views.groups[0].patches;
         let (seed, step, first_image) = (self.config.seed, at.step as u64, views.first_image as u64);
         let masks = self.config.masking.draw(MaskKey { seed, step, first_image }, patches.images, patches.grid());

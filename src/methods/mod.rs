@@ -26,6 +26,7 @@ pub mod dino;
 pub mod ibot;
 pub mod moco;
 pub mod obow;
+mod prototypes;
 pub mod queue;
 pub mod simclr;
 pub mod spherical_kmeans;
@@ -74,7 +75,7 @@ pub struct ForwardSeconds {
     pub teacher: f64,
     /// The network that learns.
     pub student: f64,
-    /// Targets and loss.
+    /// Targets and loss, the layer of DINO's prototypes included.
     pub loss: f64,
 }
 
@@ -144,8 +145,9 @@ pub struct StateTensor {
 
 /// A self-supervised method: its networks, its state, its loss.
 pub trait Method {
-    /// Builds the loss of one micro-batch on the student's tape. `at` carries every scheduled value of this step.
-    fn forward(&self, tape: &mut Tape<'_>, views: &Views<'_>, at: &Scheduled) -> Forward;
+    /// Builds the loss of one micro-batch on the student's tape. `at` carries every scheduled value of this step. The tape may ask
+    /// the method for more until it has the gradient.
+    fn forward<'a>(&'a self, tape: &mut Tape<'a>, views: &Views<'_>, at: &Scheduled) -> Forward;
 
     /// Takes what the global views of the next batch show, view-major: for a method that learns from labels.
     fn take_targets(&mut self, _targets: Vec<Target>) {}

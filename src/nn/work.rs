@@ -37,14 +37,8 @@ impl Work {
     }
 }
 
-/// Bytes that the loss has to move: the teacher's logits in and their probabilities out, then these and the student's
-/// logits in.
-pub fn loss_bytes(teacher_rows: usize, student_rows: usize, out_dim: usize) -> f64 {
-    (size_of::<f32>() * (3 * teacher_rows + student_rows) * out_dim) as f64
-}
-
-/// The projection head on `rows` features.
-pub fn head(config: &DinoHeadConfig, rows: usize) -> Work {
+/// The projection head up to its bottleneck on `rows` features.
+pub fn bottleneck(config: &DinoHeadConfig, rows: usize) -> Work {
     let mut work = Work::default();
     let mut width = config.in_dim;
     for _ in 1..config.layers.max(1) {
@@ -52,6 +46,12 @@ pub fn head(config: &DinoHeadConfig, rows: usize) -> Work {
         width = config.hidden_dim;
     }
     work.product(rows, width, config.bottleneck_dim);
+    work
+}
+
+/// The layer of prototypes on `rows` bottlenecks.
+pub fn prototypes(config: &DinoHeadConfig, rows: usize) -> Work {
+    let mut work = Work::default();
     work.product(rows, config.bottleneck_dim, config.out_dim);
     work
 }

@@ -65,7 +65,7 @@ pub fn scripted(fixture: &Fixture) -> (Scripted, Params) {
 }
 
 impl Method for Scripted {
-    fn forward(&self, tape: &mut Tape<'_>, views: &Views<'_>, at: &Scheduled) -> Forward {
+    fn forward<'a>(&'a self, tape: &mut Tape<'a>, views: &Views<'_>, at: &Scheduled) -> Forward {
         self.method.forward_masked(tape, views, at, &self.masks[at.step])
     }
 

@@ -274,12 +274,17 @@ fn heads(config: &Config, width: usize) -> [Vec<[usize; 2]>; 2] {
 /// Activations kept for the backward pass of one image, bytes, f32.
 fn bytes_per_image(config: &Config) -> f64 {
     let Some(backbone) = config.model.plain(config.data.channels) else { return 1.0 };
+    let mut config = config.clone();
     let keep = if config.run.recompute { Keep::Inputs } else { Keep::Everything };
+    if keep == Keep::Inputs && config.method.name.has_dino_head() {
+        // Of the outputs only a part is in memory at once.
+        (config.head.out_dim, config.method.patch_out_dim) = (0, None);
+    }
     // Of a hidden layer two values are kept, before and after what follows it.
-    let [class, patch] = heads(config, backbone.dim());
+    let [class, patch] = heads(&config, backbone.dim());
     let per_row = |layers: &[[usize; 2]]| layers.iter().map(|[_, outputs]| 2 * outputs).sum::<usize>() as f64;
     let rows = config.crops_per_image() as f64 * per_row(&class) + config.masked_patches() * per_row(&patch);
-    4.0 * (backbone.kept_values(&crops(config, &backbone), keep) + rows)
+    4.0 * (backbone.kept_values(&crops(&config, &backbone), keep) + rows)
 }
 
 /// Floating-point operations of one training step per image: student forward and backward, teacher forward.

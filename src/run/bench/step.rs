@@ -65,7 +65,7 @@ pub struct StepReport {
     pub ms: f64,
     /// The parts of a step, milliseconds.
     pub phases: Phases,
-    /// The parts' rates, 10⁹ operations per second; those of loss and optimizer in 10⁹ bytes.
+    /// The parts' rates, 10⁹ operations per second; that of the optimizer in 10⁹ bytes.
     pub rates: Phases,
     /// The whole step's rate, 10⁹ operations per second.
     pub gflops: f64,
@@ -94,7 +94,7 @@ pub struct Phases {
     pub teacher: f64,
     /// The student's forward pass.
     pub student: f64,
-    /// Targets and loss.
+    /// The layer of prototypes of both, targets and loss.
     pub loss: f64,
     /// The gradient.
     pub backward: f64,
@@ -164,15 +164,18 @@ fn method_steps(request: &StepRequest, config: &Config, cpu: &Cpu) -> Result<Ste
     let student_rows = groups.iter().map(|group| group.images).sum();
     let (backbone, _) = state.method.backbone();
     let mut student_work = backbone.work(&groups, request.drop_path);
-    student_work.add(work::head(&dino.head, student_rows), 1.0);
+    student_work.add(work::bottleneck(&dino.head, student_rows), 1.0);
     let teacher_rows = groups[0].images;
     let mut teacher_work = backbone.work(&groups[..1], 0.0);
-    teacher_work.add(work::head(&dino.head, teacher_rows), 1.0);
+    teacher_work.add(work::bottleneck(&dino.head, teacher_rows), 1.0);
+    let mut outputs = work::prototypes(&dino.head, student_rows);
+    outputs.forward += work::prototypes(&dino.head, teacher_rows).forward;
+    outputs.repeated = outputs.forward;
     let work = Phases {
         teacher: teacher_work.forward,
         student: student_work.forward,
-        loss: work::loss_bytes(teacher_rows, student_rows, dino.head.out_dim),
-        backward: request.backward(student_work),
+        loss: outputs.forward,
+        backward: request.backward(student_work) + request.backward(outputs),
         optimizer: super::optim::bytes_moved(parameters),
     };
     Ok(report(request, cpu, &pool, Measured { times, steps, work }))
@@ -241,7 +244,7 @@ struct Measured {
     /// Seconds of each step that counts.
     times: Vec<f64>,
     steps: Steps,
-    /// Operations of each part; bytes for loss and optimizer.
+    /// Operations of each part; bytes for the optimizer.
     work: Phases,
 }
 
@@ -263,7 +266,7 @@ fn report(request: &StepRequest, cpu: &Cpu, pool: &Pool, measured: Measured) -> 
         ms: seconds * 1e3,
         phases: parts.with(parts, |seconds, _| seconds * 1e3),
         rates: work.with(parts, rate),
-        gflops: rate(work.teacher + work.student + work.backward, seconds),
+        gflops: rate(work.teacher + work.student + work.loss + work.backward, seconds),
         peak_gflops: peak_gflops(cpu),
         peak_gbytes: peak_gbytes(cpu),
         peak_rss_mb,

@@ -4,8 +4,8 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use super::{Record, Tape};
-use crate::tensor::Matrix;
+use super::{Backward, Loss, Record, Tape};
+use crate::tensor::{Buffer, Matrix, Slot};
 
 /// What a part of a network leaves in memory for its gradient.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +22,11 @@ impl<'a> Tape<'a> {
         self.keep = keep;
     }
 
+    /// What parts keep.
+    pub fn keeps(&self) -> Keep {
+        self.keep
+    }
+
     /// Runs a part of a network on `x`. With [`Keep::Inputs`] the same values cost one more forward pass of the part and
     /// the memory of its input instead of that of everything in it; `run` must do the same each time.
     pub fn part(&mut self, x: &Matrix, run: impl Fn(&mut Tape<'a>, &Matrix) -> Matrix + 'a) -> Matrix {
@@ -34,15 +39,35 @@ impl<'a> Tape<'a> {
         self.statistics = first.statistics;
         let input = x.clone();
         self.push_shared(out.buffer, out.columns, move |back, d_out| {
-            let mut again = Tape::train(back.kernels, back.params, back.pool);
-            let gradient = Rc::new(Cell::new(None));
-            let caught = Rc::clone(&gradient);
-            let x = again.push_shared(Rc::clone(&input.buffer), input.columns, move |_, d_x| caught.set(Some(d_x)));
-            let out = run(&mut again, &x);
-            again.replay(out.slot(), d_out, back.grads);
-            if let Some(d_x) = gradient.take() {
-                back.give(input.slot(), d_x);
-            }
+            back.again(&input, d_out, |tape, x| run(tape, x).slot());
         })
+    }
+
+    /// A loss of `x` and of constants, likewise.
+    pub fn loss_part(&mut self, x: &Matrix, run: impl Fn(&mut Tape<'a>, &Matrix) -> Loss + 'a) -> Loss {
+        if self.keep == Keep::Everything || self.record == Record::Nothing {
+            return run(self, x);
+        }
+        let value = run(&mut Tape::infer(self.kernels, self.params, self.pool), x).value;
+        let mut out = self.pool.take(1);
+        out[0] = value as f32;
+        let input = x.clone();
+        let node = self.push(out, 1, move |back, scale| back.again(&input, scale, |tape, x| run(tape, x).slot));
+        Loss { value, slot: node.slot() }
+    }
+}
+
+impl<'a> Backward<'a, '_> {
+    /// Runs a part that has kept `input` alone once more, and its gradient; `run` says where that of its output goes.
+    fn again(&mut self, input: &Matrix, d_out: Rc<Buffer>, run: impl FnOnce(&mut Tape<'a>, &Matrix) -> Slot) {
+        let mut tape = Tape::train(self.kernels, self.params, self.pool);
+        let gradient = Rc::new(Cell::new(None));
+        let caught = Rc::clone(&gradient);
+        let x = tape.push_shared(Rc::clone(&input.buffer), input.columns, move |_, d_x| caught.set(Some(d_x)));
+        let out = run(&mut tape, &x);
+        tape.replay(out, d_out, self.grads);
+        if let Some(d_x) = gradient.take() {
+            self.give(input.slot(), d_x);
+        }
     }
 }

@@ -107,21 +107,22 @@ impl Block {
             match finish {
                 Finish::Keep => {}
                 Finish::Gelu => match out {
-                    Place::Full(_) => gelu::in_place::<f32>(values),
+                    Place::Full(_) => gelu::in_place(values),
                     // As if it had been kept.
-                    Place::Half(_) => gelu::in_place::<bf16>(values),
+                    // SAFETY: as above.
+                    Place::Half(out) => gelu_of_rounded::<W>(unsafe { out.line(at, len) }, values),
                 },
                 // SAFETY: as above.
                 Finish::GeluOf(Place::Full(pre)) => gelu::in_place_of(unsafe { pre.line(at, len) }, values),
                 // SAFETY: as above.
-                Finish::GeluOf(Place::Half(pre)) => gelu::in_place_of(unsafe { pre.line(at, len) }, values),
+                Finish::GeluOf(Place::Half(pre)) => gelu_of_rounded::<W>(unsafe { pre.line(at, len) }, values),
                 Finish::GeluBackward(Place::Full(x)) => {
                     // SAFETY: as above.
                     gelu::backward_and_forward(unsafe { x.line(at, len) }, values);
                 }
                 Finish::GeluBackward(Place::Half(x)) => {
                     // SAFETY: as above.
-                    gelu::backward_and_forward(unsafe { x.line(at, len) }, values);
+                    gelu::backward_and_forward_rounded::<W>(unsafe { x.line(at, len) }, values);
                 }
             }
             if let Place::Half(out) = out {
@@ -130,4 +131,11 @@ impl Block {
             }
         }
     }
+}
+
+/// Rounds values to `pre`, and makes them the GELU of that.
+#[inline(always)]
+fn gelu_of_rounded<W: Word>(pre: &mut [bf16], values: &mut [f32]) {
+    W::round(values, pre);
+    gelu::of_rounded(pre, values);
 }

@@ -26,6 +26,7 @@ fn facts() -> Facts {
         median_size: Some((640, 480)),
         cores: 2,
         memory_bytes: 8 << 30,
+        free_bytes: 8 << 30,
         bf16: false,
         val_classes: None,
     }

@@ -18,6 +18,8 @@ pub struct Facts {
     pub cores: usize,
     /// Memory this process may use, bytes.
     pub memory_bytes: u64,
+    /// Memory that nobody used when the run was planned, bytes.
+    pub free_bytes: u64,
     /// Whether the processor has instructions for bf16.
     pub bf16: bool,
     /// Classes of the labelled folder, if there is one.
@@ -97,7 +99,7 @@ pub struct Choice {
 /// given.set("run.epochs=20")?;
 /// let (median_size, val_classes) = (Some((640, 480)), None);
 /// let facts = Facts {
-///     images: 5000, median_size, cores: 2, memory_bytes: 8 << 30, bf16: false, val_classes, pixels: None, init: None,
+///     images: 5000, median_size, cores: 2, memory_bytes: 8 << 30, free_bytes: 8 << 30, bf16: false, val_classes, pixels: None, init: None,
 ///     speed: None,
 /// };
 /// let (config, choices) = resolve(&given.on_recipe()?, &facts)?;

@@ -73,6 +73,7 @@ pub fn gather(source: &Source, given: &Partial) -> Result<Facts, RunError> {
         pixels: (!probed.forms.is_empty()).then(|| probed.pixels(source, given)),
         cores: machine::cores(),
         memory_bytes: machine::memory_bytes(),
+        free_bytes: machine::free_bytes(),
         bf16: Cpu::bf16().is_some(),
         val_classes,
         init,

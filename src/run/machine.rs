@@ -15,10 +15,26 @@ pub fn cores() -> usize {
 /// Memory this process may use, bytes: the machine's, or the control group's limit if that is smaller.
 pub fn memory_bytes() -> u64 {
     let machine = proc_memory("MemTotal:").unwrap_or(ASSUMED_MEMORY);
-    let limit = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"]
-        .iter()
-        .find_map(|path| read(path)?.trim().parse::<u64>().ok());
-    limit.map_or(machine, |limit| limit.min(machine))
+    group_memory(["memory.max", "memory/memory.limit_in_bytes"]).map_or(machine, |limit| limit.min(machine))
+}
+
+/// Memory that nobody uses at present, bytes: what the system says is available, or what the control group has left if that is less.
+pub fn free_bytes() -> u64 {
+    let most = memory_bytes();
+    let used = group_memory(["memory.current", "memory/memory.usage_in_bytes"]).unwrap_or(0);
+    let files = group_files(["memory.stat", "memory/memory.stat"]).unwrap_or(0);
+    proc_memory("MemAvailable:").unwrap_or(most).min(most.saturating_sub(used.saturating_sub(files)))
+}
+
+/// What a control group's use has of files that nobody needs and that give way.
+fn group_files(files: [&str; 2]) -> Option<u64> {
+    let text = files.iter().find_map(|file| read(Path::new("/sys/fs/cgroup").join(file)))?;
+    text.lines().find_map(|line| line.strip_prefix("inactive_file ")?.trim().parse().ok())
+}
+
+/// The first of these files of the control group that has a number: version 2, version 1.
+fn group_memory(files: [&str; 2]) -> Option<u64> {
+    files.iter().find_map(|file| read(Path::new("/sys/fs/cgroup").join(file))?.trim().parse().ok())
 }
 
 /// Memory this process uses, bytes; `None` where the system does not tell.

@@ -20,6 +20,7 @@ fn facts(images: usize, side: u32) -> Facts {
         median_size: Some((side, side)),
         cores: 2,
         memory_bytes: 8 << 30,
+        free_bytes: 8 << 30,
         bf16: false,
         val_classes: None,
         pixels: None,
@@ -490,4 +491,10 @@ fn recipes_of_a_vit_serve_other_networks() {
         assert_eq!((config.recipe.as_str(), config.model.name.as_str()), (recipe, network));
         assert_eq!(config.model.drop_path > 0.0, network.starts_with("xcit"), "{recipe}");
     }
+}
+
+#[test]
+fn micro_batches_fit_into_the_free_memory() {
+    let parts = |free_bytes| plan(&["run.batch=64"], &Facts { free_bytes, ..facts(5000, 400) }).0.run.micro_batch;
+    assert_eq!([64 << 30, 1 << 30].map(parts), [64, 32]);
 }

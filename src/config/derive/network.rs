@@ -243,16 +243,16 @@ pub(in crate::config) fn batch(draft: &mut Draft<'_>) -> Result<(), ConfigError>
         )?;
     }
     let batch = draft.config.run.batch;
-    let fits = (draft.facts.memory_bytes as f64 * tuned::ACTIVATION_SHARE / bytes_per_image(&draft.config)) as usize;
+    let fits = (draft.facts.free_bytes as f64 * tuned::ACTIVATION_SHARE / bytes_per_image(&draft.config)) as usize;
     let config = &draft.config;
     let parts = batch.div_ceil(fits.max(config.method.name.fewest_images()));
     // Equal parts; the last one has what is left, but not a single image.
     let micro = batch.div_ceil(parts.max(1));
     let micro = micro + usize::from(parts > 1 && micro > 1 && batch % micro == 1);
     let reason = match (micro == batch, config.mixes_images()) {
-        (true, _) => "the whole batch fits into memory",
-        (false, false) => "what fits into half the memory; accumulated exactly",
-        (false, true) => "what fits into half the memory; accumulated, each part normalised by itself",
+        (true, _) => "the whole batch fits into half the free memory",
+        (false, false) => "what fits into half the free memory; accumulated exactly",
+        (false, true) => "what fits into half the free memory; accumulated, each part normalised by itself",
     };
     draft.choose("run.micro_batch", whole(micro), reason)
 }

@@ -45,6 +45,7 @@ impl Images {
         keep_measured(&mut given, &stored)?;
         keep_length(&mut given, &stored)?;
         keep_weights(&mut given, &stored)?;
+        keep(&mut given, &stored, &[MICRO_BATCH])?;
         let listed = kept_images(out, stored.data.train.len()).unwrap_or_else(|error| {
             console.warn(&format!("{}; looking for the images again", error.on_one_line()));
             None
@@ -72,6 +73,8 @@ impl Images {
 
 /// Keys whose values may have been measured on the images.
 pub(super) const MEASURED_KEYS: [&str; 4] = ["data.channels", "data.range", "data.mean", "data.std"];
+/// Follows from the memory that was free, and another one rounds differently.
+const MICRO_BATCH: &str = "run.micro_batch";
 
 /// Takes over how long a run is that was planned for a time, unless that is another one now.
 fn keep_length(given: &mut Partial, stored: &Config) -> Result<(), ConfigError> {
@@ -92,7 +95,12 @@ fn keep_weights(given: &mut Partial, stored: &Config) -> Result<(), ConfigError>
     if stored.model.init.is_none() || given.text("model.init") != stored.model.init.as_deref() {
         return Ok(());
     }
-    for (key, value) in stored.values_under(&FROM_WEIGHTS)? {
+    keep(given, stored, &FROM_WEIGHTS)
+}
+
+/// Takes over the values of keys that begin like these, unless others are given now.
+fn keep(given: &mut Partial, stored: &Config, keys: &[&str]) -> Result<(), ConfigError> {
+    for (key, value) in stored.values_under(keys)? {
         if !given.has(key) {
             given.insert(key, value, Origin::Derived)?;
         }

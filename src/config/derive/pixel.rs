@@ -22,8 +22,8 @@ pub(in crate::config) fn data(draft: &mut Draft<'_>) -> Result<(), ConfigError> 
     let workers = cores.saturating_sub(1).max(1);
     draft.choose("data.workers", whole(workers), format!("one thread fewer than the {cores} cores of this machine"))?;
     draft.choose("run.threads", whole(cores), format!("all {cores} cores compute"))?;
-    let cache = (draft.facts.free_bytes as f64 * tuned::CACHE_SHARE / f64::from(1 << 20)) as usize;
-    draft.choose("data.cache_mb", whole(cache.max(1)), "a quarter of the free memory holds decoded images")?;
+    let cache = (draft.facts.memory_bytes as f64 * tuned::CACHE_SHARE / f64::from(1 << 20)) as usize;
+    draft.choose("data.cache_mb", whole(cache.max(1)), "a quarter of the memory holds decoded images")?;
     let (images, few) = (draft.facts.images, tuned::UNREADABLE_IMAGES);
     let share = few as f64 / images.max(1) as f64;
     if share <= draft.config.data.max_bad {

@@ -107,7 +107,7 @@ pub(super) const CHECKPOINT_STEPS: (usize, usize) = (100, 500);
 pub(super) const ROWS_PER_EPOCH: usize = 10;
 /// Most steps between two rows of metrics.
 pub(super) const ROW_STEPS: usize = 50;
-/// Share of the free memory for decoded images.
+/// Share of memory for decoded images.
 pub(super) const CACHE_SHARE: f64 = 0.25;
 /// Memory for activations of one micro-batch as a share of the free memory.
 pub(super) const ACTIVATION_SHARE: f64 = 0.5;

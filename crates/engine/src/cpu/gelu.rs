@@ -122,8 +122,8 @@ fn coarse(x: f32) -> f32 {
         1.1444866e-10,
         -8.36885e-13,
     ];
-    let low = if x < -LAST { -LAST } else { x };
-    low * odd(if low > LAST { LAST } else { low }, COEFFICIENTS)
+    let x = at_least(x);
+    x * odd(x, COEFFICIENTS)
 }
 
 /// The derivative of the GELU within 1e-4 of the true value, likewise.
@@ -141,13 +141,19 @@ fn coarse_slope(x: f32) -> f32 {
         2.2151114e-09,
         -1.8787192e-11,
     ];
-    let low = if x < -LAST { -LAST } else { x };
-    odd(if low > LAST { LAST } else { low }, COEFFICIENTS)
+    odd(at_least(x), COEFFICIENTS)
 }
 
-/// `0.5 + y·p(y²)`.
+/// −[`LAST`] where `x` is below it: a product with it is almost 0 then, however far below. NaN stays NaN.
 #[inline(always)]
-fn odd(y: f32, coefficients: [f32; 10]) -> f32 {
+fn at_least(x: f32) -> f32 {
+    if x < -LAST { -LAST } else { x }
+}
+
+/// `0.5 + y·p(y²)` with `x` as y, but at most [`LAST`].
+#[inline(always)]
+fn odd(x: f32, coefficients: [f32; 10]) -> f32 {
+    let y = if x > LAST { LAST } else { x };
     let mut p = coefficients[9];
     for coefficient in coefficients[..9].iter().rev() {
         p = p.mul_add(y * y, *coefficient);

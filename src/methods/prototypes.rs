@@ -22,7 +22,6 @@ use crate::nn::dino_head::DinoHead;
 const PART: usize = 8 << 20;
 
 /// How outputs are made and compared.
-#[derive(Clone)]
 pub(super) struct Comparison<'a> {
     /// The head of both.
     pub head: &'a DinoHead,
@@ -37,7 +36,7 @@ pub(super) struct Comparison<'a> {
 }
 
 /// Which of the student's outputs are compared with which of the teacher's.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug)]
 pub(super) enum Pairs {
     /// Views of images, view-major, each with every other one of the teacher.
     Views(ViewCount),
